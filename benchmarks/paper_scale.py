@@ -1,0 +1,162 @@
+"""One training step and one inference pass of both teachers and both students at the papers' sizes.
+
+Inputs are made up; no file is read. Writes samples per second with machine and versions.
+
+run     python -m benchmarks.paper_scale [--batch N] [--device auto|cpu|cuda] [--out FILE]
+"""
+
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from cyclopts import App
+from torch import Tensor, nn
+
+from deixis.frozen import freeze
+from deixis.progress import say
+from deixis.records import count_parameters, write_json
+from deixis.runtime import Device, autocast, pick_device, seed_everything
+from deixis.text import SPECIAL
+from deixis.types import StudentBatch, TeacherBatch
+from models.detectors.yolov3 import YOLOv3, YOLOv3Config
+from models.experts.contrastive_convnet import ContrastiveConvNet, ContrastiveConvNetConfig
+from models.experts.contrastive_vit import ContrastiveViT, ContrastiveViTConfig
+from models.experts.distilled_vit import DistilledViT, DistilledViTConfig
+from models.experts.segmentation_vit import SegmentationViT
+from models.segmenters.small_sam import SmallSAMConfig
+from models.students.simrec import SimREC, SimRECConfig
+from models.students.transvg import TransVG, TransVGConfig
+from models.teachers.dvin import DViN, DViNConfig
+from models.teachers.refclip import RefCLIP, RefCLIPConfig
+
+VOCABULARY = [*SPECIAL, *(f"word{number}" for number in range(10_000))]
+# EfficientSAM-Ti's sizes on the teachers' input
+SEGMENTATION = SmallSAMConfig(input_size=416, width=192, depth=12, heads=3, global_blocks=tuple(range(12)), window=0)
+
+
+class RunningExperts:
+    """Experts that run on the pictures of a batch when asked for their maps."""
+
+    def __init__(self, experts: dict[str, Any], squares: Tensor) -> None:
+        self._experts, self._squares = experts, squares
+
+    def maps(self, expert: str, rows: Tensor) -> Tensor:
+        """Maps of one expert for some rows of the batch."""
+        return self._experts[expert].encode(self._squares[rows])
+
+
+def teacher_passes(
+    name: str, batch: int, device: torch.device
+) -> tuple[nn.Module, Callable[[], Any], Callable[[], Any]]:
+    """The trained part, a training loss and an inference pass; frozen encoders run inside both, nothing is cached."""
+    kinds: dict[str, Callable[[], Any]] = {
+        "refclip": lambda: RefCLIP(RefCLIPConfig(compat="released"), VOCABULARY),
+        "dvin": lambda: DViN(DViNConfig(compat="released"), VOCABULARY),
+    }
+    teacher = kinds[name]().to(device).to(memory_format=torch.channels_last)
+    detector = freeze(YOLOv3(YOLOv3Config()).to(device).to(memory_format=torch.channels_last))
+    experts: dict[str, Any] = {}
+    if name == "dvin":
+        experts = {
+            "contrastive_vit": ContrastiveViT(ContrastiveViTConfig()),
+            "distilled_vit": DistilledViT(DistilledViTConfig()),
+            "segmentation_vit": SegmentationViT(SEGMENTATION),
+            "contrastive_convnet": ContrastiveConvNet(ContrastiveConvNetConfig()),
+        }
+        experts = {key: freeze(expert.to(device)) for key, expert in experts.items()}
+    squares = torch.randint(0, 256, (batch, 3, 416, 416), dtype=torch.uint8, device=device)
+    tokens = torch.randint(3, len(VOCABULARY), (batch, 15), device=device)
+
+    def inputs() -> TeacherBatch:
+        with torch.no_grad():
+            return TeacherBatch(tokens, detector.detect(squares), RunningExperts(experts, squares))
+
+    return teacher, lambda: sum(teacher.loss(inputs()).values()), lambda: teacher.label(inputs())
+
+
+def student_passes(
+    name: str, batch: int, device: torch.device
+) -> tuple[nn.Module, Callable[[], Any], Callable[[], Any]]:
+    """The student, a training loss and an inference pass."""
+    side, length = {"simrec": (416, 15), "transvg": (640, 20)}[name]
+    student: Any
+    if name == "simrec":
+        student = SimREC(replace(SimRECConfig(), resize_sides=(side,)), VOCABULARY)
+    else:
+        student = TransVG(TransVGConfig(), VOCABULARY)
+    student = student.to(device).to(memory_format=torch.channels_last)
+    inputs = StudentBatch(
+        squares=torch.randint(0, 256, (batch, 3, side, side), dtype=torch.uint8, device=device),
+        tokens=torch.randint(3, len(VOCABULARY), (batch, length), device=device),
+        content_xyxy=torch.tensor([[0.0, 0.0, side, side]], device=device).repeat(batch, 1),
+        boxes_norm=torch.tensor([[0.5, 0.5, 0.3, 0.4]], device=device).repeat(batch, 1),
+    )
+    return student, lambda: sum(student.loss(inputs).values()), lambda: student.predict(inputs)
+
+
+def measure(work: Callable[[], Any], *, batch: int, repeats: int, device: torch.device) -> float:
+    """Samples per second, median over `repeats` after one untimed pass."""
+    seconds = []
+    for index in range(repeats + 1):
+        start = time.perf_counter()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        if index:
+            seconds.append(time.perf_counter() - start)
+    return round(batch / sorted(seconds)[len(seconds) // 2], 3)
+
+
+def paper_scale(
+    *,
+    batch: int | None = None,
+    device: Device = "auto",
+    repeats: int = 1,
+    out: Path = Path("benchmarks/paper_scale.json"),
+) -> None:
+    """Measure both teachers and both students at the papers' sizes."""
+    hardware = pick_device(device)
+    seed_everything(0)
+    batch = batch or (64 if hardware.type == "cuda" else 2)
+    report: dict[str, Any] = {}
+    for passes, names in ((teacher_passes, ("refclip", "dvin")), (student_passes, ("simrec", "transvg"))):
+        for name in names:
+            say(f"{name} at batch {batch}")
+            model, loss, answer = passes(name, batch, hardware)
+            optimiser = torch.optim.AdamW((p for p in model.parameters() if p.requires_grad), lr=1e-4)
+
+            def train_step(loss: Any = loss, optimiser: Any = optimiser, model: nn.Module = model) -> None:
+                model.train()
+                with autocast(hardware):
+                    total = loss()
+                optimiser.zero_grad()
+                total.backward()
+                optimiser.step()
+
+            def infer(answer: Any = answer, model: nn.Module = model) -> None:
+                model.eval()
+                with torch.inference_mode(), autocast(hardware):
+                    answer()
+
+            report[name] = {
+                "parameters": count_parameters(model),
+                "training_samples_per_second": measure(train_step, batch=batch, repeats=repeats, device=hardware),
+                "inference_samples_per_second": measure(infer, batch=batch, repeats=repeats, device=hardware),
+            }
+            say(f"  {report[name]}")
+    report["meta"] = {
+        "batch": batch,
+        "device": torch.cuda.get_device_name() if hardware.type == "cuda" else platform.machine(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+    write_json(report, out)
+
+
+if __name__ == "__main__":
+    App(name="python -m benchmarks.paper_scale", default_command=paper_scale, version_flags=[])()

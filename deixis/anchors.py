@@ -1,0 +1,44 @@
+"""Which cells of the detector's coarse grid may answer a phrase, and with which box.
+
+Source: RefCLIP section 3.2 and its released code (mean to rank cells, maximum to pick the box).
+"""
+
+import math
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from deixis.boxes import cxcywh_to_xyxy
+
+
+def num_kept(cells: int, fraction: float) -> int:
+    """Number of cells kept: `fraction` of all, rounded up; 17 of 169 at 10 %."""
+    return math.ceil(round(cells * fraction, 6))  # 0.07 of 100 is 7, whatever the last bit says
+
+
+def keep_confident_cells(
+    boxes: Float[Tensor, "batch cells per_cell values"], fraction: float
+) -> Int[Tensor, "batch kept"]:
+    """Cells with the highest mean objectness over their boxes, in ascending cell order."""
+    confidence = boxes[..., 4].mean(-1)
+    return confidence.topk(num_kept(boxes.shape[1], fraction), dim=1).indices.sort(dim=1).values
+
+
+def gather_cells(x: Tensor, cells: Int[Tensor, "batch kept"]) -> Tensor:
+    """Rows of [batch, cells, ...] at the given cells: [batch, kept, ...]."""
+    index = cells.view(*cells.shape, *([1] * (x.dim() - 2))).expand(*cells.shape, *x.shape[2:])
+    return x.gather(1, index)
+
+
+def best_boxes(
+    boxes: Float[Tensor, "batch cells per_cell values"],
+) -> tuple[Float[Tensor, "batch cells 4"], Float[Tensor, "batch cells"]]:
+    """Of each cell, the box with the highest objectness: corners in input pixels, and that objectness."""
+    objectness, index = boxes[..., 4].max(-1)
+    chosen = boxes.gather(2, index[..., None, None].expand(*index.shape, 1, boxes.shape[-1])).squeeze(2)
+    return cxcywh_to_xyxy(chosen[..., :4]), objectness
+
+
+def map_to_cells(feature_map: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch h*w channels"]:
+    """Feature map to one row per cell, row-major: the order of the boxes."""
+    return feature_map.flatten(2).transpose(1, 2)

@@ -1,0 +1,34 @@
+"""Box geometry that every stage needs.
+
+torchvision has these too, but importing it takes seconds in each of some forty processes; what is here is only
+what the stages without other use for torchvision call.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def cxcywh_to_xyxy(boxes: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n 4"]:
+    """Centre and size -> corners."""
+    centre, half = boxes[..., :2], boxes[..., 2:] / 2
+    return torch.cat([centre - half, centre + half], -1)
+
+
+def xyxy_to_cxcywh(boxes: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n 4"]:
+    """Corners -> centre and size."""
+    low, high = boxes[..., :2], boxes[..., 2:]
+    return torch.cat([(low + high) / 2, high - low], -1)
+
+
+def paired_iou(first: Float[Tensor, "*n 4"], second: Float[Tensor, "*n 4"]) -> Float[Tensor, " *n"]:
+    """IoU of each pair of corner boxes; 0 where a box has no area or is not finite."""
+    low = torch.maximum(first[..., :2], second[..., :2])
+    high = torch.minimum(first[..., 2:], second[..., 2:])
+    shared = (high - low).clamp(min=0).prod(-1)
+    areas = [(box[..., 2:] - box[..., :2]).clamp(min=0).prod(-1) for box in (first, second)]
+    union = areas[0] + areas[1] - shared
+    # The quotient is taken over a safe union, so that the gradient of empty boxes is zero and not NaN.
+    iou = shared / torch.where(union > 0, union, torch.ones_like(union))
+    sound = (areas[0] > 0) & (areas[1] > 0) & union.isfinite()
+    return torch.where(sound, iou, torch.zeros_like(iou))

@@ -1,0 +1,44 @@
+"""Charts of the report, as SVG text that needs nothing else to be shown."""
+
+import io
+from pathlib import Path
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.figure import Figure
+
+mpl.rcParams |= {"svg.hashsalt": "deixis", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
+
+
+def curves_chart(paths: dict[str, Path]) -> str:
+    """Training loss per epoch, one line per predictor; each over its own first value, so that they share an axis."""
+    figure = Figure(figsize=(6.4, 2.8), layout="constrained")
+    axes = figure.subplots()
+    for name, path in paths.items():
+        table = pd.read_csv(path)
+        axes.plot(table["epoch"], table["total"] / table["total"].iloc[0], marker="o", markersize=3, label=name)
+    axes.set(xlabel="epoch", ylabel="training loss / first epoch's")
+    axes.legend(frameon=False)
+    return _svg(figure)
+
+
+def usage_chart(usage: dict[str, dict[str, float] | None]) -> str:
+    """Share of evaluation phrases for which the router chose each expert."""
+    shares = pd.DataFrame({name: found for name, found in usage.items() if found}).T.fillna(0.0)
+    if shares.empty:
+        return ""
+    figure = Figure(figsize=(6.4, 0.9 + 0.5 * len(shares)), layout="constrained")
+    axes = figure.subplots()
+    start = pd.Series(0.0, index=shares.index)
+    for expert in shares:
+        axes.barh(shares.index, shares[expert], left=start, label=str(expert))
+        start += shares[expert]
+    axes.set(xlim=(0, 1), xlabel="share of evaluation phrases routed to each expert")
+    axes.legend(frameon=False, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    return _svg(figure)
+
+
+def _svg(figure: Figure) -> str:
+    stream = io.StringIO()
+    figure.savefig(stream, format="svg", metadata={"Date": None})
+    return stream.getvalue()[stream.getvalue().index("<svg") :]

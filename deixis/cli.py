@@ -1,0 +1,33 @@
+"""From a stage's function to its command line: typed options, `--help`, and errors as one message."""
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from cyclopts import App
+
+from deixis.errors import ConfigError, DataError
+
+
+def run_stage(stage: Callable[..., Any]) -> None:
+    """Parse the command line by the signature of `stage` and run it.
+
+    Exit codes: 0 done, 2 wrong configuration, 65 bad data; anything else is our bug and shows its traceback.
+    """
+    # A device backend may not be deterministic without this, and must read it before its first use.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    app = App(
+        name=f"python -m {stage.__module__ if stage.__module__ != '__main__' else _module_name()}", version_flags=[]
+    )
+    app.default(stage)
+    try:
+        app(exit_on_error=True)
+    except (ConfigError, DataError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+def _module_name() -> str:
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return spec.name if spec else "stage"

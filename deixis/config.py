@@ -1,0 +1,67 @@
+"""From `params.yaml` to checked, frozen dataclasses; nothing below a stage ever sees a dictionary."""
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from deixis.errors import ConfigError
+
+STRICT = ConfigDict(extra="forbid", validate_default=True)
+
+T = TypeVar("T")
+
+
+def load_params(path: Path) -> dict[str, Any]:
+    """Read a params file with a loader that builds plain values only."""
+    try:
+        params = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file. Run from the root of the checkout, or pass --params FILE.") from None
+    except YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}. Mend the file, then run the command again.") from None
+    if not isinstance(params, dict):
+        raise ConfigError(f"{path}: found {type(params).__name__}, expected sections such as `run:` and `seed:`.")
+    return params
+
+
+def read_section(params_path: Path, section: str, kind: type[T]) -> T:
+    """Read one dotted section as `kind`; every mistake in it is reported at once.
+
+    Raises:
+        ConfigError: If the section is absent or any key or value of it is not allowed.
+    """
+    found: Any = load_params(params_path)
+    walked: list[str] = []
+    for name in section.split("."):
+        if not isinstance(found, dict) or name not in found:
+            where = ".".join(walked) or "the top level"
+            known = ", ".join(sorted(map(str, found))) if isinstance(found, dict) else type(found).__name__
+            raise ConfigError(f'{params_path}: {where} has no "{name}". Known: {known}. Add it or name one of those.')
+        found = found[name]
+        walked.append(name)
+    try:
+        return TypeAdapter(kind).validate_python(found)
+    except ValidationError as error:
+        lines = [_explain(problem, section, kind) for problem in error.errors()]
+        mend = f"Mend {params_path}, then run: dvc repro"
+        raise ConfigError(f"{params_path}: " + "; ".join(lines) + f". {mend}") from None
+
+
+def _explain(problem: Any, section: str, kind: Any) -> str:
+    *parents, name = [part for part in problem["loc"] if not str(part).startswith("function-")] or [""]
+    where = ".".join([section, *map(str, parents)])
+    if problem["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        known = ", ".join(_fields_at(kind, parents)) or "none"
+        return f'{where} has no setting "{name}" ({problem["input"]!r}). Known: {known}'
+    return f"{where}.{name} is {problem['input']!r}: {problem['msg']}"
+
+
+def _fields_at(kind: Any, parents: list[Any]) -> list[str]:
+    for parent in parents:
+        fields = getattr(kind, "__dataclass_fields__", {})
+        if parent in fields:
+            kind = fields[parent].type
+    return list(getattr(kind, "__dataclass_fields__", {}))

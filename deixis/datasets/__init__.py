@@ -1,0 +1,3 @@
+"""Adapters from foreign formats to our tables: kind -> reader, loaded when asked for."""
+
+DATASETS = {"refer": "deixis.datasets.refer:read_refer_folder"}

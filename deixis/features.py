@@ -1,0 +1,166 @@
+"""The feature store: what a frozen encoder says about every image, computed once, read memory-mapped.
+
+A folder holds fp16 shards (`shard-00000.<array>.npy`), `index.parquet` (image_id -> shard, row) and `meta.json`.
+Shards are computed one by one in a scratch folder, so a killed extraction goes on where it stopped; the finished
+set then moves into place.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from deixis.errors import DataError
+from deixis.progress import track
+from deixis.records import file_sha256, read_json, read_table, write_atomically, write_json, write_table
+
+SHARD_BYTES = 256 << 20
+Encode = Callable[[Sequence[int]], dict[str, np.ndarray]]
+
+
+def extract(
+    image_ids: Sequence[int],
+    encode: Encode,
+    *,
+    scratch: Path,
+    out: Path,
+    meta: dict[str, Any],
+    batch_size: int,
+    shard_bytes: int = SHARD_BYTES,
+) -> None:
+    """Encode all images into a store at `out`.
+
+    Args:
+        encode: Image ids -> named arrays, one row per image; the same names and row shapes every time.
+        scratch: Folder of this very extraction (its name is the hash of all inputs).
+        meta: Facts about the encoder: model, weights sha256, layer, input size, letterbox.
+    """
+    ids = sorted(image_ids)
+    first = encode(ids[:1])
+    row_bytes = sum(array.nbytes for array in first.values())
+    per_shard = max(batch_size, shard_bytes // row_bytes // batch_size * batch_size)
+    shards = [ids[start : start + per_shard] for start in range(0, len(ids), per_shard)]
+    scratch.mkdir(parents=True, exist_ok=True)
+    for number, shard_ids in enumerate(shards):
+        _extract_shard(number, shard_ids, encode, scratch, batch_size, what=f"shard {number + 1}/{len(shards)}")
+    checksums = [
+        read_json(scratch / f"shard-{number:05d}.json", made_by="extract_features") for number in range(len(shards))
+    ]
+    rows = [(image_id, number, row) for number, shard in enumerate(shards) for row, image_id in enumerate(shard)]
+    write_table(pd.DataFrame(rows, columns=["image_id", "shard", "row"]), scratch / "index.parquet")
+    arrays = {name: {"dtype": str(array.dtype), "shape": list(array.shape[1:])} for name, array in first.items()}
+    facts = {
+        "arrays": arrays,
+        "shards": [{"rows": len(s), "sha256": c} for s, c in zip(shards, checksums, strict=True)],
+    }
+    write_json(meta | facts, scratch / "meta.json")
+    for marker in scratch.glob("shard-*.json"):
+        marker.unlink()
+    shutil.rmtree(out, ignore_errors=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(scratch, out)
+
+
+def _extract_shard(
+    number: int, ids: Sequence[int], encode: Encode, scratch: Path, batch_size: int, *, what: str
+) -> None:
+    marker = scratch / f"shard-{number:05d}.json"
+    if marker.exists():
+        return
+    parts: dict[str, list[np.ndarray]] = {}
+    starts = range(0, len(ids), batch_size)
+    for start in track(starts, what, total=len(starts)):
+        for name, array in encode(ids[start : start + batch_size]).items():
+            parts.setdefault(name, []).append(array)
+    checksums = {}
+    for name, arrays in parts.items():
+        path = scratch / f"shard-{number:05d}.{name}.npy"
+        whole = np.concatenate(arrays)
+
+        def save(temporary: Path, whole: np.ndarray = whole) -> None:
+            with temporary.open("wb") as stream:
+                np.save(stream, whole, allow_pickle=False)
+
+        write_atomically(path, save)
+        checksums[name] = file_sha256(path)
+    write_json(checksums, marker)
+
+
+class FeatureStore:
+    """A finished store, opened for reading.
+
+    Raises:
+        DataError: If the set is missing, mixed (index, meta and shards disagree) or a shard is cut short.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.meta = read_json(folder / "meta.json", made_by="extract_features")
+        index = read_table(folder / "index.parquet", columns=("image_id", "shard", "row"), made_by="extract_features")
+        counts = index.groupby("shard").size().tolist()
+        stated = [shard["rows"] for shard in self.meta["shards"]]
+        if counts != stated:
+            raise DataError(
+                f"{folder}: a mixed set: index.parquet counts {counts} rows per shard, meta.json {stated}. "
+                "Run: dvc repro -f extract_features"
+            )
+        self._where = {image_id: (shard, row) for image_id, shard, row in index.itertuples(index=False)}
+        self._shards = {
+            name: [self._open(number, name, rows) for number, rows in enumerate(stated)] for name in self.meta["arrays"]
+        }
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self._where)
+
+    def read(self, array: str, image_ids: Sequence[int]) -> Tensor:
+        """One row per image id, float32: [images, ...]."""
+        shards = self._shards[array]
+        try:
+            places = [self._where[image_id] for image_id in image_ids]
+        except KeyError as missing:
+            raise DataError(
+                f"{self.folder}: holds no image {missing}. It holds {len(self)} images. "
+                "Run: dvc repro -f extract_features"
+            ) from None
+        out = np.empty((len(places), *self.meta["arrays"][array]["shape"]), np.float32)
+        for position, (shard, row) in enumerate(places):
+            out[position] = shards[shard][row]
+        return torch.from_numpy(out)
+
+    def verify(self) -> None:
+        """Read every shard and compare its checksum."""
+        for number, shard in enumerate(self.meta["shards"]):
+            for name, checksum in shard["sha256"].items():
+                path = self.folder / f"shard-{number:05d}.{name}.npy"
+                if file_sha256(path) != checksum:
+                    raise DataError(
+                        f"{path}: its checksum is not the one in meta.json. Run: dvc repro -f extract_features"
+                    )
+
+    def _open(self, number: int, name: str, rows: int) -> np.ndarray:
+        path = self.folder / f"shard-{number:05d}.{name}.npy"
+        stated = (rows, *self.meta["arrays"][name]["shape"])
+        try:
+            shard = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise DataError(
+                f"{path}: missing or cut short ({error}); expected {stated}. Run: dvc repro -f extract_features"
+            ) from None
+        if shard.shape != stated or str(shard.dtype) != self.meta["arrays"][name]["dtype"]:
+            raise DataError(
+                f"{path}: holds {shard.dtype} {shard.shape}, meta.json says {self.meta['arrays'][name]['dtype']} "
+                f"{stated}. Run: dvc repro -f extract_features"
+            )
+        return shard
+
+
+def chunks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    """Consecutive pieces of at most `size`."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

@@ -1,0 +1,92 @@
+"""Stored images to letterboxed tensors, decoded strictly and remembered within a limit."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from deixis.errors import DataError
+from deixis.letterbox import Letterbox
+
+MAX_PIXELS = 64_000_000  # larger pictures are refused from their header, before any decoding
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def open_image(path: Path) -> Image.Image:
+    """Decode a whole image as RGB, in stored pixels.
+
+    Raises:
+        DataError: If the file is missing, not an image, cut short, or larger than MAX_PIXELS.
+    """
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise DataError(
+                    f"{path}: {image.width} x {image.height} pixels; allowed: {MAX_PIXELS}. "
+                    "Resize it or leave it out, then run: dvc repro"
+                )
+            return image.convert("RGB")
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such image. Restore it or leave it out, then run: dvc repro") from None
+    except UnidentifiedImageError:
+        raise DataError(f"{path}: not an image. Replace it or leave it out, then run: dvc repro") from None
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(
+            f"{path}: the image is cut short or damaged ({error}). Restore it, then run: dvc repro"
+        ) from None
+
+
+class ImageReader:
+    """Letterboxed images by id. Decoded squares stay in memory up to `cache_bytes`, so epochs decode once."""
+
+    def __init__(self, table: pd.DataFrame, *, root: Path, side: int, cache_bytes: int = 1 << 30) -> None:
+        self._rows = {
+            row.image_id: (root / row.path, Letterbox(row.width, row.height, side)) for row in table.itertuples()
+        }
+        self._room = cache_bytes
+        self._cache: dict[int, np.ndarray] = {}
+
+    def letterbox(self, image_id: int) -> Letterbox:
+        """Geometry of one image."""
+        return self._rows[image_id][1]
+
+    def squares(self, image_ids: Sequence[int]) -> UInt8[Tensor, "batch 3 side side"]:
+        """Letterboxed images, RGB."""
+        return torch.from_numpy(np.stack([self._square(image_id) for image_id in image_ids])).permute(0, 3, 1, 2)
+
+    def pixels(self, image_id: int) -> np.ndarray:
+        """The stored image, uint8 [height, width, 3]."""
+        return np.asarray(open_image(self._rows[image_id][0]))
+
+    def _square(self, image_id: int) -> np.ndarray:
+        if image_id in self._cache:
+            return self._cache[image_id]
+        path, letterbox = self._rows[image_id]
+        image = open_image(path)
+        if image.size != (letterbox.width, letterbox.height):
+            raise DataError(
+                f"{path}: {image.width} x {image.height} pixels, but images.parquet says "
+                f"{letterbox.width} x {letterbox.height}. Run: dvc repro -f prepare"
+            )
+        square = letterbox.apply(image)
+        if self._room >= square.nbytes:
+            self._room -= square.nbytes
+            self._cache[image_id] = square
+        return square
+
+
+def standardise(
+    squares: UInt8[Tensor, "batch 3 side side"],
+    mean: tuple[float, ...] = IMAGENET_MEAN,
+    std: tuple[float, ...] = IMAGENET_STD,
+) -> Float[Tensor, "batch 3 side side"]:
+    """Bytes to floats with zero mean and unit variance per channel."""
+    centre = torch.tensor(mean, device=squares.device).view(3, 1, 1)
+    spread = torch.tensor(std, device=squares.device).view(3, 1, 1)
+    return (squares.float() / 255 - centre) / spread

@@ -1,0 +1,63 @@
+"""The square input frame: scale the long side, centre, pad; and back again."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+PAD_VALUE = 127
+
+
+@dataclass(frozen=True)
+class Letterbox:
+    """Geometry of one image in a square input. Source: RefCLIP and SimREC loaders (integer truncation).
+
+    Attributes:
+        width, height: Stored image, pixels.
+        side: Square input, pixels.
+    """
+
+    width: int
+    height: int
+    side: int
+
+    @property
+    def resized_wh(self) -> tuple[int, int]:
+        """Width and height of the picture inside the square."""
+        ratio = self.width / self.height
+        if ratio < 1:
+            return max(1, int(self.side * ratio)), self.side
+        return self.side, max(1, int(self.side / ratio))
+
+    @property
+    def offset_xy(self) -> tuple[int, int]:
+        """Left and top padding."""
+        width, height = self.resized_wh
+        return (self.side - width) // 2, (self.side - height) // 2
+
+    def apply(self, image: Image.Image) -> np.ndarray:
+        """RGB image -> uint8 [side, side, 3]."""
+        canvas = np.full((self.side, self.side, 3), PAD_VALUE, np.uint8)
+        width, height = self.resized_wh
+        left, top = self.offset_xy
+        if image.size != (width, height):
+            image = image.resize((width, height), Image.Resampling.BILINEAR)
+        canvas[top : top + height, left : left + width] = np.asarray(image)
+        return canvas
+
+    def boxes_to_input(self, boxes_xyxy: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n 4"]:
+        """Pixels of the stored image -> pixels of the square."""
+        return boxes_xyxy * self._scale(boxes_xyxy) + self._shift(boxes_xyxy)
+
+    def boxes_to_image(self, boxes_xyxy: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n 4"]:
+        """Pixels of the square -> pixels of the stored image; not clipped to it."""
+        return (boxes_xyxy - self._shift(boxes_xyxy)) / self._scale(boxes_xyxy)
+
+    def _scale(self, like: Tensor) -> Tensor:
+        width, height = self.resized_wh
+        return like.new_tensor([width / self.width, height / self.height] * 2)
+
+    def _shift(self, like: Tensor) -> Tensor:
+        return like.new_tensor([*self.offset_xy] * 2)

@@ -1,0 +1,50 @@
+"""What was refused, and why: one row per refusal, so that nothing valid is lost with it.
+
+Codes starting with E_ keep a row out; those starting with W_ only note it.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from deixis.errors import DataError
+
+Code = Literal[
+    "E_IMG_MISSING", "E_IMG_TRUNC", "E_IMG_SIZE", "E_IMG_PATH", "E_BOX_DEGENERATE", "W_BOX_OUTSIDE", "E_MASK_EMPTY",
+    "E_TEXT_EMPTY", "E_ID_DUP", "E_SPLIT_OVERLAP", "E_REF_BROKEN",
+]  # fmt: skip
+
+
+class Quarantine:
+    """Collects refusals while a dataset is read."""
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[str, int, str, str]] = []
+
+    def add(self, file: Path | str, line: int, code: Code, value: object) -> None:
+        """Note one refusal; `line` is the position of the row in its file, from 0."""
+        self._rows.append((str(file), line, code, str(value)[:200]))
+
+    def table(self) -> pd.DataFrame:
+        """All refusals: file, line, code, value."""
+        return pd.DataFrame(self._rows, columns=["file", "line", "code", "value"])
+
+    def refuse_above(self, share: float, *, of: int, dataset: str) -> None:
+        """End the run when more than `share` of `of` rows were refused.
+
+        Raises:
+            DataError: Naming the codes, the first example and the way out.
+        """
+        errors = [row for row in self._rows if row[2].startswith("E_")]
+        if len(errors) <= share * of:
+            return
+        counts = pd.Series([row[2] for row in errors]).value_counts()
+        listed = ", ".join(f"{count} {code}" for code, count in counts.items())
+        file, line, code, value = errors[0]
+        raise DataError(
+            f"{dataset}: {len(errors)} of {of} rows are bad ({listed}); the first: {file} row {line}: {code} {value}. "
+            f"Allowed: a share of {share:g} (datasets.{dataset}.max_quarantined). "
+            "All are listed in quarantine.parquet. Mend the files or raise the share, "
+            f"then run: dvc repro prepare@{dataset}"
+        )

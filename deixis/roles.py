@@ -1,0 +1,54 @@
+"""The five roles that models play. Interfaces only: nothing is inherited from here."""
+
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor, nn
+
+from deixis.types import Detections, Grounding, PseudoLabels, StudentBatch, TeacherBatch
+
+
+class Detector(Protocol):
+    """Frozen: pictures to feature maps and boxes per cell."""
+
+    def detect(self, squares: UInt8[Tensor, "batch 3 side side"]) -> Detections: ...
+
+
+class Expert(Protocol):
+    """Frozen: pictures to one feature map."""
+
+    def encode(self, squares: UInt8[Tensor, "batch 3 side side"]) -> Float[Tensor, "batch channels h w"]: ...
+
+
+class Teacher(Protocol):
+    """Learns from image-phrase pairs alone; answers with boxes."""
+
+    Config: ClassVar[Any]
+    expert_names: tuple[str, ...]
+
+    @property
+    def term_weights(self) -> dict[str, float]: ...
+    def loss(self, batch: TeacherBatch) -> dict[str, Float[Tensor, ""]]: ...
+    def label(self, batch: TeacherBatch) -> PseudoLabels: ...
+
+
+class Student(Protocol):
+    """Learns from boxes, whoever drew them; answers with boxes."""
+
+    Config: ClassVar[Any]
+    has_score: ClassVar[bool]
+
+    @property
+    def term_weights(self) -> dict[str, float]: ...
+    def loss(self, batch: StudentBatch) -> dict[str, Float[Tensor, ""]]: ...
+    def predict(self, batch: StudentBatch) -> Grounding: ...
+    def parameter_groups(self) -> list[tuple[list[nn.Parameter], float]]: ...
+
+
+class Segmenter(Protocol):
+    """Frozen: boxes to masks in stored pixels, and the quality the model expects of each."""
+
+    def segment(
+        self, image: np.ndarray, boxes_xyxy: Float[Tensor, "boxes 4"]
+    ) -> tuple[Bool[np.ndarray, "boxes h w"], Float[np.ndarray, " boxes"]]: ...

@@ -1,0 +1,45 @@
+"""Device, precision and randomness: decided once per process."""
+
+import contextlib
+import os
+import random
+from typing import Literal
+
+import numpy as np
+import torch
+
+from deixis.errors import ConfigError
+
+Device = Literal["auto", "cpu", "cuda"]
+
+
+def pick_device(requested: str) -> torch.device:
+    """Turn `auto | cpu | cuda` into a device; the variable DEIXIS_DEVICE overrides `auto`.
+
+    Raises:
+        ConfigError: If the name is unknown, or `cuda` is asked for where torch sees none.
+    """
+    name = os.environ.get("DEIXIS_DEVICE", "auto") if requested == "auto" else requested
+    if name not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f'device is "{name}". Allowed: auto, cpu, cuda. Pass --device cpu, or mend DEIXIS_DEVICE.')
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device is cuda, but torch sees no GPU. Allowed here: auto, cpu. Pass --device cpu.")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, NumPy and torch, and ask for the deterministic kernels."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+
+
+def autocast(device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """Run matrix products in bfloat16 on a GPU; leave the CPU in float32, where that would be slower."""
+    if device.type == "cuda":
+        return torch.autocast("cuda", dtype=torch.bfloat16)
+    return contextlib.nullcontext()

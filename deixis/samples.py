@@ -1,0 +1,76 @@
+"""Pairs of one dataset as training and labelling batches for teachers; truth is out of reach from here."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pandas as pd
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from deixis.features import FeatureStore
+from deixis.text import encode
+from deixis.types import Detections, TeacherBatch
+
+PAIR_COLUMNS = ("sample_id", "image_id", "expression", "text", "split")
+
+
+class StoredExpertMaps:
+    """Expert maps of some images, read from their stores when asked for."""
+
+    def __init__(self, stores: dict[str, FeatureStore], image_ids: Sequence[int], device: torch.device) -> None:
+        self._stores = stores
+        self._image_ids = image_ids
+        self._device = device
+
+    def maps(self, expert: str, rows: Int[Tensor, " rows"]) -> Float[Tensor, "rows channels h w"]:
+        """Maps of one expert for some rows of the batch."""
+        ids = [self._image_ids[row] for row in rows.tolist()]
+        return self._stores[expert].read("map", ids).to(self._device)
+
+
+class PairReader:
+    """Phrases with the stored features of their images."""
+
+    def __init__(
+        self,
+        pairs: pd.DataFrame,
+        *,
+        features: Path,
+        expert_names: Sequence[str],
+        vocabulary: Sequence[str],
+        length: int,
+        device: torch.device,
+    ) -> None:
+        self._image_ids = pairs["image_id"].tolist()
+        self._tokens = encode(pairs["text"].tolist(), vocabulary, length)
+        self._detector = FeatureStore(features / "detector")
+        self._experts = {name: FeatureStore(features / name) for name in expert_names}
+        self._device = device
+
+    def __len__(self) -> int:
+        """Number of pairs."""
+        return len(self._image_ids)
+
+    def batch(self, rows: Sequence[int]) -> TeacherBatch:
+        """Some pairs, by position."""
+        ids = [self._image_ids[row] for row in rows]
+        names = ("coarse", "middle", "fine", "boxes")
+        *maps, boxes = (self._detector.read(name, ids).to(self._device) for name in names)
+        maps = [feature_map.contiguous(memory_format=torch.channels_last) for feature_map in maps]
+        return TeacherBatch(
+            tokens=self._tokens[list(rows)].to(self._device),
+            detections=Detections(maps=tuple(maps), boxes=boxes),
+            experts=StoredExpertMaps(self._experts, ids, self._device),
+        )
+
+
+def shuffled_batches(count: int, batch_size: int, *, seed: int) -> Callable[[int], Iterator[list[int]]]:
+    """Epoch -> batches of row numbers, ordered by seed and epoch only; the last partial one is dropped."""
+
+    def batches(epoch: int) -> Iterator[list[int]]:
+        order = torch.randperm(count, generator=torch.Generator().manual_seed(seed * 100_003 + epoch))
+        for rows in order[: count // batch_size * batch_size].split(batch_size):
+            yield rows.tolist()
+
+    return batches

@@ -1,0 +1,78 @@
+"""Labelled phrases with their pictures, as batches for students."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from deixis.boxes import xyxy_to_cxcywh
+from deixis.images import ImageReader
+from deixis.text import encode
+from deixis.types import StudentBatch
+
+
+class PhraseReader:
+    """Phrases of a table, with the squares of their images and, where the table has a `box`, the target.
+
+    Args:
+        table: Columns image_id, text, and optionally box (corners in stored pixels) and weight.
+        images: Columns image_id, path, width, height.
+    """
+
+    def __init__(
+        self,
+        table: pd.DataFrame,
+        images: pd.DataFrame,
+        *,
+        image_root: Path,
+        side: int,
+        vocabulary: Sequence[str],
+        length: int,
+        device: torch.device,
+        cache_bytes: int = 1 << 30,
+    ) -> None:
+        self.side = side
+        self.image_ids: list[int] = table["image_id"].tolist()
+        self._images = ImageReader(images, root=image_root, side=side, cache_bytes=cache_bytes)
+        self._tokens = encode(table["text"].tolist(), vocabulary, length)
+        boxes = table["box"] if "box" in table else [None] * len(table)
+        self._boxes = [None if box is None else torch.tensor(list(box), dtype=torch.float32) for box in boxes]
+        self._weights = torch.tensor(table["weight"].to_numpy(), dtype=torch.float32) if "weight" in table else None
+        self._device = device
+
+    def __len__(self) -> int:
+        """Number of phrases."""
+        return len(self.image_ids)
+
+    def batch(self, rows: Sequence[int]) -> StudentBatch:
+        """Some phrases, by position."""
+        ids = [self.image_ids[row] for row in rows]
+        letterboxes = [self._images.letterbox(image_id) for image_id in ids]
+        content = torch.stack([box.boxes_to_input(_whole(box.width, box.height)) for box in letterboxes])
+        targets = [self._boxes[row] for row in rows]
+        boxes = None
+        if all(target is not None for target in targets):
+            corners = [
+                box.boxes_to_input(target)
+                for box, target in zip(letterboxes, targets, strict=True)
+                if target is not None
+            ]
+            boxes = (xyxy_to_cxcywh(torch.stack(corners).clamp(0, self.side)) / self.side).to(self._device)
+        return StudentBatch(
+            squares=self._images.squares(ids).to(self._device),
+            tokens=self._tokens[list(rows)].to(self._device),
+            content_xyxy=content.to(self._device),
+            boxes_norm=boxes,
+            weights=None if self._weights is None else self._weights[list(rows)].to(self._device),
+        )
+
+    def to_image(self, rows: Sequence[int], boxes_xyxy: Tensor) -> Tensor:
+        """Boxes of some phrases from the square back to stored pixels."""
+        pairs = zip(rows, boxes_xyxy.cpu(), strict=True)
+        return torch.stack([self._images.letterbox(self.image_ids[row]).boxes_to_image(box) for row, box in pairs])
+
+
+def _whole(width: int, height: int) -> Tensor:
+    return torch.tensor([0.0, 0.0, width, height])

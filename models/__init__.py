@@ -1,0 +1,1 @@
+"""Detectors, experts, text encoders, teachers, students and segmenters: one file per published method."""

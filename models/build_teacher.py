@@ -1,0 +1,26 @@
+"""Teachers from params.yaml, and back from their checkpoints."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from deixis.config import read_section
+from deixis.registry import resolve
+from models.teachers import TEACHERS
+from models.trained import load_trained
+
+
+def teacher_config(name: str, params: Path) -> Any:
+    """The teacher's `model` section, checked."""
+    return read_section(params, f"teachers.{name}.model", resolve(TEACHERS, name, role="teacher").Config)
+
+
+def build_teacher(name: str, config: Any, vocabulary: list[str]) -> Any:
+    """A fresh teacher."""
+    return resolve(TEACHERS, name, role="teacher")(config, vocabulary)
+
+
+def load_teacher(folder: Path, device: torch.device) -> Any:
+    """A trained teacher, frozen."""
+    return load_trained(folder, role="teacher", registry=TEACHERS, device=device)

@@ -1,0 +1,141 @@
+"""YOLOv5's backbone (CSPDarkNet), and how the embedded one is pretrained on the detection split."""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from deixis.boxes import cxcywh_to_xyxy, paired_iou, xyxy_to_cxcywh
+from deixis.config import STRICT
+from deixis.frozen import freeze
+from models.layers import conv_bn
+
+
+@dataclass(frozen=True, config=STRICT)
+class CSPConfig:
+    """Sizes; the defaults are YOLOv5-L's."""
+
+    stem: int = 64
+    widths: tuple[int, ...] = (128, 256, 512, 1024)  # one per stride-2 stage after the stem
+    blocks: tuple[int, ...] = (3, 6, 9, 3)
+
+    @property
+    def stride(self) -> int:
+        """Pixels per cell of the coarse map."""
+        return 2 ** (len(self.widths) + 1)
+
+
+class CSPDarkNet(nn.Module):
+    """YOLOv5's backbone: strided convolutions, cross-stage blocks, and a spatial pyramid at the end."""
+
+    def __init__(self, config: CSPConfig) -> None:
+        super().__init__()
+        stem = config.stem
+        self.num_features = config.widths[-1]
+        self.stem = nn.Sequential(nn.Conv2d(3, stem, 6, 2, 2, bias=False), nn.BatchNorm2d(stem), nn.SiLU())
+        stages, previous = [], stem
+        for width, count in zip(config.widths, config.blocks, strict=True):
+            down = conv_bn(previous, width, 3, stride=2, activation=nn.SiLU)
+            stages.append(nn.Sequential(down, CrossStage(width, count)))
+            previous = width
+        self.stages = nn.ModuleList(stages)
+        self.pyramid = FastPyramid(previous)
+
+    def forward(self, images: Float[Tensor, "batch 3 side side"]) -> tuple[Tensor, Tensor, Tensor]:
+        """Fine, middle and coarse maps of pictures in [0, 1]."""
+        x = self.stem(images)
+        maps = []
+        for stage in self.stages:
+            x = stage(x)
+            maps.append(x)
+        return maps[-3], maps[-2], self.pyramid(maps[-1])
+
+    def freeze_all_but_last(self) -> None:
+        """Frozen parts stay in evaluation mode (in the release their BatchNorm statistics drift)."""
+        for part in (self.stem, *self.stages[:-1], self.stages[-1][0]):
+            freeze(part)
+
+
+class CrossStage(nn.Module):
+    """C3: half the channels go through residual blocks, half around them."""
+
+    def __init__(self, width: int, count: int) -> None:
+        super().__init__()
+        half = width // 2
+        self.through = conv_bn(width, half, 1, activation=nn.SiLU)
+        self.around = conv_bn(width, half, 1, activation=nn.SiLU)
+        self.blocks = nn.Sequential(*(Bottleneck(half) for _ in range(count)))
+        self.join = conv_bn(width, width, 1, activation=nn.SiLU)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[batch, width, h, w] in and out."""
+        return self.join(torch.cat([self.blocks(self.through(x)), self.around(x)], 1))
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3, plus the input."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            conv_bn(width, width, 1, activation=nn.SiLU), conv_bn(width, width, 3, activation=nn.SiLU)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[batch, width, h, w] in and out."""
+        return x + self.body(x)
+
+
+class FastPyramid(nn.Module):
+    """SPPF: three max-pools of side 5 in a row, all four maps joined."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.reduce = conv_bn(width, width // 2, 1, activation=nn.SiLU)
+        self.join = conv_bn(2 * width, width, 1, activation=nn.SiLU)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[batch, width, h, w] in and out."""
+        maps = [self.reduce(x)]
+        for _ in range(3):
+            maps.append(F.max_pool2d(maps[-1], 5, 1, 2))
+        return self.join(torch.cat(maps, 1))
+
+
+class CellDetector(nn.Module):
+    """Pretraining objective: each object's centre cell tells its category and box from the coarse map."""
+
+    def __init__(self, backbone: CSPDarkNet, *, num_classes: int, stride: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.stride = stride
+        self.output = nn.Conv2d(backbone.num_features, 5 + num_classes, 1)
+
+    def loss(
+        self,
+        images: Float[Tensor, "batch 3 side side"],
+        boxes_xyxy: Float[Tensor, "batch objects 4"],
+        categories: Int[Tensor, "batch objects"],
+        valid: Bool[Tensor, "batch objects"],
+    ) -> dict[str, Tensor]:
+        """`box` (1 - IoU), `category` and `objectness`, per object."""
+        raw = self.output(self.backbone(images)[2])
+        side = raw.shape[-1]
+        raw = raw.flatten(2).transpose(1, 2)
+        image, thing = valid.nonzero(as_tuple=True)
+        target = boxes_xyxy[image, thing]
+        middle = xyxy_to_cxcywh(target)
+        column_row = (middle[:, :2] / self.stride).long().clamp(0, side - 1)
+        cell = column_row[:, 1] * side + column_row[:, 0]
+        found = raw[image, cell]
+        centre = (found[:, :2] + column_row) * self.stride
+        size = found[:, 2:4].clamp(max=8).exp() * self.stride
+        objectness = torch.zeros_like(raw[..., 4])
+        objectness[image, cell] = 1.0
+        entropy = F.binary_cross_entropy_with_logits(raw[..., 4], objectness, reduction="sum")
+        return {
+            "box": (1 - paired_iou(cxcywh_to_xyxy(torch.cat([centre, size], 1)), target)).mean(),
+            "category": F.cross_entropy(found[:, 5:], categories[image, thing]),
+            "objectness": entropy / len(image),
+        }

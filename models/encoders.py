@@ -1,0 +1,46 @@
+"""Frozen encoders from their weight folders; the folder's config.json says how to build each."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter
+from torch import nn
+
+from deixis.frozen import freeze
+from deixis.records import load_checkpoint, read_json
+from deixis.registry import resolve
+from models.detectors.yolov3 import YOLOv3, YOLOv3Config
+from models.experts import EXPERTS
+from models.segmenters import SEGMENTERS
+
+
+def load_detector(weights: Path, device: torch.device) -> YOLOv3:
+    """The frozen detector."""
+    config = _model_config(weights, YOLOv3Config, made_by="pretrain_detector")
+    return _load(YOLOv3(config), weights, device, made_by="pretrain_detector")
+
+
+def load_expert(name: str, weights: Path, device: torch.device) -> Any:
+    """A frozen expert by its registry name."""
+    kind = resolve(EXPERTS, name, role="expert")
+    made_by = "pretrain_segmenter" if name == "segmentation_vit" else f"pretrain_expert@{name}"
+    return _load(kind(_model_config(weights, kind.Config, made_by=made_by)), weights, device, made_by=made_by)
+
+
+def load_segmenter(name: str, weights: Path, device: torch.device) -> Any:
+    """A frozen segmenter by its registry name."""
+    kind = resolve(SEGMENTERS, name, role="segmenter")
+    config = _model_config(weights, kind.Config, made_by="pretrain_segmenter")
+    return _load(kind(config), weights, device, made_by="pretrain_segmenter")
+
+
+def _model_config(weights: Path, kind: Any, *, made_by: str) -> Any:
+    return TypeAdapter(kind).validate_python(read_json(weights / "config.json", made_by=made_by)["model"])
+
+
+def _load(model: Any, weights: Path, device: torch.device, *, made_by: str) -> Any:
+    load_checkpoint(model, weights, made_by=made_by)
+    layout = torch.channels_last if device.type == "cuda" else torch.preserve_format
+    assert isinstance(model, nn.Module)
+    return freeze(model.to(device, memory_format=layout))

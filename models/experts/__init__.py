@@ -1,0 +1,8 @@
+"""Frozen encoders that DViN routes over: name -> class, loaded when asked for."""
+
+EXPERTS = {
+    "contrastive_vit": "models.experts.contrastive_vit:ContrastiveViT",
+    "distilled_vit": "models.experts.distilled_vit:DistilledViT",
+    "segmentation_vit": "models.experts.segmentation_vit:SegmentationViT",
+    "contrastive_convnet": "models.experts.contrastive_convnet:ContrastiveConvNet",
+}

@@ -1,0 +1,70 @@
+"""Blocks that several published methods share."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def conv_bn(
+    channels_in: int, channels_out: int, kernel: int, *, stride: int = 1, activation: type[nn.Module] | None = None
+) -> nn.Sequential:
+    """Convolution without bias, BatchNorm, activation (default LeakyReLU 0.1), "same" padding for odd kernels."""
+    return nn.Sequential(
+        nn.Conv2d(channels_in, channels_out, kernel, stride, kernel // 2, bias=False),
+        nn.BatchNorm2d(channels_out),
+        nn.LeakyReLU(0.1) if activation is None else activation(),
+    )
+
+
+class MultiScaleFusion(nn.Module):
+    """Top-down, then bottom-up fusion of three scales (RefCLIP `MultiScaleFusion`; SimREC has the same plan).
+
+    Scales are ordered coarse, middle, fine; each is twice the side of the one before. Only the outputs named
+    in `outputs` get a projection: the released models also build projections that nothing ever reads.
+
+    Args:
+        channels: Input channels of the coarse, middle and fine maps.
+        hidden: Channels of every output; half of it goes through each lateral path.
+        outputs: Which scales to project and return, a subset of `("coarse", "middle", "fine")`.
+        upsampling: How coarse maps grow: `nearest` (RefCLIP) or `bilinear`, corners aligned (SimREC).
+    """
+
+    def __init__(
+        self,
+        channels: tuple[int, int, int],
+        hidden: int,
+        *,
+        outputs: tuple[str, ...] = ("coarse", "middle", "fine"),
+        upsampling: str = "nearest",
+    ) -> None:
+        super().__init__()
+        coarse, middle, fine = channels
+        half = hidden // 2
+        self.outputs = outputs
+        self.upsampling = upsampling
+        self.up_middle = nn.Sequential(conv_bn(coarse, half, 1), conv_bn(half, half, 3))
+        self.up_fine = nn.Sequential(conv_bn(half + middle, half, 1), conv_bn(half, half, 3))
+        self.down_middle = nn.Sequential(conv_bn(half + fine, half, 1), conv_bn(half, half, 3))
+        self.down_coarse = nn.Sequential(conv_bn(half + half + middle, half, 1), conv_bn(half, half, 3))
+        widths = {"coarse": half + coarse, "middle": half + half + middle, "fine": half + fine}
+        self.project = nn.ModuleDict({name: conv_bn(widths[name], hidden, 1) for name in outputs})
+
+    def forward(
+        self,
+        coarse: Float[Tensor, "batch coarse_channels h w"],
+        middle: Float[Tensor, "batch middle_channels 2*h 2*w"],
+        fine: Float[Tensor, "batch fine_channels 4*h 4*w"],
+    ) -> dict[str, Tensor]:
+        """Fuse; return the requested scales by name, each [batch, hidden, height, width]."""
+        middle_up = torch.cat([self.up_middle(self._grow(coarse)), middle], 1)
+        fine_up = torch.cat([self.up_fine(self._grow(middle_up)), fine], 1)
+        middle_down = torch.cat([self.down_middle(F.avg_pool2d(fine_up, 2)), middle_up], 1)
+        coarse_down = torch.cat([self.down_coarse(F.avg_pool2d(middle_down, 2)), coarse], 1)
+        maps = {"coarse": coarse_down, "middle": middle_down, "fine": fine_up}
+        return {name: self.project[name](maps[name]) for name in self.outputs}
+
+    def _grow(self, x: Tensor) -> Tensor:
+        if self.upsampling == "nearest":
+            return F.interpolate(x, scale_factor=2.0, mode="nearest")
+        return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=True)

@@ -1,0 +1,6 @@
+"""Ordinary referring-expression models that learn from labels: name -> class, loaded when asked for."""
+
+STUDENTS = {
+    "simrec": "models.students.simrec:SimREC",
+    "transvg": "models.students.transvg:TransVG",
+}

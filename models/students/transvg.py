@@ -1,0 +1,293 @@
+"""TransVG (Deng et al. 2021): a transformer reads picture and phrase together; one token answers with the box.
+
+Of the official augmentations, the random scale (with a random place on the canvas) is kept: it is the scheme's
+random resize. Crop, flip and colour jitter are left out. Parameters at the defaults: 149,745,860.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import field
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Bool, Float, UInt8
+from pydantic.dataclasses import dataclass
+from timm.models.resnet import BasicBlock, Bottleneck, ResNet
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.ops import FrozenBatchNorm2d, generalized_box_iou_loss
+from transformers import BertConfig, BertModel
+
+from deixis.boxes import cxcywh_to_xyxy
+from deixis.config import STRICT
+from deixis.errors import ConfigError
+from deixis.frozen import freeze
+from deixis.images import IMAGENET_MEAN, standardise
+from deixis.text import PAD, START
+from deixis.types import Grounding, StudentBatch
+from models.csp_darknet import CSPConfig, CSPDarkNet
+
+BLOCKS = {"basic": BasicBlock, "bottleneck": Bottleneck}
+
+
+@dataclass(frozen=True, config=STRICT)
+class CNNConfig:
+    """The residual network; the defaults are ResNet-50 as DETR uses it."""
+
+    block: Literal["basic", "bottleneck"] = "bottleneck"
+    layers: tuple[int, int, int, int] = (3, 4, 6, 3)
+    widths: tuple[int, int, int, int] = (64, 128, 256, 512)
+    stride: int = 32
+
+
+@dataclass(frozen=True, config=STRICT)
+class BertSizes:
+    """The text encoder; the defaults are bert-base-uncased."""
+
+    vocabulary: int | None = 30522  # None: the training vocabulary, one id per word
+    length: int = 20  # tokens, the first one included
+    width: int = 768
+    layers: int = 12
+    heads: int = 12
+    feedforward: int = 3072
+
+
+@dataclass(frozen=True, config=STRICT)
+class TransVGConfig:
+    """Sizes; the defaults are the published model."""
+
+    input_size: int = 640
+    width: int = 256
+    heads: int = 8
+    feedforward: int = 2048
+    visual_layers: int = 6
+    joint_layers: int = 6
+    dropout: float = 0.1
+    scale_range: tuple[float, float] = (0.7, 1.0)  # long side over the canvas in training
+    place_in_values: bool = False  # add the sine code to what is read, not to queries and keys alone (see docs)
+    init_std: float = 1.0  # of the answer token and the learned positions
+    weight_attention: float = 0.0  # guides the answer's attention to the target; none in the paper (see docs)
+    pretrained_factor: float = 0.1  # on the learning rate of CNN, visual encoder and BERT
+    cnn: CNNConfig | None = field(default_factory=CNNConfig)
+    backbone: CSPConfig | None = None  # in place of `cnn`: the pretrained one of the embedded scale
+    text: BertSizes = field(default_factory=BertSizes)
+
+
+class TransVG(nn.Module):
+    """Student: trains on one box per phrase, whoever drew it."""
+
+    Config = TransVGConfig
+    has_score = False
+
+    def __init__(self, config: TransVGConfig, vocabulary: Sequence[str]) -> None:
+        super().__init__()
+        self.config = config
+        self.vocabulary = list(vocabulary)
+        width, text = config.width, config.text
+        if (config.cnn is None) == (config.backbone is None):
+            raise ConfigError(
+                "transvg: name one of cnn and backbone and set the other to null. Mend params.yaml, then run: dvc repro"
+            )
+        self.cnn = _build_cnn(config.cnn) if config.cnn else None
+        self.backbone = CSPDarkNet(config.backbone) if config.backbone else None
+        self.stride = (config.cnn or config.backbone).stride
+        self.input_project = nn.Conv2d((self.cnn or self.backbone).num_features, width, 1)
+        self.visual_encoder = _encoder(config.visual_layers, config)
+        self.bert = BertModel(
+            BertConfig(
+                vocab_size=text.vocabulary or len(vocabulary), hidden_size=text.width, num_hidden_layers=text.layers,
+                num_attention_heads=text.heads, intermediate_size=text.feedforward, pad_token_id=PAD,
+            )
+        )  # fmt: skip
+        self.visual_project = nn.Linear(width, width)
+        self.text_project = nn.Linear(text.width, width)
+        self.answer = nn.Parameter(config.init_std * torch.randn(width))
+        cells = (config.input_size // self.stride) ** 2
+        self.position = nn.Parameter(config.init_std * torch.randn(1 + text.length + cells, width))
+        self.joint_encoder = _encoder(config.joint_layers, config)
+        self.box = nn.Sequential(
+            nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 4)
+        )
+
+    @property
+    def term_weights(self) -> dict[str, float]:
+        """Factors of the loss terms."""
+        return {"l1": 1.0, "giou": 1.0, "attention": self.config.weight_attention}
+
+    def loss(self, batch: StudentBatch) -> dict[str, Float[Tensor, ""]]:
+        """`l1`: summed over the four coordinates; `giou`: 1 - GIoU; `attention`, where switched on: see there."""
+        assert batch.boxes_norm is not None
+        squares, content, boxes = rescale(
+            batch.squares, batch.content_xyxy, batch.boxes_norm, scale_range=self.config.scale_range
+        )
+        found, attention = self._forward(squares, content, batch.tokens)
+        terms = box_terms(found, boxes, weight=batch.weights)
+        if self.config.weight_attention:
+            terms["attention"] = attention_term(attention.float(), boxes)
+        return terms
+
+    def parameter_groups(self) -> list[tuple[list[nn.Parameter], float]]:
+        """New parts at the full learning rate, pretrained ones slower."""
+        slow = [
+            *(self.cnn or self.backbone).parameters(),
+            *self.bert.parameters(),
+            *self.visual_encoder.parameters(),
+            *self.input_project.parameters(),
+        ]
+        slow_ids = {id(p) for p in slow}
+        fast = [p for p in self.parameters() if id(p) not in slow_ids]
+        return [(fast, 1.0), ([p for p in slow if p.requires_grad], self.config.pretrained_factor)]
+
+    @torch.no_grad()
+    def predict(self, batch: StudentBatch) -> Grounding:
+        """One forward pass, clamped to the canvas. TransVG gives no score: it is 1 for every box."""
+        boxes, _ = self._forward(batch.squares.float(), batch.content_xyxy, batch.tokens)
+        corners = cxcywh_to_xyxy(boxes.float()).clamp(0, 1) * batch.squares.shape[-1]
+        return Grounding(boxes_xyxy=corners, scores=torch.ones_like(corners[:, 0]))
+
+    def _forward(self, squares: Tensor, content_xyxy: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """cx, cy, w, h in [0, 1] of the canvas, and how much the answer token looked at each cell in the end."""
+        visual = self.input_project(self._look(squares))
+        is_pad = pad_cells(content_xyxy, side=visual.shape[-1], canvas=squares.shape[-1])
+        seen = visual.flatten(2).transpose(1, 2)
+        place = sine_position(~is_pad.view(len(is_pad), visual.shape[-1], -1), self.config.width)
+        for layer in self.visual_encoder:
+            seen, _ = layer(seen, place, is_pad)
+
+        if self.config.place_in_values:
+            seen = seen + place
+
+        tokens = F.pad(tokens[:, : self.config.text.length - 1], (1, 0), value=START)
+        tokens = F.pad(tokens, (0, self.config.text.length - tokens.shape[1]), value=PAD)
+        read = self.bert(input_ids=tokens, attention_mask=(tokens != PAD).long()).last_hidden_state
+
+        answer = self.answer.expand(len(seen), 1, -1)
+        sequence = torch.cat([answer, self.text_project(read), self.visual_project(seen)], 1)
+        ignore = torch.cat([torch.zeros_like(is_pad[:, :1]), tokens == PAD, is_pad], 1)
+        attention = sequence.new_zeros(())
+        for layer in self.joint_encoder:
+            sequence, attention = layer(sequence, self.position, ignore)
+        return self.box(sequence[:, 0]).sigmoid(), attention[:, 0, -seen.shape[1] :]
+
+    def _look(self, squares: Tensor) -> Tensor:
+        if self.backbone is not None:
+            return self.backbone((squares.float() / 255).contiguous(memory_format=torch.channels_last))[2]
+        return self.cnn.forward_features(standardise(squares).contiguous(memory_format=torch.channels_last))
+
+
+def box_terms(
+    found: Float[Tensor, "batch 4"], target: Float[Tensor, "batch 4"], *, weight: Float[Tensor, " batch"] | None = None
+) -> dict[str, Float[Tensor, ""]]:
+    """L1 and GIoU terms between cx, cy, w, h boxes in [0, 1]; `weight` is the trust in each target."""
+    found = found.float()
+    trust = torch.ones_like(found[:, 0]) if weight is None else weight
+    giou = generalized_box_iou_loss(cxcywh_to_xyxy(found), cxcywh_to_xyxy(target))
+    l1 = (found - target).abs().sum(1)
+    return {"l1": (trust * l1).mean(), "giou": (trust * giou).mean()}
+
+
+def attention_term(attention: Float[Tensor, "batch cells"], target: Float[Tensor, "batch 4"]) -> Float[Tensor, ""]:
+    """Minus log of the attention that falls on cells whose centre lies in the target (cx, cy, w, h in [0, 1])."""
+    side = round(attention.shape[1] ** 0.5)
+    cells = torch.arange(attention.shape[1], device=attention.device)
+    centre = (torch.stack([cells % side, cells // side], -1) + 0.5) / side
+    distance = (centre - target[:, None, :2]).abs()
+    inside = (distance <= target[:, None, 2:].clamp(min=1 / side) / 2).all(-1)
+    return -((attention * inside).sum(1) + 1e-6).log().mean()
+
+
+def rescale(
+    squares: UInt8[Tensor, "batch 3 side side"],
+    content_xyxy: Float[Tensor, "batch 4"],
+    boxes_norm: Float[Tensor, "batch 4"],
+    *,
+    scale_range: tuple[float, float],
+) -> tuple[Float[Tensor, "batch 3 side side"], Float[Tensor, "batch 4"], Float[Tensor, "batch 4"]]:
+    """Shrink each picture by a factor of its own and put it somewhere on the canvas; boxes and content follow."""
+    batch, _, side, _ = squares.shape
+    low, high = scale_range
+    scale = low + (high - low) * torch.rand(batch, 1, device=squares.device)
+    corner = torch.rand(batch, 2, device=squares.device) * (1 - scale)  # of the shrunk square, over the side
+    # The grid maps output places to input places, both in [-1, 1]: x_in = (x_out - shift) / scale.
+    shift = 2 * corner + scale - 1
+    theta = torch.zeros(batch, 2, 3, device=squares.device)
+    theta[:, 0, 0] = theta[:, 1, 1] = 1 / scale[:, 0]
+    theta[:, :, 2] = -shift / scale
+    grid = F.affine_grid(theta, [batch, 3, side, side], align_corners=False)
+    grey = torch.tensor(IMAGENET_MEAN, device=squares.device).view(3, 1, 1) * 255  # standardises to zero
+    moved = F.grid_sample(squares.float() - grey, grid, padding_mode="zeros", align_corners=False) + grey
+    content = content_xyxy * scale + corner.repeat(1, 2) * side
+    centre, size = boxes_norm[:, :2] * scale + corner, boxes_norm[:, 2:] * scale
+    return moved, content, torch.cat([centre, size], 1)
+
+
+def pad_cells(content_xyxy: Float[Tensor, "batch 4"], *, side: int, canvas: int) -> Bool[Tensor, "batch cells"]:
+    """Cells whose centre holds no picture, row-major."""
+    centre = (torch.arange(side, device=content_xyxy.device) + 0.5) * (canvas / side)
+    inside_x = (centre >= content_xyxy[:, :1]) & (centre < content_xyxy[:, 2:3])
+    inside_y = (centre >= content_xyxy[:, 1:2]) & (centre < content_xyxy[:, 3:])
+    return ~(inside_y[:, :, None] & inside_x[:, None, :]).flatten(1)
+
+
+def sine_position(valid: Bool[Tensor, "batch h w"], width: int) -> Float[Tensor, "batch h*w width"]:
+    """DETR's sine code of each cell, rows then columns, counted over valid cells and normalised to 2 pi."""
+    codes = []
+    for axis in (1, 2):
+        place = valid.float().cumsum(axis)
+        last = place.amax(axis, keepdim=True)
+        place = place / (last + 1e-6) * 2 * math.pi
+        half = width // 2
+        exponent = 2 * (torch.arange(half, device=valid.device) // 2) / half
+        angle = place[..., None] / 10000**exponent
+        codes.append(torch.stack([angle[..., 0::2].sin(), angle[..., 1::2].cos()], -1).flatten(-2))
+    return torch.cat(codes, -1).flatten(1, 2)
+
+
+class EncoderLayer(nn.Module):
+    """Post-norm transformer layer whose position code enters queries and keys only (DETR)."""
+
+    def __init__(self, config: TransVGConfig) -> None:
+        super().__init__()
+        width = config.width
+        self.attention = nn.MultiheadAttention(width, config.heads, dropout=config.dropout, batch_first=True)
+        self.feedforward = nn.Sequential(
+            nn.Linear(width, config.feedforward),
+            nn.ReLU(),
+            nn.Dropout(config.dropout),
+            nn.Linear(config.feedforward, width),
+        )
+        self.norm_attention, self.norm_feedforward = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor, position: Tensor, ignore: Bool[Tensor, "batch length"]) -> tuple[Tensor, Tensor]:
+        """[batch, length, width] in and out, and the attention map; `ignore` marks keys that hold nothing."""
+        placed = x + position
+        attended, attention = self.attention(placed, placed, x, key_padding_mask=ignore)
+        x = self.norm_attention(x + self.dropout(attended))
+        return self.norm_feedforward(x + self.dropout(self.feedforward(x))), attention
+
+
+def _encoder(count: int, config: TransVGConfig) -> nn.ModuleList:
+    layers = nn.ModuleList(EncoderLayer(config) for _ in range(count))
+    for parameter in layers.parameters():
+        if parameter.dim() > 1:
+            nn.init.xavier_uniform_(parameter)
+    return layers
+
+
+class _FrozenNorm(FrozenBatchNorm2d):
+    """torchvision's, with the signature that timm calls."""
+
+    def __init__(self, width: int, **_placement: Any) -> None:
+        super().__init__(width)
+
+
+def _build_cnn(config: CNNConfig) -> Any:
+    """DETR's use of it: frozen BatchNorm, stem and first stage frozen; it needs pretrained weights to make sense."""
+    cnn = ResNet(
+        BLOCKS[config.block], list(config.layers), channels=config.widths, output_stride=config.stride, num_classes=0,
+        global_pool="", norm_layer=_FrozenNorm, zero_init_last=False,
+    )  # fmt: skip
+    for part in (cnn.conv1, cnn.layer1):
+        freeze(part)
+    return cnn

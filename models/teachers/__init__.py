@@ -1,0 +1,6 @@
+"""Weakly supervised teachers: name -> class, loaded when asked for."""
+
+TEACHERS = {
+    "refclip": "models.teachers.refclip:RefCLIP",
+    "dvin": "models.teachers.dvin:DViN",
+}

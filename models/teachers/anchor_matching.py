@@ -1,0 +1,52 @@
+"""What the anchor-text teachers share: a joint space for phrases and kept cells, its contrast, and its answer."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from deixis.anchors import best_boxes, gather_cells
+from deixis.losses import anchor_contrastive_loss
+from deixis.types import PseudoLabels
+
+
+class AnchorMatcher(nn.Module):
+    """Raw dot products between a phrase and the kept cells of an image: no normalisation, no temperature."""
+
+    def __init__(self, *, anchor_width: int, text_width: int, joint_width: int) -> None:
+        super().__init__()
+        self.anchor_project = nn.Linear(anchor_width, joint_width)
+        self.text_project = nn.Linear(text_width, joint_width)
+
+    def loss(
+        self,
+        anchors: Float[Tensor, "batch kept anchor_width"],
+        text: Float[Tensor, "batch text_width"],
+        *,
+        negatives: int,
+    ) -> Float[Tensor, ""]:
+        """Anchor-text contrast over the batch."""
+        return anchor_contrastive_loss(self.text_project(text), self.anchor_project(anchors), negatives=negatives)
+
+    @torch.no_grad()
+    def label(
+        self,
+        anchors: Float[Tensor, "batch kept anchor_width"],
+        text: Float[Tensor, "batch text_width"],
+        *,
+        kept: Int[Tensor, "batch kept"],
+        boxes: Float[Tensor, "batch cells per_cell values"],
+        expert: Int[Tensor, " batch"],
+    ) -> PseudoLabels:
+        """The box of the cell that matches each phrase best, and how sure that is."""
+        scores = torch.einsum("bkd,bd->bk", self.anchor_project(anchors), self.text_project(text)).float()
+        top, rank = scores.topk(2, dim=1)
+        corners, objectness = best_boxes(gather_cells(boxes, kept))
+        row = torch.arange(len(scores), device=scores.device)
+        return PseudoLabels(
+            boxes_xyxy=corners[row, rank[:, 0]],
+            scores=top[:, 0],
+            margins=top[:, 0] - top[:, 1],
+            runner_up_xyxy=corners[row, rank[:, 1]],
+            objectness=objectness[row, rank[:, 0]],
+            expert=expert,
+        )

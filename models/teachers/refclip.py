@@ -1,0 +1,83 @@
+"""RefCLIP (CVPR 2023): find the detector's anchor that matches the phrase; learn by contrast between images.
+
+compat `released` builds the model of the released code, 27,501,057 parameters at the defaults, of which
+2,363,392 never receive a gradient; `fixed` leaves those out and is otherwise the same; `paper` has the text
+encoder of the paper (both directions, one attention layer) and fuses straight into the joint width.
+"""
+
+from collections.abc import Sequence
+from dataclasses import field, replace
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from deixis.anchors import gather_cells, keep_confident_cells, map_to_cells
+from deixis.config import STRICT
+from deixis.types import PseudoLabels, TeacherBatch
+from models.layers import MultiScaleFusion
+from models.teachers.anchor_matching import AnchorMatcher
+from models.text.gru_attention import GRUAttentionEncoder, TextConfig
+
+SCALES = ("coarse", "middle", "fine")
+
+
+@dataclass(frozen=True, config=STRICT)
+class RefCLIPConfig:
+    """Sizes; the defaults are the published model."""
+
+    compat: Literal["paper", "released", "fixed"] = "fixed"
+    detector_channels: tuple[int, int, int] = (1024, 512, 256)  # coarse, middle, fine
+    fused_width: int = 1024
+    joint_width: int = 512
+    keep_fraction: float = 0.1  # of the coarse cells; 0.2 on ReferIt
+    negatives: int = 2  # ranks of negative anchors per other image (N in the paper)
+    text: TextConfig = field(default_factory=TextConfig)
+
+    def __post_init__(self) -> None:
+        if self.compat == "paper":
+            object.__setattr__(self, "text", replace(self.text, bidirectional=True, layers=1))
+            object.__setattr__(self, "fused_width", self.joint_width)
+
+
+class RefCLIP(nn.Module):
+    """Teacher: no box is ever given to it; its loss needs image-phrase pairs alone."""
+
+    Config = RefCLIPConfig
+    expert_names: tuple[str, ...] = ()
+
+    def __init__(self, config: RefCLIPConfig, vocabulary: Sequence[str]) -> None:
+        super().__init__()
+        self.config = config
+        self.text_encoder = GRUAttentionEncoder(config.text, vocabulary)
+        outputs = SCALES if config.compat == "released" else SCALES[:1]
+        self.fusion = MultiScaleFusion(config.detector_channels, config.fused_width, outputs=outputs)
+        self.matcher = AnchorMatcher(
+            anchor_width=config.fused_width, text_width=config.text.width, joint_width=config.joint_width
+        )
+
+    def loss(self, batch: TeacherBatch) -> dict[str, Float[Tensor, ""]]:
+        """`contrast`: anchor-text contrast over the images of the batch."""
+        anchors, _ = self._anchors(batch)
+        text = self.text_encoder(batch.tokens).flat
+        return {"contrast": self.matcher.loss(anchors, text, negatives=self.config.negatives)}
+
+    @property
+    def term_weights(self) -> dict[str, float]:
+        """Factors of the loss terms; all one."""
+        return {}
+
+    @torch.no_grad()
+    def label(self, batch: TeacherBatch) -> PseudoLabels:
+        """One box per phrase."""
+        anchors, kept = self._anchors(batch)
+        text = self.text_encoder(batch.tokens).flat
+        none = torch.full((len(text),), -1, device=text.device)
+        return self.matcher.label(anchors, text, kept=kept, boxes=batch.detections.boxes, expert=none)
+
+    def _anchors(self, batch: TeacherBatch) -> tuple[Tensor, Tensor]:
+        kept = keep_confident_cells(batch.detections.boxes, self.config.keep_fraction)
+        fused = self.fusion(*batch.detections.maps)["coarse"]
+        return gather_cells(map_to_cells(fused), kept), kept

@@ -1,0 +1,20 @@
+"""A trained model from its checkpoint folder, whose config.json says what to build."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter
+
+from deixis.frozen import freeze
+from deixis.records import load_checkpoint, read_json
+from deixis.registry import resolve
+
+
+def load_trained(folder: Path, *, role: str, registry: dict[str, str], device: torch.device) -> Any:
+    """Build what the card names, load its weights strictly, freeze it."""
+    card = read_json(folder / "config.json", made_by=f"train_{role}")
+    kind = resolve(registry, card[role], role=role)
+    model = kind(TypeAdapter(kind.Config).validate_python(card["model"]), card["vocabulary"])
+    load_checkpoint(model, folder, made_by=f"train_{role}")
+    return freeze(model.to(device))

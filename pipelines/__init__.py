@@ -1,0 +1,1 @@
+"""Prefect flows: order, retries and schedule; no tensors."""

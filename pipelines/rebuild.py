@@ -1,0 +1,66 @@
+"""Bring the whole graph up to date under Prefect: independent stages side by side, retries, one table of outcomes.
+
+run     uv run python -m pipelines.rebuild [--workers 2] [STAGE ...]
+"""
+
+import os
+import signal
+from typing import Any
+
+os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+
+from cyclopts import App
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from pipelines._dvc import Runner, StageFailed, StageOutcome, metrics_diff, plan
+
+
+def may_pass_later(_task: Any, _run: Any, state: Any) -> bool:
+    """Retry only what can pass the second time."""
+    failure = state.result(raise_on_failure=False)
+    return isinstance(failure, StageFailed) and failure.may_pass_later
+
+
+@task(
+    task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False, retries=2, retry_delay_seconds=5,
+    retry_condition_fn=may_pass_later,
+)  # fmt: skip
+def bring_up_to_date(name: str, runner: Runner) -> StageOutcome:
+    """One stage: `dvc --wait-for-lock repro -s NAME`."""
+    outcome = runner.run(name)
+    get_run_logger().info("%s: %s", name, outcome.action)
+    return outcome
+
+
+@flow(name="rebuild")
+def rebuild(targets: tuple[str, ...] = (), workers: int = 2) -> list[StageOutcome]:
+    """Bring `targets` (all stages by default) and what they need up to date."""
+    runner = Runner()
+    futures: dict[str, Any] = {}
+    submit = bring_up_to_date.with_options()
+    with ThreadPoolTaskRunner(max_workers=workers) as pool:
+        try:
+            for node in plan(targets):
+                waits = [futures[name] for name in node.upstream]
+                futures[node.name] = pool.submit(submit, {"name": node.name, "runner": runner}, wait_for=waits)
+            outcomes = [future.result() for future in futures.values()]
+        except BaseException:
+            runner.stop()  # a cancelled or failed run leaves no child behind
+            raise
+    create_table_artifact([{"stage": o.name, "action": o.action} for o in outcomes], key="stages")
+    create_markdown_artifact(metrics_diff() or "No metric changed.", key="metrics-diff")
+    return outcomes
+
+
+def main(*targets: str, workers: int = 2) -> None:
+    """Rebuild the graph; prints one line per stage."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill cancels like Ctrl-C
+    for outcome in rebuild(targets, workers):
+        print(f"{outcome.action:9} {outcome.name}")
+
+
+if __name__ == "__main__":
+    App(name="python -m pipelines.rebuild", default_command=main, version_flags=[])()

@@ -1,0 +1,1 @@
+"""One module per stage of the DVC graph, of the same name."""

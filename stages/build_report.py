@@ -1,0 +1,233 @@
+"""One self-contained page from the metrics and the per-expression files; tables and the README's figure beside it.
+
+reads   reports/metrics, reports/samples, reports/speed, reports/plots, leakage.json, images; params: run
+writes  report.html, tables/, example.png
+run     dvc repro build_report        (a few seconds)
+"""
+
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import pandas as pd
+from pydantic.dataclasses import dataclass
+
+from deixis.charts import curves_chart, usage_chart
+from deixis.cli import run_stage
+from deixis.config import STRICT, read_section
+from deixis.draw import STUDENT, TEACHER, TRUTH, data_uri, overlay, panel
+from deixis.images import open_image
+from deixis.masks import decode_mask
+from deixis.metrics import THRESHOLD
+from deixis.records import read_json, read_table, write_atomically
+
+GALLERY = 8  # pictures per row of the gallery: hits, then misses
+TEMPLATE = Path(__file__).with_name("report.html.jinja")
+
+
+@dataclass(frozen=True, config=STRICT)
+class RunParams:
+    """The `run` section: what a plain `dvc repro` builds."""
+
+    datasets: tuple[str, ...]
+    teachers: tuple[str, ...]
+    students: tuple[str, ...]
+    student_teachers: tuple[str, ...]
+    reference_teacher: str
+    upper_bounds: tuple[str, ...]
+    experts: tuple[str, ...]
+    encoders: tuple[str, ...]
+
+    def predictors(self) -> list[str]:
+        """Predictor ids, teachers first."""
+        students = [f"{teacher}-{student}" for teacher in self.student_teachers for student in self.students]
+        return [*self.teachers, *students, *(f"truth-{student}" for student in self.upper_bounds)]
+
+
+def build_report(
+    *,
+    metrics: Path,
+    samples: Path,
+    speed: Path,
+    curves: Path,
+    leakage: Path,
+    prepared: Path,
+    raw: Path,
+    out: Path,
+    params: Path = Path("params.yaml"),
+) -> None:
+    """Build the report from what the evaluation stages wrote."""
+    run = read_section(params, "run", RunParams)
+    sections, tables = [], []
+    for dataset in run.datasets:
+        scores = {
+            name: read_json(metrics / dataset / f"{name}.json", made_by="evaluate_teacher") for name in run.predictors()
+        }
+        results = results_table(scores)
+        tables.append(f"## {dataset}\n\n{markdown(results)}\n")
+        sections.append(
+            {
+                "dataset": dataset,
+                "splits": split_tables(results),
+                "segmenter": read_json(metrics / dataset / "segmenter.json", made_by="evaluate_segmenter"),
+                "groups": group_table(scores).to_html(index=False, border=0),
+                "speed": speed_table(speed / dataset, list(scores)).to_html(index=False, border=0),
+                "usage": usage_chart({name: score["meta"].get("expert_usage") for name, score in scores.items()}),
+                "curves": curves_chart({name: curves / dataset / f"{name}.csv" for name in scores}),
+                "gallery": gallery(dataset, run, samples, prepared, raw),
+                "quarantined": len(pd.read_parquet(prepared / dataset / "quarantine.parquet")),
+                "facts": facts_table(scores).to_html(index=False, border=0),
+            }
+        )
+    page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(TEMPLATE.read_text())
+    html = page.render(sections=sections, leakage=leakage_rows(leakage))
+    write_atomically(out / "report.html", lambda path: path.write_text(html, encoding="utf-8"))
+    text = "# Results\n\n" + "\n".join(tables)
+    write_atomically(out / "tables" / "results.md", lambda path: path.write_text(text, encoding="utf-8"))
+    figure = example(run, samples, prepared, raw)
+    write_atomically(out / "example.png", lambda path: figure.save(path, "PNG", optimize=True))
+
+
+def results_table(scores: dict[str, Any]) -> pd.DataFrame:
+    """One row per split and predictor, percent with intervals."""
+    rows = []
+    for split in ("val", "testA", "testB", "test"):
+        for name, score in scores.items():
+            if split in score:
+                part = score[split]
+                shown = {"split": split, "predictor": name, "n": part["n"]}
+                for metric, title in (
+                    ("acc50", "Acc@0.5"),
+                    ("miou_box", "box mIoU"),
+                    ("miou", "mask mIoU"),
+                    ("oiou", "mask oIoU"),
+                ):
+                    if metric in part:
+                        low, high = part[f"{metric}_lo"], part[f"{metric}_hi"]
+                        shown[title] = f"{100 * part[metric]:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+                shown |= {
+                    "random cell": f"{100 * part['floor_random']:.1f}",
+                    "surest cell": f"{100 * part['floor_confident']:.1f}",
+                    "whole image": f"{100 * part['floor_whole']:.1f}",
+                    "ceiling": f"{100 * part['ceiling']:.1f}",
+                    "exposure": part["exposure"],
+                }
+                rows.append(shown)
+    return pd.DataFrame(rows)
+
+
+def split_tables(results: pd.DataFrame) -> dict[str, str]:
+    """HTML per split."""
+    return {
+        str(split): group.drop(columns="split").to_html(index=False, border=0)
+        for split, group in results.groupby("split", sort=False)
+    }
+
+
+def group_table(scores: dict[str, Any]) -> pd.DataFrame:
+    """Acc@0.5 on val by difficulty group."""
+    rows = []
+    for name, score in scores.items():
+        groups = score["val"]["groups"]
+        rows.append({"predictor": name} | {f"{g} (n = {v['n']})": f"{100 * v['acc50']:.1f}" for g, v in groups.items()})
+    return pd.DataFrame(rows)
+
+
+def speed_table(folder: Path, names: list[str]) -> pd.DataFrame:
+    """Milliseconds per phrase, median and 95th percentile."""
+    rows = []
+    for name in names:
+        path = folder / f"{name}.json"
+        if path.exists():
+            timing = read_json(path, made_by="measure_speed")
+            parts = {part: f"{value['median']:.1f}" for part, value in timing["milliseconds"].items()}
+            rows.append({"predictor": name} | parts | {"device": timing["device"], "threads": timing["threads"]})
+    return pd.DataFrame(rows)
+
+
+def facts_table(scores: dict[str, Any]) -> pd.DataFrame:
+    """What belongs beside every number."""
+    columns = ("supervision", "num_parameters", "selection", "effective_ema_decay", "seed")
+    return pd.DataFrame([{"predictor": n} | {c: s["meta"][c] for c in columns} for n, s in scores.items()])
+
+
+def leakage_rows(path: Path) -> list[dict[str, Any]]:
+    """One row per dataset, split and frozen model."""
+    report = read_json(path, made_by="check_leakage")
+    return [
+        {"dataset": dataset, "split": split, "model": model} | found
+        for dataset, splits in report.items()
+        for split, models in splits.items()
+        for model, found in models.items()
+    ]
+
+
+def gallery(dataset: str, run: RunParams, samples: Path, prepared: Path, raw: Path) -> list[dict[str, Any]]:
+    """Hits and misses of the first student (or teacher) on val: phrase, both boxes, the mask, and truth."""
+    joined = joined_samples(dataset, run, samples)
+    if joined.empty:
+        return []
+    hit = joined["iou"] > THRESHOLD
+    cards = []
+    for kind, group in (("hit", joined[hit]), ("miss", joined[~hit])):
+        spread = np.linspace(0, len(group) - 1, min(GALLERY, len(group))).astype(int)
+        for row in group.iloc[spread].itertuples():
+            image = overlay(
+                load_pixels(dataset, row.image_id, prepared, raw),
+                boxes=[(row.true_box, TRUTH), (row.teacher_box, TEACHER), (row.box, STUDENT)],
+                mask=decode_mask(row.mask) if row.mask is not None else None,
+            )
+            cards.append({"kind": kind, "phrase": row.expression, "iou": f"{row.iou:.2f}", "image": data_uri(image)})
+    return cards
+
+
+def joined_samples(dataset: str, run: RunParams, samples: Path) -> pd.DataFrame:
+    """Val expressions with the shown predictor's answer and the teacher's box."""
+    columns = ("sample_id", "image_id", "expression", "split", "box", "true_box", "mask", "iou")
+    teacher = run.student_teachers[0]
+    shown = f"{teacher}-{run.students[0]}" if run.students else teacher
+    own = read_table(samples / dataset / f"{shown}.parquet", columns=columns, made_by="evaluate_student")
+    taught = read_table(
+        samples / dataset / f"{teacher}.parquet", columns=("sample_id", "box", "iou"), made_by="evaluate_teacher"
+    )
+    taught = taught.rename(columns={"box": "teacher_box", "iou": "teacher_iou"})
+    return own[own["split"] == "val"].merge(taught, on="sample_id").sort_values("sample_id")
+
+
+def example(run: RunParams, samples: Path, prepared: Path, raw: Path) -> Any:
+    """The README's figure: picture, teacher's box, student's box and mask, for one phrase that both answer well."""
+    dataset = run.datasets[-1]
+    joined = joined_samples(dataset, run, samples)
+    best = joined.assign(both=joined[["iou", "teacher_iou"]].min(axis=1), words=joined["expression"].str.count(" "))
+    row = next(best.sort_values(["words", "both"], ascending=False).query("both > 0.8").itertuples(), None)
+    row = row or next(best.sort_values("both", ascending=False).itertuples())
+    pixels = load_pixels(dataset, row.image_id, prepared, raw)
+    mask = decode_mask(row.mask) if row.mask is not None else None
+    return panel(
+        [
+            ("the picture", overlay(pixels, boxes=[])),
+            ("the teacher's box", overlay(pixels, boxes=[(row.teacher_box, TEACHER)])),
+            ("the student's box and mask", overlay(pixels, boxes=[(row.box, STUDENT)], mask=mask)),
+        ],
+        title=f"“{row.expression}”",
+    )
+
+
+def load_pixels(dataset: str, image_id: int, prepared: Path, raw: Path) -> np.ndarray:
+    """The stored picture."""
+    table = read_table(prepared / dataset / "images.parquet", columns=("image_id", "path"), made_by="prepare")
+    path = table.set_index("image_id").at[image_id, "path"]
+    return np.asarray(open_image(raw / dataset / "images" / path))
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """A Markdown table."""
+    lines = [
+        "| " + " | ".join(map(str, row)) + " |" for row in [table.columns, *table.fillna("").itertuples(index=False)]
+    ]
+    return "\n".join([lines[0], "|" + " --- |" * len(table.columns), *lines[1:]])
+
+
+if __name__ == "__main__":
+    run_stage(build_report)

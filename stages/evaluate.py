@@ -1,0 +1,152 @@
+"""Score one predictor against the withheld truth: the only reader of truth beside the upper bound.
+
+reads   predictions.parquet, candidates.parquet, pairs.parquet, truth.parquet, images.parquet, leakage.json,
+        the predictor's card; params: seed, evaluation
+writes  the metrics of every split, and one row per expression
+run     dvc repro evaluate_teacher@scenes-dvin        (a few seconds)
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pydantic.dataclasses import dataclass
+
+from deixis.cli import run_stage
+from deixis.config import STRICT, read_section
+from deixis.difficulty import difficulty
+from deixis.errors import DataError
+from deixis.masks import decode_mask, mask_overlap
+from deixis.metrics import THRESHOLD, box_iou, summarise
+from deixis.records import read_json, read_table, write_json, write_table
+
+LEVELS = (
+    "none",
+    "unknown",
+    "image_unlabelled",
+    "caption",
+    "box",
+    "mask",
+    "expression_same_image",
+    "expression_same_object",
+)
+
+
+@dataclass(frozen=True, config=STRICT)
+class EvaluationParams:
+    """The `evaluation` section."""
+
+    resamples: int = 1000  # of the bootstrap over images
+
+
+def evaluate(
+    *,
+    predictions: Path,
+    candidates: Path,
+    card: Path,
+    pairs: Path,
+    truth: Path,
+    images: Path,
+    leakage: Path,
+    out: Path,
+    samples_out: Path,
+    params: Path = Path("params.yaml"),
+) -> None:
+    """Score one predictor against the withheld truth."""
+    config = read_section(params, "evaluation", EvaluationParams)
+    seed = read_section(params, "seed", int)
+    samples = join_truth(predictions, pairs, truth)
+    samples = samples.join(reference_scores(samples, candidates, images))
+    samples["iou"] = box_iou(_stack(samples["box"]), _stack(samples["true_box"]))
+    samples["group"] = samples["text"].map(difficulty)
+    if samples["mask"].notna().any():
+        samples = samples.join(mask_scores(samples))
+    facts = read_json(card, made_by="the predictor's training stage")
+    exposure = read_json(leakage, made_by="check_leakage")[pairs.parent.name]
+    report: dict[str, Any] = {
+        split: summarise(group, resamples=config.resamples, seed=seed)
+        | {"exposure": max((model["level"] for model in exposure[split].values()), key=LEVELS.index)}
+        for split, group in samples.groupby("split")
+    }
+    report["meta"] = describe(facts, predictions, seed)
+    write_json(report, out)
+    write_table(samples.drop(columns=["text"]), samples_out)
+
+
+def join_truth(predictions: Path, pairs: Path, truth: Path) -> pd.DataFrame:
+    """Evaluation pairs with truth and prediction; an expression without a prediction keeps a box that never hits."""
+    table = read_table(pairs, columns=("sample_id", "image_id", "expression", "text", "split"), made_by="prepare")
+    table = table[table["split"] != "train"]
+    known = read_table(truth, columns=("sample_id", "box", "mask"), made_by="prepare")
+    known = known.rename(columns={"box": "true_box", "mask": "true_mask"})
+    found = read_table(
+        predictions, columns=("sample_id", "box", "mask", "score"), made_by="segment_boxes or predict_student"
+    )
+    samples = table.merge(known, on="sample_id", how="left", validate="one_to_one")
+    if samples["true_box"].isna().any():
+        missing = samples.loc[samples["true_box"].isna(), "sample_id"].iloc[0]
+        raise DataError(f"{truth}: no truth for {missing}. Run: dvc repro -f prepare")
+    samples = samples.merge(found, on="sample_id", how="left", validate="one_to_one")
+    nothing = [np.full(4, np.nan)] * len(samples)
+    samples["box"] = samples["box"].where(samples["box"].notna(), pd.Series(nothing, index=samples.index))
+    return samples
+
+
+def reference_scores(samples: pd.DataFrame, candidates: Path, images: Path) -> pd.DataFrame:
+    """What answering without reading scores, and the best that a kept cell could: per expression, in [0, 1]."""
+    kept = read_table(candidates, columns=("image_id", "boxes"), made_by="write_pseudo_labels").set_index("image_id")[
+        "boxes"
+    ]
+    sizes = read_table(images, columns=("image_id", "width", "height"), made_by="prepare").set_index("image_id")
+    rows = []
+    for image_id, true_box in zip(samples["image_id"], samples["true_box"], strict=True):
+        boxes = np.asarray(kept[image_id]).reshape(-1, 4)
+        hits = box_iou(boxes, np.broadcast_to(np.asarray(true_box), boxes.shape)) > THRESHOLD
+        whole = np.array([[0, 0, sizes.at[image_id, "width"], sizes.at[image_id, "height"]]], float)
+        whole_hit = box_iou(whole, np.asarray(true_box)[None])[0] > THRESHOLD
+        rows.append((hits.mean(), float(hits[0]), float(whole_hit), float(hits.any())))
+    return pd.DataFrame(
+        rows, columns=["floor_random", "floor_confident", "floor_whole", "ceiling"], index=samples.index
+    )
+
+
+def mask_scores(samples: pd.DataFrame) -> pd.DataFrame:
+    """Overlap in pixels, and whether the box centre lies in the true mask."""
+    overlaps = [mask_overlap(found, true) for found, true in zip(samples["mask"], samples["true_mask"], strict=True)]
+    inside = []
+    for box, true in zip(samples["box"], samples["true_mask"], strict=True):
+        mask, box = decode_mask(true), np.asarray(box)
+        centre = ((box[:2] + box[2:]) / 2) if np.isfinite(box).all() else np.array([-1.0, -1.0])
+        column, row = np.floor(centre).astype(int)
+        in_image = 0 <= row < mask.shape[0] and 0 <= column < mask.shape[1]
+        inside.append(bool(in_image and mask[row, column]))
+    table = pd.DataFrame(overlaps, columns=["intersection", "union"], index=samples.index)
+    return table.assign(point_in_mask=inside)
+
+
+def describe(card: dict[str, Any], predictions: Path, seed: int) -> dict[str, Any]:
+    """Facts that belong beside every number."""
+    meta = {
+        "threshold": "IoU > 0.5, per expression, stored pixels",
+        "interval": "95 %, percentile bootstrap over images",
+        "selection": card.get("selection", "none: nothing is trained on this set"),
+        "supervision": card.get("supervision", "image-phrase pairs"),
+        "num_parameters": card["num_parameters"],
+        "checkpoint_sha256": card["sha256"],
+        "effective_ema_decay": round(card["training"]["last_ema_decay"], 6),
+        "seed": seed,
+    }
+    table = pd.read_parquet(predictions)
+    if "expert" in table and (table["expert"] != "").any():
+        usage = table.loc[table["split"] != "train", "expert"].value_counts(normalize=True).sort_index()
+        meta["expert_usage"] = {str(name): round(float(share), 6) for name, share in usage.items()}
+    return meta
+
+
+def _stack(boxes: pd.Series) -> np.ndarray:
+    return np.stack([np.asarray(box, dtype=float) for box in boxes])
+
+
+if __name__ == "__main__":
+    run_stage(evaluate)

@@ -1,0 +1,52 @@
+"""Prompt the segmenter with the TRUE boxes of the evaluation splits: how good masks could be.
+
+reads   pairs.parquet, truth.parquet, images.parquet, the images, the segmenter; params: seed, evaluation
+writes  the segmenter's mIoU and oIoU per split
+run     dvc repro evaluate_segmenter@scenes        (about 10 seconds)
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deixis.cli import run_stage
+from deixis.masks import mask_overlap
+from deixis.records import read_json, read_table, write_json
+from deixis.runtime import Device, pick_device
+from deixis.segmenting import segment_table
+from models.encoders import load_segmenter
+
+
+def evaluate_segmenter(
+    *, segmenter: Path, pairs: Path, truth: Path, images: Path, image_root: Path, out: Path, device: Device = "auto"
+) -> None:
+    """Prompt the segmenter with true boxes, once per object."""
+    table = read_table(pairs, columns=("sample_id", "image_id", "ref_id", "split"), made_by="prepare")
+    known = read_table(truth, columns=("sample_id", "box", "mask"), made_by="prepare")
+    objects = table[table["split"] != "train"].merge(known, on="sample_id").drop_duplicates("ref_id")
+    objects = objects.reset_index(drop=True)
+    pictures = read_table(images, columns=("image_id", "path"), made_by="prepare")
+    paths = {image_id: image_root / path for image_id, path in pictures.itertuples(index=False)}
+    masks, _ = segment_table(load_segmenter("small_sam", segmenter, pick_device(device)), objects, paths=paths)
+    overlaps = [mask_overlap(found, true) for found, true in zip(masks, objects["mask"], strict=True)]
+    objects = objects.assign(intersection=[o[0] for o in overlaps], union=[o[1] for o in overlaps])
+    report: dict[str, Any] = {
+        split: {
+            "n": len(group),
+            "miou": round(float(np.mean(group["intersection"] / group["union"])), 6),
+            "oiou": round(float(group["intersection"].sum() / group["union"].sum()), 6),
+        }
+        for split, group in objects.groupby("split")
+    }
+    card = read_json(segmenter / "config.json", made_by="pretrain_segmenter")
+    report["meta"] = {
+        "prompt": "true boxes",
+        "num_parameters": card["num_parameters"],
+        "checkpoint_sha256": card["sha256"],
+    }
+    write_json(report, out)
+
+
+if __name__ == "__main__":
+    run_stage(evaluate_segmenter)

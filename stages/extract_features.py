@@ -1,0 +1,82 @@
+"""What one frozen encoder says about every image of a dataset, computed once.
+
+reads   images.parquet, the images, the encoder's weights; params: extraction
+writes  a feature store: fp16 shards, index.parquet, meta.json
+run     dvc repro extract_features@scenes-detector        (about 10 seconds)
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from deixis.cli import run_stage
+from deixis.config import read_section
+from deixis.features import extract
+from deixis.images import ImageReader
+from deixis.records import file_sha256, read_table, run_key
+from deixis.runtime import Device, autocast, pick_device
+from models.encoders import load_detector, load_expert
+
+
+def extract_features(
+    *,
+    encoder: str,
+    images: Path,
+    image_root: Path,
+    weights: Path,
+    out: Path,
+    params: Path = Path("params.yaml"),
+    device: Device = "auto",
+) -> None:
+    """Encode every image of a dataset with one frozen encoder ("detector" or the name of an expert)."""
+    side = read_section(params, "detector.model.input_size", int)
+    batch_size = read_section(params, "extraction.batch_size", int)
+    hardware = pick_device(device)
+    columns = ("image_id", "path", "width", "height")
+    table = read_table(images, columns=columns, made_by="prepare")
+    reader = ImageReader(table, root=image_root, side=side, cache_bytes=0)
+    build = detector_arrays if encoder == "detector" else expert_arrays
+    arrays = build(encoder, weights, hardware)
+
+    @torch.inference_mode()
+    def encode(image_ids: Sequence[int]) -> dict[str, np.ndarray]:
+        with autocast(hardware):
+            found = arrays(reader.squares(image_ids).to(hardware, non_blocking=True))
+        return {name: tensor.float().cpu().numpy().astype(dtype) for name, (tensor, dtype) in found.items()}
+
+    checksum = file_sha256(weights / "model.safetensors")
+    extract(
+        table["image_id"].tolist(),
+        encode,
+        scratch=Path("scratch/extract_features") / run_key(encoder, images, checksum, side, batch_size),
+        out=out,
+        meta={"model": encoder, "weights_sha256": checksum, "input_size": side, "letterbox": "centred, pad 127"},
+        batch_size=batch_size,
+    )
+
+
+Arrays = Callable[[torch.Tensor], dict[str, tuple[torch.Tensor, type]]]
+
+
+def detector_arrays(encoder: str, weights: Path, device: torch.device) -> Arrays:
+    """Three feature maps in half precision; boxes in single, because half a pixel matters."""
+    model = load_detector(weights, device)
+
+    def arrays(squares: torch.Tensor) -> dict[str, tuple[torch.Tensor, type]]:
+        found = model.detect(squares)
+        maps = {name: (m, np.float16) for name, m in zip(("coarse", "middle", "fine"), found.maps, strict=True)}
+        return maps | {"boxes": (found.boxes, np.float32)}
+
+    return arrays
+
+
+def expert_arrays(encoder: str, weights: Path, device: torch.device) -> Arrays:
+    """One feature map in half precision."""
+    model = load_expert(encoder, weights, device)
+    return lambda squares: {"map": (model.encode(squares), np.float16)}
+
+
+if __name__ == "__main__":
+    run_stage(extract_features)

@@ -1,0 +1,183 @@
+"""Time every predictor of one dataset at batch 1, from stored image to box: route first, only the chosen expert runs.
+
+reads   pairs.parquet, images.parquet, the images, all weights, teachers and students of the dataset; params: speed
+writes  one JSON per predictor: milliseconds, median and 95th percentile, by part; device and versions
+run     dvc repro measure_speed@scenes        (about 15 seconds)
+"""
+
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from pydantic.dataclasses import dataclass
+
+from deixis.cli import run_stage
+from deixis.config import STRICT, read_section
+from deixis.images import ImageReader
+from deixis.records import read_table, write_json
+from deixis.runtime import Device, autocast, pick_device
+from deixis.samples import PAIR_COLUMNS
+from deixis.student_data import PhraseReader
+from deixis.text import encode
+from deixis.types import TeacherBatch
+from models.build_student import load_student
+from models.build_teacher import load_teacher
+from models.encoders import load_detector, load_expert
+
+
+@dataclass(frozen=True, config=STRICT)
+class SpeedParams:
+    """The `speed` section."""
+
+    phrases: int  # timed; evenly spread over val
+    warmup: int  # passes before timing
+
+
+class Stopwatch:
+    """Milliseconds of named parts; waits for the device at each lap."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self.laps: dict[str, list[float]] = {}
+        self._last = 0.0
+
+    def start(self) -> None:
+        """Begin a pass."""
+        self._wait()
+        self._last = time.perf_counter()
+
+    def lap(self, part: str) -> None:
+        """End a part of the pass."""
+        self._wait()
+        now = time.perf_counter()
+        self.laps.setdefault(part, []).append(1000 * (now - self._last))
+        self._last = now
+
+    def _wait(self) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize()
+
+
+def measure_speed(
+    *,
+    prepared: Path,
+    image_root: Path,
+    weights: Path,
+    teachers: Path,
+    students: Path,
+    out: Path,
+    params: Path = Path("params.yaml"),
+    device: Device = "auto",
+) -> None:
+    """Time every predictor of one dataset at batch 1."""
+    config = read_section(params, "speed", SpeedParams)
+    hardware = pick_device(device)
+    table = read_table(prepared / "pairs.parquet", columns=PAIR_COLUMNS, made_by="prepare")
+    table = table[table["split"] == "val"]
+    table = table.iloc[np.linspace(0, len(table) - 1, min(config.phrases, len(table))).astype(int)].reset_index(
+        drop=True
+    )
+    images = read_table(prepared / "images.parquet", columns=("image_id", "path", "width", "height"), made_by="prepare")
+    for folder in sorted(path.parent for path in teachers.glob("*/config.json")):
+        answer = teacher_pass(folder, weights, table, images, image_root, hardware)
+        write_json(timed(answer, len(table), config.warmup, hardware), out / f"{folder.name}.json")
+    for folder in sorted(path.parent for path in students.glob("*/config.json")):
+        answer = student_pass(folder, table, images, image_root, hardware)
+        write_json(timed(answer, len(table), config.warmup, hardware), out / f"{folder.name}.json")
+
+
+Pass = Callable[[int, Stopwatch], None]
+
+
+def timed(answer: Pass, phrases: int, warmup: int, device: torch.device) -> dict[str, Any]:
+    """Run all phrases; the first `warmup` of them twice, untimed at first."""
+    with torch.inference_mode(), autocast(device):
+        for index in range(min(warmup, phrases)):
+            answer(index, Stopwatch(device))
+        watch = Stopwatch(device)
+        for index in range(phrases):
+            watch.start()
+            answer(index, watch)
+    laps = {part: np.array(times) for part, times in watch.laps.items()}
+    laps["total"] = np.sum(list(laps.values()), axis=0)
+    return {
+        "milliseconds": {
+            p: {"median": round(float(np.median(t)), 3), "p95": round(float(np.percentile(t, 95)), 3)}
+            for p, t in laps.items()
+        },
+        "phrases": phrases,
+        "batch": 1,
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else platform.machine(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+
+
+class LiveExpertMaps:
+    """Runs an expert on the pictures at hand, when asked for its map."""
+
+    def __init__(self, experts: dict[str, Any], squares: torch.Tensor) -> None:
+        self._experts = experts
+        self._squares = squares
+
+    def maps(self, expert: str, rows: torch.Tensor) -> torch.Tensor:
+        """Maps of one expert for some rows of the batch."""
+        return self._experts[expert].encode(self._squares[rows])
+
+
+def teacher_pass(
+    folder: Path, weights: Path, table: pd.DataFrame, images: pd.DataFrame, image_root: Path, device: torch.device
+) -> Pass:
+    """Decode, detect, then match (which routes, and runs the chosen expert)."""
+    teacher = load_teacher(folder, device)
+    detector = load_detector(weights / "detector", device)
+    experts = {name: load_expert(name, weights / name, device) for name in teacher.expert_names}
+    reader = ImageReader(images, root=image_root, side=detector.config.input_size, cache_bytes=0)
+    ids, texts = table["image_id"].tolist(), table["text"].tolist()
+
+    def answer(index: int, watch: Stopwatch) -> None:
+        squares = reader.squares([ids[index]])
+        watch.lap("decode")
+        squares = squares.to(device)
+        tokens = encode([texts[index]], teacher.text_encoder.vocabulary, teacher.config.text.length).to(device)
+        watch.lap("preprocess")
+        found = detector.detect(squares)
+        watch.lap("detector")
+        teacher.label(TeacherBatch(tokens, found, LiveExpertMaps(experts, squares)))
+        watch.lap("match")
+
+    return answer
+
+
+def student_pass(
+    folder: Path, table: pd.DataFrame, images: pd.DataFrame, image_root: Path, device: torch.device
+) -> Pass:
+    """Read (decode and preprocess), then predict."""
+    student = load_student(folder, device)
+    reader = PhraseReader(
+        table,
+        images,
+        image_root=image_root,
+        side=student.config.input_size,
+        vocabulary=student.vocabulary,
+        length=student.config.text.length,
+        device=device,
+        cache_bytes=0,
+    )
+
+    def answer(index: int, watch: Stopwatch) -> None:
+        batch = reader.batch([index])
+        watch.lap("decode")
+        student.predict(batch)
+        watch.lap("match")
+
+    return answer
+
+
+if __name__ == "__main__":
+    run_stage(measure_speed)

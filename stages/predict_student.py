@@ -1,0 +1,66 @@
+"""Let a trained student answer the evaluation pairs, and the segmenter draw masks in its boxes. No truth is read.
+
+reads   pairs.parquet, images.parquet, the images, the student, the segmenter
+writes  predictions.parquet
+run     dvc repro predict_student@scenes-dvin-simrec        (about 10 seconds)
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+from deixis.cli import run_stage
+from deixis.features import chunks
+from deixis.progress import track
+from deixis.records import read_table, write_table
+from deixis.runtime import Device, autocast, pick_device
+from deixis.samples import PAIR_COLUMNS
+from deixis.segmenting import segment_table
+from deixis.student_data import PhraseReader
+from models.build_student import load_student
+from models.encoders import load_segmenter
+
+BATCH_SIZE = 64
+
+
+def predict_student(
+    *,
+    student: Path,
+    pairs: Path,
+    images: Path,
+    image_root: Path,
+    segmenter: Path,
+    out: Path,
+    device: Device = "auto",
+) -> None:
+    """Let a trained student answer the evaluation pairs."""
+    hardware = pick_device(device)
+    model = load_student(student, hardware)
+    table = read_table(pairs, columns=PAIR_COLUMNS, made_by="prepare")
+    table = table[table["split"] != "train"].reset_index(drop=True)
+    pictures = read_table(images, columns=("image_id", "path", "width", "height"), made_by="prepare")
+    reader = PhraseReader(
+        table,
+        pictures,
+        image_root=image_root,
+        side=model.config.input_size,
+        vocabulary=model.vocabulary,
+        length=model.config.text.length,
+        device=hardware,
+    )
+    boxes: list[list[float]] = []
+    scores: list[float] = []
+    batches = list(chunks(range(len(reader)), BATCH_SIZE))
+    for rows in track(batches, "predicting", total=len(batches)):
+        with autocast(hardware):
+            found = model.predict(reader.batch(rows))
+        boxes += reader.to_image(rows, found.boxes_xyxy.float()).tolist()
+        scores += found.scores.float().tolist()
+    table = pd.DataFrame(table[["sample_id", "image_id", "expression", "split"]]).assign(box=boxes, score=scores)
+    paths = {image_id: image_root / path for image_id, path in pictures[["image_id", "path"]].itertuples(index=False)}
+    masks, quality = segment_table(load_segmenter("small_sam", segmenter, hardware), table, paths=paths)
+    write_table(table.assign(mask=masks, mask_quality=quality), out)
+
+
+if __name__ == "__main__":
+    run_stage(predict_student)

@@ -1,0 +1,81 @@
+"""Train the students' backbone on the detection split: categories and boxes in colour, no phrase.
+
+The papers' students start from a detector trained on COCO without the evaluation images; this is that start.
+
+reads   the pretraining folder; params: seed, backbone, detector.model.input_size
+writes  model.safetensors, config.json, training_images.parquet
+run     dvc repro pretrain_backbone        (about 40 seconds on two cores)
+"""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import pandas as pd
+import torch
+from pydantic.dataclasses import dataclass
+
+from deixis.cli import run_stage
+from deixis.config import STRICT, read_section
+from deixis.datasets.pretraining import PretrainingSet
+from deixis.fit import Recipe, fit
+from deixis.records import run_key, save_checkpoint, write_table
+from deixis.runtime import Device, pick_device, seed_everything
+from models.csp_darknet import CellDetector, CSPConfig, CSPDarkNet
+
+TERM_WEIGHTS = {"box": 2.0}
+
+
+@dataclass(frozen=True, config=STRICT)
+class BackboneParams:
+    """The `backbone` section."""
+
+    model: CSPConfig
+    recipe: Recipe
+
+
+def pretrain_backbone(
+    *, pretraining: Path, out: Path, params: Path = Path("params.yaml"), device: Device = "auto"
+) -> None:
+    """Train the students' backbone on boxes and categories of the detection split."""
+    config = read_section(params, "backbone", BackboneParams)
+    side = read_section(params, "detector.model.input_size", int)
+    seed = read_section(params, "seed", int)
+    seed_everything(seed)
+    hardware = pick_device(device)
+    data = PretrainingSet(pretraining, side=side)
+    objects = data.objects()
+    backbone = CSPDarkNet(config.model)
+    objective = CellDetector(backbone, num_classes=data.num_categories, stride=config.model.stride)
+    objective.to(hardware).to(memory_format=torch.channels_last)
+    steps = len(data.image_ids) // config.recipe.batch_size
+
+    def batches(epoch: int):
+        generator = torch.Generator().manual_seed(seed * 1000 + epoch)
+        order = torch.randperm(len(data.image_ids), generator=generator)
+        for rows in order[: steps * config.recipe.batch_size].split(config.recipe.batch_size):
+            squares, boxes = (
+                data.reader.squares([data.image_ids[row] for row in rows]),
+                objects.boxes_xyxy[rows].clone(),
+            )
+            if torch.rand((), generator=generator) < 0.5:
+                squares = squares.flip(3)
+                boxes[..., [0, 2]] = side - boxes[..., [2, 0]]
+            images = (squares.float() / 255).contiguous(memory_format=torch.channels_last)
+            yield tuple(t.to(hardware) for t in (images, boxes, objects.categories[rows], objects.valid[rows]))
+
+    facts = fit(
+        objective,
+        lambda batch: objective.loss(*batch),
+        batches,
+        steps_per_epoch=steps,
+        recipe=config.recipe,
+        device=hardware,
+        scratch=Path("scratch/pretrain_backbone") / run_key(config, seed, pretraining / "instances.json"),
+        weights=TERM_WEIGHTS,
+    )
+    save_checkpoint(backbone, out, config={"model": asdict(config.model), "labels": "box", "training": facts})
+    write_table(pd.DataFrame({"image_id": data.image_ids}), out / "training_images.parquet")
+
+
+if __name__ == "__main__":
+    run_stage(pretrain_backbone)

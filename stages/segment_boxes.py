@@ -1,0 +1,57 @@
+"""Turn the teacher's boxes into masks: `labels.parquet`, the product. No truth is read.
+
+reads   boxes.parquet, images.parquet, the images, the segmenter, the teacher's card
+writes  labels.parquet
+run     dvc repro segment_boxes@scenes-dvin        (about 20 seconds)
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+from deixis.cli import run_stage
+from deixis.records import read_json, read_table, write_table
+from deixis.runtime import Device, pick_device
+from deixis.segmenting import segment_table
+from models.encoders import load_segmenter
+
+SCHEMA_VERSION = 1
+BOX_COLUMNS = (
+    "sample_id", "image_id", "expression", "split", "box", "runner_up", "score", "margin", "objectness", "expert",
+    "accept", "reason",
+)  # fmt: skip
+
+
+def segment_boxes(
+    *,
+    boxes: Path,
+    images: Path,
+    image_root: Path,
+    segmenter: Path,
+    teacher: Path,
+    out: Path,
+    device: Device = "auto",
+) -> None:
+    """Turn the teacher's boxes into masks."""
+    hardware = pick_device(device)
+    table = read_table(boxes, columns=BOX_COLUMNS, made_by="write_pseudo_labels")
+    paths = read_table(images, columns=("image_id", "path"), made_by="prepare").set_index("image_id")["path"]
+    model = load_segmenter("small_sam", segmenter, hardware)
+    masks, quality = segment_table(
+        model, table, paths={image_id: image_root / path for image_id, path in paths.items()}
+    )
+    card = read_json(teacher / "config.json", made_by="train_teacher")
+    config = json.dumps(card["model"], sort_keys=True).encode()
+    table = table.assign(
+        mask=masks,
+        mask_quality=quality,
+        teacher=card["teacher"],
+        checkpoint_sha256=card["sha256"],
+        config_sha256=hashlib.sha256(config).hexdigest(),
+        schema_version=SCHEMA_VERSION,
+    )
+    write_table(table, out)
+
+
+if __name__ == "__main__":
+    run_stage(segment_boxes)

@@ -1,0 +1,58 @@
+"""Train one student on a teacher's labels. No truth is read.
+
+reads   labels.parquet, pairs.parquet, images.parquet, the images, the pretrained backbone;
+        params: seed, students.<student>
+writes  model.safetensors, config.json; the curve of every loss term
+run     dvc repro train_student@scenes-dvin-simrec        (about 1 minute on two cores)
+"""
+
+from pathlib import Path
+
+from deixis.cli import run_stage
+from deixis.errors import DataError
+from deixis.records import read_table
+from deixis.runtime import Device
+from deixis.samples import PAIR_COLUMNS
+from models.student_training import fit_student
+
+LABEL_COLUMNS = ("sample_id", "box", "accept", "teacher")
+
+
+def train_student(
+    *,
+    student: str,
+    labels: Path,
+    pairs: Path,
+    images: Path,
+    image_root: Path,
+    backbone: Path,
+    out: Path,
+    curves: Path,
+    params: Path = Path("params.yaml"),
+    device: Device = "auto",
+) -> None:
+    """Train one student on a teacher's accepted labels of the training split."""
+    table = read_table(pairs, columns=PAIR_COLUMNS, made_by="prepare")
+    found = read_table(labels, columns=LABEL_COLUMNS, made_by="segment_boxes")
+    train = table[table["split"] == "train"].merge(found[found["accept"]], on="sample_id")
+    if train.empty:
+        raise DataError(
+            f"{labels}: no accepted label of a training pair. "
+            "Lower labels.min_margin in params.yaml, then run: dvc repro"
+        )
+    fit_student(
+        student,
+        train,
+        images=images,
+        image_root=image_root,
+        backbone=backbone,
+        out=out,
+        curves=curves,
+        params=params,
+        device=device,
+        supervision=str(train["teacher"].iloc[0]),
+    )
+
+
+if __name__ == "__main__":
+    run_stage(train_student)

@@ -1,0 +1,190 @@
+"""What the DVC graph promises: supervision is weak, dependencies are complete, every name resolves."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import grimp
+import pytest
+from ruamel.yaml import YAML
+
+from deixis.config import read_section
+from deixis.datasets import DATASETS
+from deixis.registry import resolve
+from models.detectors import DETECTORS
+from models.experts import EXPERTS
+from models.segmenters import SEGMENTERS
+from models.students import STUDENTS
+from models.teachers import TEACHERS
+from stages.build_report import RunParams
+
+ROOT = Path(__file__).parents[2]
+FIRST_PARTY = ("deixis", "models", "stages")
+MAY_READ_TRUTH = {
+    "evaluate_teacher",
+    "evaluate_student",
+    "evaluate_upper_bound",
+    "evaluate_segmenter",
+    "train_upper_bound",
+}
+REGISTRIES = {
+    "dataset adapter": DATASETS,
+    "detector": DETECTORS,
+    "expert": EXPERTS,
+    "segmenter": SEGMENTERS,
+    "student": STUDENTS,
+    "teacher": TEACHERS,
+}
+LAZY = {  # what a stage loads through a registry, by the module that asks
+    "models.build_student": [target.split(":")[0] for target in STUDENTS.values()],
+    "models.build_teacher": [target.split(":")[0] for target in TEACHERS.values()],
+    "models.encoders": [target.split(":")[0] for registry in (EXPERTS, SEGMENTERS) for target in registry.values()],
+    "stages.pretrain_expert": [target.split(":")[0] for target in EXPERTS.values()],
+    "stages.prepare": [target.split(":")[0] for target in DATASETS.values()],
+}
+
+
+def stages() -> dict[str, Any]:
+    return YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
+
+
+def paths(stage: dict[str, Any], kind: str) -> list[str]:
+    found = []
+    for entry in stage.get(kind, []):
+        found.append(entry if isinstance(entry, str) else next(iter(entry)))
+    return found
+
+
+def outs(stage: dict[str, Any]) -> list[str]:
+    return [path for kind in ("outs", "metrics", "plots") for path in paths(stage, kind)]
+
+
+def overlap(one: str, other: str) -> bool:
+    return one == other or one.startswith(other + "/") or other.startswith(one + "/")
+
+
+def generic(path: str) -> str:
+    """Template fields become one wild card, so that the paths of differently written stages compare."""
+    return re.sub(r"\$\{(item|run)\.[a-z_]+\}", "*", path)
+
+
+def upstream(name: str, graph: dict[str, Any]) -> set[str]:
+    """All stages that `name` depends on, itself included."""
+    seen, todo = set(), [name]
+    while todo:
+        current = todo.pop()
+        if current not in seen:
+            seen.add(current)
+            wanted = [generic(path) for path in paths(graph[current], "deps")]
+            todo += [
+                other
+                for other, stage in graph.items()
+                if any(overlap(generic(out), dep) for out in outs(stage) for dep in wanted)
+            ]
+    return seen
+
+
+def reads_truth(stage: dict[str, Any]) -> bool:
+    truth = "data/prepared/*/truth.parquet"
+    return any(overlap(generic(dep), truth) for dep in paths(stage, "deps"))
+
+
+@pytest.mark.parametrize("name", sorted(set(stages()) - MAY_READ_TRUTH - {"check_leakage", "build_report"}))
+def test_no_training_or_labelling_stage_reaches_truth(name):
+    graph = stages()
+    chain = upstream(name, graph) if name not in ("predict_upper_bound", "measure_speed") else {name}
+    assert not [stage for stage in chain if reads_truth(graph[stage])]
+    assert not chain & MAY_READ_TRUTH
+
+
+@pytest.mark.parametrize("name", sorted(set(stages()) - {"prepare"}))
+def test_only_prepare_reads_raw_annotations(name):
+    raw = [path for path in paths(stages()[name], "deps") if path.startswith("data/raw/$")]
+    assert name == "build_report" or all(path.endswith("/images") for path in raw)
+
+
+@pytest.mark.parametrize("name", sorted(MAY_READ_TRUTH - {"train_upper_bound"}))
+def test_what_evaluation_writes_is_read_by_the_report_alone(name):
+    graph = stages()
+    written = [generic(path) for path in outs(graph[name])]
+    readers = {
+        other
+        for other, stage in graph.items()
+        if any(overlap(generic(dep), path) for dep in paths(stage, "deps") for path in written)
+    }
+    assert readers <= {"build_report"}
+
+
+@pytest.fixture(scope="module")
+def imports():
+    return grimp.build_graph(*FIRST_PARTY, cache_dir=None)
+
+
+def code_closure(module: str, imports) -> set[str]:
+    todo, seen = [module], set()
+    while todo:
+        current = todo.pop()
+        if current in seen or current not in imports.modules:
+            continue
+        seen.add(current)
+        todo += [*imports.find_modules_directly_imported_by(current), *LAZY.get(current, [])]
+    return seen
+
+
+def source(module: str) -> str:
+    path = ROOT / module.replace(".", "/")
+    return str((path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).relative_to(ROOT))
+
+
+@pytest.mark.parametrize("name", sorted(stages()))
+def test_deps_cover_every_first_party_module_that_the_stage_imports(name, imports):
+    stage = stages()[name]
+    module = re.search(r"python -m (stages\.\w+)", stage["cmd"]).group(1)
+    deps = paths(stage, "deps")
+    wanted = {source(found) for found in code_closure(module, imports)}
+    unlisted = sorted(path for path in wanted if not any(overlap(path, dep) for dep in deps))
+    assert not unlisted, f"dvc.yaml: add to the deps of {name}: {', '.join(unlisted)}"
+
+
+@pytest.mark.parametrize("name", sorted(stages()))
+def test_paths_in_the_command_are_declared(name):
+    stage = stages()[name]
+    declared = [*paths(stage, "deps"), *outs(stage)]
+    used = [word for word in stage["cmd"].split() if re.match(r"(data|reports|\$\{weights\})/", word)]
+    assert not [path for path in used if not any(overlap(path, known) for known in declared)]
+
+
+@pytest.mark.parametrize(("role", "name"), [(role, name) for role, registry in REGISTRIES.items() for name in registry])
+def test_every_registry_string_resolves(role, name):
+    assert resolve(REGISTRIES[role], name, role=role)
+    module = REGISTRIES[role][name].split(":")[0]
+    assert role == "dataset adapter" or module.endswith(f".{name}")
+
+
+def test_run_lists_name_what_exists():
+    run = read_section(ROOT / "params.yaml", "run", RunParams)
+    assert set(run.teachers) <= set(TEACHERS)
+    assert set(run.students) | set(run.upper_bounds) <= set(STUDENTS)
+    assert set(run.encoders) - {"detector"} == set(EXPERTS)
+    assert set(run.student_teachers) | {run.reference_teacher} <= set(run.teachers)
+
+
+def test_every_setting_of_params_parses(tmp_path):
+    from deixis.fit import Recipe
+    from stages.evaluate import EvaluationParams
+    from stages.measure_speed import SpeedParams
+    from stages.pretrain_backbone import BackboneParams
+    from stages.pretrain_detector import DetectorParams
+    from stages.pretrain_segmenter import SegmenterParams
+    from stages.write_pseudo_labels import LabelParams
+
+    params = ROOT / "params.yaml"
+    for section, kind in {
+        "detector": DetectorParams, "segmenter": SegmenterParams, "backbone": BackboneParams, "labels": LabelParams,
+        "evaluation": EvaluationParams, "speed": SpeedParams,
+    }.items():  # fmt: skip
+        assert read_section(params, section, kind)
+    for group, registry in {"teachers": TEACHERS, "students": STUDENTS, "experts": EXPERTS}.items():
+        for name in YAML(typ="safe").load(params.read_text())[group]:
+            assert read_section(params, f"{group}.{name}.model", resolve(registry, name, role=group).Config)
+            assert read_section(params, f"{group}.{name}.recipe", Recipe)

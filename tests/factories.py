@@ -1,0 +1,135 @@
+"""Small seeded inputs for tests."""
+
+import pickle
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from deixis.types import Detections, StudentBatch, TeacherBatch
+from models.teachers.dvin import DViN, DViNConfig
+from models.teachers.refclip import RefCLIP, RefCLIPConfig
+from models.text.gru_attention import TextConfig
+
+VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "ball", "big", "left", "red", "star"]
+TINY_TEXT = TextConfig(length=6, word_width=8, width=16, heads=2, feedforward=16, layers=1, pool_hidden=8, dropout=0.0)
+EXPERTS = {"contrastive_vit": 8, "distilled_vit": 8, "segmentation_vit": 4, "contrastive_convnet": 8}
+
+
+class MadeUpExpertMaps:
+    """Seeded maps; remembers which expert was asked for how many rows."""
+
+    def __init__(self, batch: int, *, side: int = 4) -> None:
+        generator = torch.Generator().manual_seed(7)
+        self.stored = {
+            name: torch.randn(batch, channels, side, side, generator=generator) for name, channels in EXPERTS.items()
+        }
+        self.asked: dict[str, int] = {}
+
+    def maps(self, expert: str, rows: torch.Tensor) -> torch.Tensor:
+        self.asked[expert] = self.asked.get(expert, 0) + len(rows)
+        return self.stored[expert][rows]
+
+
+def teacher_batch(batch: int = 4, *, side: int = 4, seed: int = 0) -> TeacherBatch:
+    generator = torch.Generator().manual_seed(seed)
+    maps = tuple(
+        torch.randn(batch, channels, side * scale, side * scale, generator=generator)
+        for channels, scale in ((16, 1), (8, 2), (4, 4))
+    )
+    boxes = torch.rand(batch, side * side, 4, 7, generator=generator)
+    boxes[..., :4] = 8 + 40 * boxes[..., :4]
+    tokens = torch.randint(3, len(VOCABULARY), (batch, TINY_TEXT.length), generator=generator)
+    tokens[:, 3:] = 0
+    return TeacherBatch(tokens, Detections(maps, boxes), MadeUpExpertMaps(batch, side=side))
+
+
+def refclip(**changes: Any) -> RefCLIP:
+    config = RefCLIPConfig(
+        detector_channels=(16, 8, 4), fused_width=16, joint_width=8, keep_fraction=0.3, text=TINY_TEXT
+    )
+    torch.manual_seed(0)
+    return RefCLIP(replace(config, **changes), VOCABULARY)
+
+
+def dvin(**changes: Any) -> DViN:
+    config = DViNConfig(
+        detector_channels=(16, 8, 4), fused_width=16, joint_width=8, keep_fraction=0.3, text=TINY_TEXT,
+        experts=EXPERTS, code_width=8,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    return DViN(replace(config, **changes), VOCABULARY)
+
+
+def student_batch(batch: int = 4, *, side: int = 64, seed: int = 0) -> StudentBatch:
+    generator = torch.Generator().manual_seed(seed)
+    boxes = torch.rand(batch, 4, generator=generator) * 0.2 + torch.tensor([0.4, 0.4, 0.2, 0.2])
+    tokens = torch.randint(3, len(VOCABULARY), (batch, 6), generator=generator)
+    return StudentBatch(
+        squares=torch.randint(0, 256, (batch, 3, side, side), generator=generator, dtype=torch.uint8),
+        tokens=tokens,
+        content_xyxy=torch.tensor([[0.0, 0.0, side, side]]).repeat(batch, 1),
+        boxes_norm=boxes,
+    )
+
+
+def refer_folder(folder: Path, *, images: int = 3, seed: int = 0) -> Path:
+    """A RefCOCO folder with one object and two phrases per image; image 0 is train, 1 val, the others testA."""
+    rng = np.random.default_rng(seed)
+    (folder / "images").mkdir(parents=True)
+    instances: dict[str, Any] = {
+        "images": [],
+        "annotations": [],
+        "categories": [{"id": 1, "name": "ball"}],
+        "licenses": [],
+    }
+    refs = []
+    for number in range(images):
+        name = f"{number:06d}.jpg"
+        pixels = rng.integers(0, 255, (48, 64, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / "images" / name, quality=90)
+        instances["images"].append({"id": number, "file_name": name, "width": 64, "height": 48})
+        box = [10.0, 8.0, 20.0, 16.0]
+        corners = [10, 8, 30, 8, 30, 24, 10, 24]
+        instances["annotations"].append(
+            {
+                "id": number,
+                "image_id": number,
+                "category_id": 1,
+                "bbox": box,
+                "area": 320,
+                "segmentation": [corners],
+                "iscrowd": 0,
+            }
+        )
+        split = ("train", "val")[number] if number < 2 else "testA"
+        sentences = [{"sent_id": 2 * number + k, "raw": f"red ball {k}", "sent": "", "tokens": []} for k in range(2)]
+        refs.append(
+            {
+                "ref_id": number,
+                "ann_id": number,
+                "image_id": number,
+                "category_id": 1,
+                "split": split,
+                "sentences": sentences,
+            }
+        )
+    write_refer(folder, instances, refs)
+    return folder
+
+
+def write_refer(folder: Path, instances: Any, refs: Any) -> None:
+    import json
+
+    (folder / "instances.json").write_text(json.dumps(instances))
+    (folder / "refs(unc).p").write_bytes(pickle.dumps(refs, protocol=2))
+
+
+def read_refer(folder: Path) -> tuple[Any, Any]:
+    import json
+
+    instances = json.loads((folder / "instances.json").read_text())
+    return instances, pickle.loads((folder / "refs(unc).p").read_bytes())

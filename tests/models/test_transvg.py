@@ -1,0 +1,205 @@
+"""TransVG against the fact sheet: known loss values, parameter counts, and what padding and rescaling may do."""
+
+import pytest
+import torch
+
+from deixis.types import StudentBatch
+from models.csp_darknet import CSPConfig
+from models.students.transvg import BertSizes, CNNConfig, TransVG, TransVGConfig, box_terms, pad_cells, rescale
+from tests.factories import VOCABULARY, student_batch
+
+EYES = {
+    "cnn": {"cnn": CNNConfig(block="basic", layers=(1, 1, 1, 1), widths=(8, 8, 8, 8))},
+    "csp": {"cnn": None, "backbone": CSPConfig(stem=4, widths=(8, 8, 8, 8), blocks=(1, 1, 1, 1))},
+}
+with_either_eye = pytest.mark.parametrize("eye", ["cnn", "csp"])
+
+
+def transvg(eye: str = "csp", **changes) -> TransVG:
+    torch.manual_seed(0)
+    sizes = {"width": 16, "heads": 2, "feedforward": 16, "visual_layers": 1, "joint_layers": 2} | EYES[eye] | changes
+    text = BertSizes(vocabulary=None, length=8, width=16, layers=1, heads=2, feedforward=16)
+    return TransVG(TransVGConfig(input_size=128, text=text, **sizes), VOCABULARY)
+
+
+def padded_batch(batch: int = 3) -> StudentBatch:
+    """Pictures with 32 rows of padding above and below, which is one row of cells each."""
+    made = student_batch(batch, side=128)
+    content = torch.tensor([[0.0, 32.0, 128.0, 96.0]]).repeat(batch, 1)
+    tokens = made.tokens.clone()
+    tokens[:, 3:] = 0
+    return StudentBatch(made.squares, tokens, content, made.boxes_norm)
+
+
+@pytest.mark.parametrize(
+    ("found", "target", "l1", "giou", "total"),
+    [
+        ((0.5, 0.5, 0.2, 0.2), (0.5, 0.5, 0.2, 0.2), 0.0, 1.0, 0.0),
+        ((0.5, 0.5, 0.2, 0.2), (0.6, 0.5, 0.2, 0.2), 0.1, 1 / 3, 0.766667),
+        ((0.5, 0.5, 0.2, 0.2), (0.9, 0.5, 0.2, 0.2), 0.4, -1 / 3, 1.733333),
+        ((0.5, 0.5, 0.4, 0.4), (0.5, 0.5, 0.2, 0.2), 0.4, 0.25, 1.15),
+    ],
+    ids=["T1 equal", "T2 half shared", "T3 apart", "T4 inside"],
+)
+def test_loss_values(found, target, l1, giou, total):
+    terms = box_terms(torch.tensor([found]), torch.tensor([target]))
+    assert float(terms["l1"]) == pytest.approx(l1, abs=1e-5)
+    assert float(terms["giou"]) == pytest.approx(1 - giou, abs=1e-5)
+    assert float(terms["l1"] + terms["giou"]) == pytest.approx(total, abs=1e-5)
+
+
+def test_loss_is_a_mean_over_the_batch_and_follows_the_weights():
+    found = torch.tensor([[0.5, 0.5, 0.2, 0.2]] * 2)
+    target = torch.tensor([[0.6, 0.5, 0.2, 0.2], [0.9, 0.5, 0.2, 0.2]])
+    plain = box_terms(found, target)
+    first = box_terms(found, target, weight=torch.tensor([1.0, 0.0]))
+    assert float(plain["l1"]) == pytest.approx(0.25, abs=1e-5)
+    assert float(plain["giou"]) == pytest.approx(1.0, abs=1e-5)
+    assert float(sum(first.values())) == pytest.approx(0.766667 / 2, abs=1e-5)
+
+
+def test_t5_parameter_counts_and_sequence_length_at_paper_scale():
+    with torch.device("meta"):
+        model = TransVG(TransVGConfig(), VOCABULARY)
+    parameters = list(model.parameters())
+    assert sum(p.numel() for p in parameters) == 149_745_860
+    assert sum(p.numel() for p in parameters if p.requires_grad) == 149_523_460
+    assert tuple(model.position.shape) == (421, 256)
+
+
+def test_t5_sequence_length_with_forty_words():
+    with torch.device("meta"):
+        model = TransVG(TransVGConfig(text=BertSizes(length=40, layers=1)), VOCABULARY)
+    assert len(model.position) == 441
+
+
+def test_published_weights_of_the_terms():
+    assert {name: weight for name, weight in transvg().term_weights.items() if weight} == {"l1": 1.0, "giou": 1.0}
+
+
+@with_either_eye
+def test_pretrained_parts_learn_slower_and_nothing_is_left_out(eye):
+    model = transvg(eye)
+    (fast, full), (slow, factor) = model.parameter_groups()
+    assert (full, factor) == (1.0, 0.1)
+    trained = [id(p) for p in model.parameters() if p.requires_grad]
+    grouped = [id(p) for p in [*fast, *slow]]
+    assert sorted(grouped) == sorted(trained)
+    new = [*model.joint_encoder.parameters(), *model.box.parameters(), model.answer, model.position]
+    new += [*model.text_project.parameters(), *model.visual_project.parameters()]
+    old = [*model.bert.parameters(), *model.visual_encoder.parameters(), *(model.cnn or model.backbone).parameters()]
+    assert {id(p) for p in new} <= {id(p) for p in fast}
+    assert {id(p) for p in old if p.requires_grad} <= {id(p) for p in slow}
+
+
+def bright_rectangles(count: int, side: int = 96) -> tuple[torch.Tensor, torch.Tensor]:
+    """Black squares with one white rectangle each, and its cx, cy, w, h over the side."""
+    generator = torch.Generator().manual_seed(4)
+    squares = torch.zeros(count, 3, side, side, dtype=torch.uint8)
+    boxes = []
+    for square in squares:
+        left, top = torch.randint(4, side // 2, (2,), generator=generator).tolist()
+        width, height = torch.randint(12, side // 2 - 4, (2,), generator=generator).tolist()
+        square[:, top : top + height, left : left + width] = 255
+        boxes.append([left + width / 2, top + height / 2, width, height])
+    return squares, torch.tensor(boxes) / side
+
+
+def lit_box(square: torch.Tensor) -> list[float]:
+    lit = square[0] > 180
+    rows, columns = lit.any(1).nonzero().flatten(), lit.any(0).nonzero().flatten()
+    return [float(v) for v in (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)]
+
+
+def test_rescale_keeps_boxes_on_the_right_pixels():
+    squares, boxes = bright_rectangles(12)
+    content = torch.tensor([[0.0, 0.0, 96.0, 96.0]]).repeat(12, 1)
+    torch.manual_seed(5)
+    moved, where, moved_boxes = rescale(squares, content, boxes, scale_range=(0.7, 1.0))
+    for row in range(12):
+        cx, cy, w, h = (moved_boxes[row] * 96).tolist()
+        assert lit_box(moved[row]) == pytest.approx([cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2], abs=1.0)
+    assert (where[:, :2] >= 0).all() and (where[:, 2:] <= 96 + 1e-3).all()
+    shares = (where[:, 2] - where[:, 0]) / 96
+    assert (shares >= 0.7 - 1e-5).all() and (shares <= 1 + 1e-5).all() and len(shares.unique()) == 12
+
+
+def test_rescale_tells_where_the_picture_went():
+    squares = torch.full((6, 3, 64, 64), 255, dtype=torch.uint8)
+    content, boxes = torch.tensor([[0.0, 0.0, 64.0, 64.0]]).repeat(6, 1), torch.full((6, 4), 0.5)
+    torch.manual_seed(6)
+    moved, where, _ = rescale(squares, content, boxes, scale_range=(0.5, 0.8))
+    for row in range(6):
+        assert lit_box(moved[row]) == pytest.approx(where[row].tolist(), abs=1.0)
+
+
+def test_rescale_by_one_changes_nothing():
+    batch = student_batch(2)
+    moved, content, boxes = rescale(batch.squares, batch.content_xyxy, batch.boxes_norm, scale_range=(1.0, 1.0))
+    torch.testing.assert_close(moved, batch.squares.float(), atol=0.05, rtol=0)
+    torch.testing.assert_close(content, batch.content_xyxy)
+    torch.testing.assert_close(boxes, batch.boxes_norm)
+
+
+@pytest.mark.parametrize(
+    ("content", "padded"),
+    [
+        ((0, 0, 64, 64), []),
+        ((0, 16, 64, 48), [0, 1, 2, 3, 12, 13, 14, 15]),
+        ((32, 0, 64, 64), [0, 1, 4, 5, 8, 9, 12, 13]),
+        ((16, 16, 32, 32), [cell for cell in range(16) if cell != 5]),
+    ],
+    ids=["no padding", "above and below", "on the left", "one cell of picture"],
+)
+def test_pad_cells(content, padded):
+    found = pad_cells(torch.tensor([content], dtype=torch.float32), side=4, canvas=64)
+    assert found[0].nonzero().flatten().tolist() == padded
+
+
+@with_either_eye
+def test_answer_does_not_depend_on_padded_cells(eye):
+    model, batch = transvg(eye).eval(), padded_batch()
+    before = model.predict(batch).boxes_xyxy
+
+    def disturb(_, __, maps):
+        maps = maps.clone()
+        maps[:, :, [0, 3]] += 100 * torch.randn_like(maps[:, :, [0, 3]])
+        return maps
+
+    model.input_project.register_forward_hook(disturb)
+    torch.testing.assert_close(model.predict(batch).boxes_xyxy, before, atol=1e-3, rtol=1e-4)
+    everywhere = StudentBatch(batch.squares, batch.tokens, torch.tensor([[0.0, 0.0, 128.0, 128.0]]).repeat(3, 1))
+    assert not torch.allclose(model.predict(everywhere).boxes_xyxy, before, atol=1e-2)
+
+
+@torch.no_grad()
+def test_answer_does_not_depend_on_what_pad_tokens_hold():
+    model, batch = transvg().eval(), padded_batch()
+    before = model.predict(batch).boxes_xyxy
+    model.bert.embeddings.word_embeddings.weight[0] = torch.randn(16)
+    torch.testing.assert_close(model.predict(batch).boxes_xyxy, before, atol=1e-3, rtol=1e-4)
+    model.bert.embeddings.word_embeddings.weight[3:] = torch.randn(len(VOCABULARY) - 3, 16)
+    assert not torch.allclose(model.predict(batch).boxes_xyxy, before, atol=1e-3)
+
+
+@with_either_eye
+def test_batched_equals_single(eye):
+    model, batch = transvg(eye).eval(), padded_batch(4)
+    whole = model.predict(batch).boxes_xyxy
+    for row in range(4):
+        one = slice(row, row + 1)
+        alone = model.predict(StudentBatch(batch.squares[one], batch.tokens[one], batch.content_xyxy[one]))
+        torch.testing.assert_close(alone.boxes_xyxy, whole[one], atol=1e-3, rtol=1e-4)
+
+
+@with_either_eye
+def test_answers_stay_on_the_canvas_and_the_loss_has_gradients(eye):
+    model, batch = transvg(eye), padded_batch()
+    terms = model.train().loss(batch)
+    sum(terms.values()).backward()
+    assert set(terms) == {"l1", "giou"} and all(torch.isfinite(term) for term in terms.values())
+    assert all(p.grad is None or torch.isfinite(p.grad).all() for p in model.parameters())
+    with torch.no_grad():
+        model.box[-1].bias.copy_(torch.tensor([9.0, 9.0, 9.0, 9.0]))
+    boxes = model.eval().predict(batch).boxes_xyxy
+    assert boxes.min() >= 0 and boxes.max() <= 128
