@@ -35,10 +35,10 @@ def params_file(folder: Path, text: str) -> Path:
 @pytest.mark.parametrize(
     ("text", "section", "kind", "match"),
     [
-        pytest.param("a: {lr: 1, epoch: 3}", "a", Recipe, r'a has no setting "epoch" \(3\)\. Known: epochs, batch', id="unknown key"),
-        pytest.param("a: {lr: fast}", "a", Recipe, r"a\.lr is 'fast'.*valid number.*dvc repro", id="wrong kind of value"),
+        pytest.param("a: {epoch: 3}", "a", Recipe, r'a has no setting "epoch" \(3\)\. Known: epochs', id="unknown key"),
+        pytest.param("a: {lr: fast}", "a", Recipe, r"a\.lr is 'fast'.*number.*dvc repro", id="wrong kind"),
         pytest.param("a: {lr: fast, epochs: x}", "a", Recipe, r"a\.epochs is 'x'.*a\.lr is 'fast'", id="all at once"),
-        pytest.param("a: {compat: old}", "a", RefCLIPConfig, r"a\.compat is 'old'.*'paper', 'released' or 'fixed'", id="not a choice"),
+        pytest.param("a: {compat: old}", "a", RefCLIPConfig, r"a\.compat is 'old'.*'fixed'", id="not a choice"),
         pytest.param("a: {text: {lenght: 3}}", "a", RefCLIPConfig, r'a\.text has no setting "lenght"', id="nested key"),
         pytest.param("b: 1", "a", Recipe, r'the top level has no "a"\. Known: b', id="absent section"),
         pytest.param("a: {b: 1}", "a.c", Recipe, r'a has no "c"\. Known: b', id="absent subsection"),
@@ -69,7 +69,7 @@ def test_unknown_device(monkeypatch):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="asks for a GPU where there is none")
 def test_cuda_without_a_gpu():
-    with pytest.raises(ConfigError, match="torch sees no GPU.*Pass --device cpu"):
+    with pytest.raises(ConfigError, match=r"torch sees no GPU.*Pass --device cpu"):
         pick_device("cuda")
 
 
@@ -154,7 +154,7 @@ def test_checkpoint_cut_short(tmp_path):
 @pytest.mark.parametrize(
     ("damage", "match"),
     [
-        pytest.param(lambda path: path.unlink(), r"missing\. It is written by prepare; run: dvc repro prepare", id="missing"),
+        pytest.param(Path.unlink, r"missing\. It is written by prepare; run: dvc repro prepare", id="missing"),
         pytest.param(lambda path: path.write_bytes(path.read_bytes()[:40]), "not a whole Parquet file", id="cut short"),
         pytest.param(lambda path: write_table(pd.DataFrame({"b": [1]}), path), "lacks a; has b", id="column missing"),
     ],
@@ -178,14 +178,14 @@ def test_fewer_pairs_than_one_batch(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "match"),
+    ("dataset", "code", "match"),
     [
-        pytest.param(["--dataset", "nowhere", "--raw", "x", "--out", "y"], 2, 'error: params.yaml: datasets has no "nowhere"', id="configuration"),
-        pytest.param(["--dataset", "scenes", "--raw", "x", "--out", "y"], 65, "error: x/instances.json: no such file", id="data"),
+        pytest.param("nowhere", 2, 'error: params.yaml: datasets has no "nowhere"', id="configuration"),
+        pytest.param("scenes", 65, "error: x/instances.json: no such file", id="data"),
     ],
 )  # fmt: skip
-def test_exit_codes(arguments, code, match):
-    command = [sys.executable, "-m", "stages.prepare", *arguments]
+def test_exit_codes(dataset, code, match):
+    command = [sys.executable, "-m", "stages.prepare", "--dataset", dataset, "--raw", "x", "--out", "y"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == code
     assert match in done.stderr

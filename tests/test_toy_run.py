@@ -1,0 +1,197 @@
+"""The whole graph on a handful of pictures: real DVC, real Prefect server, killed on the way, no network."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parents[1]
+PREDICTORS = ("refclip", "dvin", "dvin-simrec", "dvin-transvg", "truth-simrec")
+
+
+def shrink(params: dict[str, Any]) -> None:
+    """The same graph, one dataset, one epoch, a few dozen pictures."""
+    params["run"]["datasets"] = ["scenes_plus"]
+    params["pretraining"]["images"] = 32
+    params["scenes"]["scenes_plus"]["images"] = {"train": 32, "val": 8, "testA": 6, "testB": 6}
+    params["detector"]["rigid_epochs"] = 0
+    params["evaluation"]["resamples"] = 20
+    params["speed"] = {"phrases": 2, "warmup": 1}
+    sections = [params["detector"], params["segmenter"], params["backbone"]]
+    for group in ("experts", "teachers", "students"):
+        sections += params[group].values()
+    for section in sections:
+        section["recipe"] = dict(section["recipe"]) | {"epochs": 1, "batch_size": 8}
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("toy") / "deixis"
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in listed.stdout.splitlines():
+        if (ROOT / name).is_file() and name != "dvc.lock":
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    yaml = YAML(typ="safe")
+    yaml.default_flow_style = False
+    params = yaml.load(folder / "params.yaml")
+    shrink(params)
+    yaml.dump(params, folder / "params.yaml")
+    for command in (["git", "init", "-q"], ["git", "add", "-A"]):
+        subprocess.run(command, cwd=folder, check=True)
+    return folder
+
+
+def start(checkout: Path, *command: str) -> subprocess.Popen[str]:
+    home = checkout.parent / "prefect"
+    environment = os.environ | {
+        "PREFECT_HOME": str(home),
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "90",
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    }
+    environment.pop("PYTHONPATH", None)
+    return subprocess.Popen(
+        [sys.executable, "-m", *command], cwd=checkout, env=environment, text=True, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+
+
+def children_in(checkout: Path) -> list[str]:
+    """Command lines of stage and DVC processes that work in the checkout."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "cmdline").read_text().split("\0")
+            inside = (process / "cwd").resolve().is_relative_to(checkout)
+        except OSError:
+            continue  # it ended meanwhile
+        if inside and any(word.startswith("stages.") or word == "dvc" for word in words):
+            found.append(" ".join(words))
+    return found
+
+
+def wait_for(condition: Any, *, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.2)
+
+
+@pytest.fixture(scope="module")
+def rebuilt(checkout) -> str:
+    """Output of the flow that finishes the graph, after one cancelled flow and one killed `dvc repro`."""
+    flow = start(checkout, "pipelines.rebuild")
+    wait_for(lambda: any("stages." in line for line in children_in(checkout)), seconds=120)
+    flow.send_signal(signal.SIGTERM)
+    flow.communicate(timeout=60)
+    assert flow.returncode != 0
+    wait_for(lambda: not children_in(checkout), seconds=15)
+
+    plain = start(checkout, "dvc", "repro")
+    wait_for(lambda: any("pretrain" in line for line in children_in(checkout)), seconds=120)
+    os.killpg(plain.pid, signal.SIGKILL)
+    plain.communicate(timeout=30)
+
+    flow = start(checkout, "pipelines.rebuild", "--workers", "2")
+    output, _ = flow.communicate(timeout=600)
+    assert flow.returncode == 0, output[-4000:]
+    return output
+
+
+@pytest.mark.slow
+def test_the_flow_tells_what_it_did(rebuilt):
+    actions = [line.split() for line in rebuilt.splitlines() if line.startswith(("ran ", "skipped ", "restored "))]
+    done = {name: action for action, name in actions}
+    assert done["build_report"] == "ran"
+    assert "train_student@scenes_plus-dvin-transvg" in done
+    assert {"ran", "skipped"} >= set(done.values())
+
+
+@pytest.mark.slow
+def test_a_second_repro_runs_nothing(checkout, rebuilt):
+    output, _ = start(checkout, "dvc", "repro").communicate(timeout=120)
+    assert "Data and pipelines are up to date." in output
+    assert "Running stage" not in output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("predictor", PREDICTORS)
+def test_metrics_keep_their_contract(checkout, rebuilt, predictor):
+    report = json.loads((checkout / "reports/metrics/scenes_plus" / f"{predictor}.json").read_text())
+    assert set(report) == {"val", "testA", "testB", "meta"}
+    for split in ("val", "testA", "testB"):
+        part = report[split]
+        for name in ("acc50", "miou_box", "miou", "oiou", "p70", "p90", "point_in_mask"):
+            assert 0 <= part[f"{name}_lo"] <= part[name] <= part[f"{name}_hi"] <= 1
+        assert {"n", "floor_random", "floor_confident", "floor_whole", "ceiling", "groups"} <= part.keys()
+    assert {"selection", "supervision", "seed", "num_parameters", "effective_ema_decay"} <= report["meta"].keys()
+    samples = pd.read_parquet(checkout / "reports/samples/scenes_plus" / f"{predictor}.parquet")
+    val = samples[samples["split"] == "val"]
+    assert report["val"]["n"] == len(val)
+    assert report["val"]["acc50"] == pytest.approx((val["iou"] > 0.5).mean(), abs=1e-6)
+
+
+@pytest.mark.slow
+def test_labels_are_the_product_and_hold_no_truth(checkout, rebuilt):
+    labels = pd.read_parquet(checkout / "data/labels/scenes_plus/dvin/labels.parquet")
+    wanted = {
+        "sample_id", "image_id", "expression", "box", "mask", "score", "margin", "runner_up", "accept", "reason",
+        "teacher", "checkpoint_sha256", "config_sha256", "schema_version",
+    }  # fmt: skip
+    assert wanted <= set(labels.columns)
+    assert not [column for column in labels if "true" in column or "truth" in column]
+    pairs = pd.read_parquet(checkout / "data/prepared/scenes_plus/pairs.parquet")
+    assert set(labels["sample_id"]) == set(pairs["sample_id"])
+
+
+@pytest.mark.slow
+def test_training_and_labelling_never_open_truth(checkout, rebuilt):
+    """With truth out of the way, a teacher, its labels and a student come out the same, byte for byte."""
+    truth = checkout / "data/prepared/scenes_plus/truth.parquet"
+    stages = ("train_teacher@scenes_plus-dvin", "write_pseudo_labels@scenes_plus-dvin")
+    graph = YAML(typ="safe").load(checkout / "dvc.lock")["stages"]
+    before = [graph[stage]["outs"][0]["md5"] for stage in stages]
+    truth.rename(truth.with_suffix(".away"))
+    try:
+        for stage in stages:
+            process = start(checkout, "dvc", "repro", "-s", "-f", "--no-run-cache", stage)
+            output, _ = process.communicate(timeout=120)
+            assert process.returncode == 0, output
+    finally:
+        truth.with_suffix(".away").rename(truth)
+    graph = YAML(typ="safe").load(checkout / "dvc.lock")["stages"]
+    assert [graph[stage]["outs"][0]["md5"] for stage in stages] == before
+
+
+@pytest.mark.slow
+def test_the_report_stands_alone(checkout, rebuilt):
+    page = (checkout / "reports/report.html").read_text()
+    assert "scenes_plus" in page
+    assert all(name in page for name in PREDICTORS)
+    assert page.count("data:image/jpeg;base64,") >= 8
+    assert "<svg" in page
+    assert 'src="http' not in page and 'href="http' not in page
+    assert (checkout / "reports/tables/results.md").read_text().startswith("# Results")
+
+
+@pytest.mark.slow
+def test_dvc_shows_the_metrics(checkout, rebuilt):
+    output, _ = start(checkout, "dvc", "metrics", "show", "--json").communicate(timeout=60)
+    shown = json.loads(output[output.index("{") :])
+    files = next(iter(shown.values()))["data"]
+    assert "reports/metrics/scenes_plus/dvin.json" in {path.replace(os.sep, "/") for path in files}
