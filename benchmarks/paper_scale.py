@@ -16,9 +16,10 @@ import torch
 from cyclopts import App
 from torch import Tensor, nn
 
+from deixis.checkpoints import count_parameters
 from deixis.frozen import freeze
 from deixis.progress import say
-from deixis.records import count_parameters, write_json
+from deixis.records import write_json
 from deixis.runtime import Device, autocast, pick_device, seed_everything
 from deixis.text import SPECIAL
 from deixis.types import StudentBatch, TeacherBatch

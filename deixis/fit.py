@@ -11,10 +11,11 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from deixis.checkpoints import load_state, save_state
 from deixis.config import STRICT
 from deixis.errors import DataError
 from deixis.progress import say, track
-from deixis.records import load_state, save_state, write_csv
+from deixis.records import write_csv
 from deixis.runtime import autocast
 
 SECONDS_BETWEEN_SAVES = 30.0

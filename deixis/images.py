@@ -1,4 +1,4 @@
-"""Stored images to letterboxed tensors, decoded strictly and remembered within a limit."""
+"""Stored images to letterboxed tensors, remembered within a limit."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,39 +7,14 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float, UInt8
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from deixis.errors import DataError
 from deixis.letterbox import Letterbox
+from deixis.pictures import open_image
 
-MAX_PIXELS = 64_000_000  # larger pictures are refused from their header, before any decoding
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-
-
-def open_image(path: Path) -> Image.Image:
-    """Decode a whole image as RGB, in stored pixels.
-
-    Raises:
-        DataError: If the file is missing, not an image, cut short, or larger than MAX_PIXELS.
-    """
-    try:
-        with Image.open(path) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise DataError(
-                    f"{path}: {image.width} x {image.height} pixels; allowed: {MAX_PIXELS}. "
-                    "Resize it or leave it out, then run: dvc repro"
-                )
-            return image.convert("RGB")
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such image. Restore it or leave it out, then run: dvc repro") from None
-    except UnidentifiedImageError:
-        raise DataError(f"{path}: not an image. Replace it or leave it out, then run: dvc repro") from None
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(
-            f"{path}: the image is cut short or damaged ({error}). Restore it, then run: dvc repro"
-        ) from None
 
 
 class ImageReader:

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: tables, metrics, checkpoints; and the key of a run's scratch folder."""
+"""Tables and metrics that appear whole or not at all."""
 
 import hashlib
 import json
@@ -9,14 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor, nn
 
 from deixis.errors import DataError
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -83,69 +77,3 @@ def file_sha256(path: Path) -> str:
     """SHA-256 of a file, hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def run_key(*parts: Any) -> str:
-    """Name of a scratch folder: a hash of everything that decides a run's result, our own source included."""
-    digest = hashlib.sha256(repr((torch.__version__, torch.get_num_threads())).encode())
-    for folder in ("deixis", "models", "stages"):
-        for path in sorted((ROOT / folder).rglob("*.py")):
-            digest.update(path.read_bytes())
-    for part in parts:
-        digest.update(file_sha256(part).encode() if isinstance(part, Path) else repr(part).encode())
-    return digest.hexdigest()[:16]
-
-
-def save_state(tensors: dict[str, Tensor], facts: Any, path: Path) -> None:
-    """Write tensors and JSON-able facts as one safetensors file."""
-    whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    metadata = {"facts": json.dumps(facts, sort_keys=True)}
-    write_atomically(path, lambda temporary: save_file(whole, temporary, metadata))
-
-
-def load_state(path: Path) -> tuple[dict[str, Tensor], Any]:
-    """Read what `save_state` wrote."""
-    try:
-        with safe_open(path, "pt") as stored:
-            tensors = {name: stored.get_tensor(name) for name in stored.keys()}
-            return tensors, json.loads((stored.metadata() or {}).get("facts", "null"))
-    except (SafetensorError, OSError, json.JSONDecodeError) as error:
-        raise DataError(f"{path}: not a whole safetensors file ({error}). Delete it, then run: dvc repro") from None
-
-
-def save_checkpoint(model: nn.Module, folder: Path, *, config: dict[str, Any]) -> None:
-    """Write `model.safetensors` and `config.json`; the config says all that is needed to build the model again."""
-    save_state(model.state_dict(), None, folder / "model.safetensors")
-    sizes = {"num_parameters": count_parameters(model), "sha256": file_sha256(folder / "model.safetensors")}
-    write_json(config | sizes, folder / "config.json")
-
-
-def load_checkpoint(model: nn.Module, folder: Path, *, made_by: str) -> None:
-    """Load weights into `model`, strictly.
-
-    Raises:
-        DataError: If the file is missing or cut short, or was written for another architecture.
-    """
-    path = folder / "model.safetensors"
-    if not path.exists():
-        raise DataError(f"{path}: missing. It is written by {made_by}; run: dvc repro {made_by}")
-    tensors, _ = load_state(path)
-    wanted = model.state_dict()
-    unlike = [name for name in wanted.keys() & tensors.keys() if wanted[name].shape != tensors[name].shape]
-    problems = {
-        "missing": sorted(wanted.keys() - tensors.keys()),
-        "unexpected": sorted(tensors.keys() - wanted.keys()),
-        "of another shape": sorted(unlike),
-    }
-    found = "; ".join(f"{len(names)} {what} ({names[0]}, ...)" for what, names in problems.items() if names)
-    if found:
-        raise DataError(
-            f"{path}: a checkpoint of another architecture than {type(model).__name__} as configured: {found}. "
-            f"Allowed: the same sizes as in params.yaml. Run: dvc repro -f {made_by}"
-        )
-    model.load_state_dict(tensors, strict=True)
-
-
-def count_parameters(model: nn.Module) -> int:
-    """Number of trained and frozen parameters; buffers are not counted."""
-    return sum(parameter.numel() for parameter in model.parameters())

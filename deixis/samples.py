@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from deixis.features import FeatureStore
-from deixis.text import encode
+from deixis.tokens import encode
 from deixis.types import Detections, TeacherBatch
 
 PAIR_COLUMNS = ("sample_id", "image_id", "expression", "text", "split")

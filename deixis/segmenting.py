@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from deixis.images import open_image
 from deixis.masks import RLE, encode_mask
+from deixis.pictures import open_image
 from deixis.progress import track
 from deixis.roles import Segmenter
 

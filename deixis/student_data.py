@@ -9,7 +9,7 @@ from torch import Tensor
 
 from deixis.boxes import xyxy_to_cxcywh
 from deixis.images import ImageReader
-from deixis.text import encode
+from deixis.tokens import encode
 from deixis.types import StudentBatch
 
 

@@ -1,14 +1,8 @@
-"""Phrases to token ids, and fixed word vectors."""
+"""Phrases as models read them, and vocabularies."""
 
-import hashlib
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
-
-import numpy as np
-import torch
-from jaxtyping import Float, Int
-from torch import Tensor
+from collections.abc import Iterable
 
 PAD, UNKNOWN, START = 0, 1, 2  # START is reserved by the published vocabularies and never used
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]")
@@ -30,26 +24,3 @@ def normalise(expression: str) -> str:
 def build_vocabulary(texts: Iterable[str]) -> list[str]:
     """Special tokens, then every word in alphabetical order. Give it training texts only."""
     return [*SPECIAL, *sorted({word for text in texts for word in text.split()})]
-
-
-def encode(texts: Sequence[str], vocabulary: Sequence[str], length: int) -> Int[Tensor, "batch length"]:
-    """Ids of each text, cut and padded to `length`; words outside the vocabulary become UNKNOWN."""
-    index = {word: position for position, word in enumerate(vocabulary)}
-    ids = torch.full((len(texts), length), PAD, dtype=torch.long)
-    for row, text in enumerate(texts):
-        words = [index.get(word, UNKNOWN) for word in text.split()[:length]]
-        ids[row, : len(words)] = torch.tensor(words, dtype=torch.long)
-    return ids
-
-
-def word_vectors(vocabulary: Sequence[str], width: int) -> Float[Tensor, "words width"]:
-    """A fixed random unit-variance vector per word, the same in every run and for every vocabulary.
-
-    Stands where the papers use GloVe. PAD and UNKNOWN are zero, as words outside GloVe are there.
-    """
-    vectors = torch.zeros(len(vocabulary), width)
-    for position, word in enumerate(vocabulary):
-        if position > UNKNOWN:
-            seed = int.from_bytes(hashlib.sha256(word.encode()).digest()[:8], "big")
-            vectors[position] = torch.from_numpy(np.random.default_rng(seed).standard_normal(width)).float()
-    return vectors

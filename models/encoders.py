@@ -7,8 +7,9 @@ import torch
 from pydantic import TypeAdapter
 from torch import nn
 
+from deixis.checkpoints import load_checkpoint
 from deixis.frozen import freeze
-from deixis.records import load_checkpoint, read_json
+from deixis.records import read_json
 from deixis.registry import resolve
 from models.detectors.yolov3 import YOLOv3, YOLOv3Config
 from models.experts import EXPERTS

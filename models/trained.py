@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from pydantic import TypeAdapter
 
+from deixis.checkpoints import load_checkpoint
 from deixis.frozen import freeze
-from deixis.records import load_checkpoint, read_json
+from deixis.records import read_json
 from deixis.registry import resolve
 
 

@@ -17,9 +17,9 @@ from deixis.charts import curves_chart, usage_chart
 from deixis.cli import run_stage
 from deixis.config import STRICT, read_section
 from deixis.draw import STUDENT, TEACHER, TRUTH, data_uri, overlay, panel
-from deixis.images import open_image
 from deixis.masks import decode_mask
 from deixis.metrics import THRESHOLD
+from deixis.pictures import open_image
 from deixis.records import read_json, read_table, write_atomically
 
 GALLERY = 8  # pictures per row of the gallery: hits, then misses
@@ -36,13 +36,15 @@ class RunParams:
     student_teachers: tuple[str, ...]
     reference_teacher: str
     upper_bounds: tuple[str, ...]
+    upper_bound_datasets: tuple[str, ...]
     experts: tuple[str, ...]
     encoders: tuple[str, ...]
 
-    def predictors(self) -> list[str]:
+    def predictors(self, dataset: str) -> list[str]:
         """Predictor ids, teachers first."""
         students = [f"{teacher}-{student}" for teacher in self.student_teachers for student in self.students]
-        return [*self.teachers, *students, *(f"truth-{student}" for student in self.upper_bounds)]
+        bounds = [f"truth-{student}" for student in self.upper_bounds if dataset in self.upper_bound_datasets]
+        return [*self.teachers, *students, *bounds]
 
 
 def build_report(
@@ -62,7 +64,8 @@ def build_report(
     sections, tables = [], []
     for dataset in run.datasets:
         scores = {
-            name: read_json(metrics / dataset / f"{name}.json", made_by="evaluate_teacher") for name in run.predictors()
+            name: read_json(metrics / dataset / f"{name}.json", made_by="evaluate_teacher")
+            for name in run.predictors(dataset)
         }
         results = results_table(scores)
         tables.append(f"## {dataset}\n\n{markdown(results)}\n")

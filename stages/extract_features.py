@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from deixis.checkpoints import run_key
 from deixis.cli import run_stage
 from deixis.config import read_section
 from deixis.features import extract
 from deixis.images import ImageReader
-from deixis.records import file_sha256, read_table, run_key
+from deixis.records import file_sha256, read_table
 from deixis.runtime import Device, autocast, pick_device
 from models.encoders import load_detector, load_expert
 

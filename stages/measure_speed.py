@@ -23,7 +23,7 @@ from deixis.records import read_table, write_json
 from deixis.runtime import Device, autocast, pick_device
 from deixis.samples import PAIR_COLUMNS
 from deixis.student_data import PhraseReader
-from deixis.text import encode
+from deixis.tokens import encode
 from deixis.types import TeacherBatch
 from models.build_student import load_student
 from models.build_teacher import load_teacher

@@ -17,8 +17,8 @@ from deixis.config import load_params
 from deixis.datasets import DATASETS
 from deixis.datasets.refer import ReferFolder
 from deixis.errors import ConfigError, DataError
-from deixis.images import open_image
 from deixis.masks import area, polygons_to_rle
+from deixis.pictures import open_image
 from deixis.progress import track
 from deixis.quarantine import Quarantine
 from deixis.records import file_sha256, write_table

@@ -14,12 +14,13 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 from torchvision.transforms.v2.functional import horizontal_flip
 
+from deixis.checkpoints import run_key, save_checkpoint
 from deixis.cli import run_stage
 from deixis.config import STRICT, read_section
 from deixis.datasets.pretraining import PretrainingSet
 from deixis.fit import Recipe, fit
 from deixis.images import standardise
-from deixis.records import run_key, save_checkpoint, write_table
+from deixis.records import write_table
 from deixis.runtime import Device, pick_device, seed_everything
 from models.detectors.yolov3 import YOLOv3, YOLOv3Config
 from models.detectors.yolov3_loss import detection_loss

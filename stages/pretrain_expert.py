@@ -11,11 +11,12 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from deixis.checkpoints import run_key, save_checkpoint
 from deixis.cli import run_stage
 from deixis.config import read_section
 from deixis.datasets.pretraining import PretrainingSet
 from deixis.fit import Recipe, fit
-from deixis.records import run_key, save_checkpoint, write_table
+from deixis.records import write_table
 from deixis.registry import resolve
 from deixis.runtime import Device, pick_device, seed_everything
 from models.experts import EXPERTS

@@ -14,11 +14,12 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from deixis.checkpoints import run_key, save_checkpoint
 from deixis.cli import run_stage
 from deixis.config import STRICT, read_section
 from deixis.datasets.pretraining import PretrainingSet
 from deixis.fit import Recipe, fit
-from deixis.records import run_key, save_checkpoint, write_table
+from deixis.records import write_table
 from deixis.runtime import Device, pick_device, seed_everything
 from models.experts.segmentation_vit import SegmentationViT
 from models.segmenters.sam_objective import mask_terms

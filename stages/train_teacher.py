@@ -10,11 +10,12 @@ from pathlib import Path
 
 import torch
 
+from deixis.checkpoints import run_key, save_checkpoint
 from deixis.cli import run_stage
 from deixis.config import read_section
 from deixis.errors import DataError
 from deixis.fit import Recipe, fit
-from deixis.records import read_table, run_key, save_checkpoint
+from deixis.records import read_table
 from deixis.runtime import Device, pick_device, seed_everything
 from deixis.samples import PAIR_COLUMNS, PairReader, shuffled_batches
 from deixis.text import build_vocabulary

@@ -9,12 +9,14 @@ import pandas as pd
 import pytest
 import torch
 
+from deixis.checkpoints import load_checkpoint, load_state, save_checkpoint
 from deixis.config import read_section
 from deixis.errors import ConfigError, DataError
 from deixis.features import FeatureStore, extract
 from deixis.fit import Recipe
-from deixis.images import ImageReader, open_image
-from deixis.records import load_checkpoint, load_state, read_table, save_checkpoint, write_table
+from deixis.images import ImageReader
+from deixis.pictures import open_image
+from deixis.records import read_table, write_table
 from deixis.registry import resolve
 from deixis.runtime import pick_device
 from models.teachers import TEACHERS

@@ -12,7 +12,6 @@ from jaxtyping import Float, UInt8
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.ops import deform_conv2d
 
 from deixis.config import STRICT
 from deixis.images import standardise
@@ -210,9 +209,11 @@ class Head(nn.Module):
         because the gradient of the deformable operator costs ten times the rest of the network on a CPU.
         """
         guide = self.guide(x)
-        if rigid:
+        if rigid:  # pretraining only
             adapted = F.conv2d(x, self.adapt_weight, self.adapt_bias, padding=1)
         else:
+            from torchvision.ops import deform_conv2d  # seconds to import: not for those who only want the sizes
+
             adapted = deform_conv2d(x, self.offset(guide.detach()), self.adapt_weight, self.adapt_bias, padding=1)
         raw = self._per_cell(self.output(adapted), self.num_outputs)
         guides = self._per_cell(guide, 2)

@@ -7,7 +7,8 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from deixis.losses import clip_loss
-from deixis.text import build_vocabulary, encode, normalise
+from deixis.text import build_vocabulary, normalise
+from deixis.tokens import encode
 from models.text.gru_attention import GRUAttentionEncoder, TextConfig
 
 START_TEMPERATURE = 0.07

@@ -5,12 +5,12 @@ from collections.abc import Callable
 import torch
 from jaxtyping import Float, UInt8
 from pydantic.dataclasses import dataclass
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from deixis.config import STRICT
 from deixis.images import standardise
 from models.experts.contrastive_objective import ContrastiveObjective
+from models.experts.vit import VisionTransformer
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -37,19 +37,19 @@ class ContrastiveViT(nn.Module):
         super().__init__()
         self.width = config.width
         self.vit = VisionTransformer(
-            img_size=config.input_size, patch_size=config.patch, embed_dim=config.width, depth=config.depth,
-            num_heads=config.heads, num_classes=0, global_pool="token", pre_norm=True,
-        )  # fmt: skip
+            input_size=config.input_size, patch=config.patch, width=config.width, depth=config.depth, heads=config.heads
+        )
 
     @torch.no_grad()
     def encode(self, squares: UInt8[Tensor, "batch 3 side side"]) -> Float[Tensor, "batch width h w"]:
         """Patch states."""
-        images = standardise(squares, CLIP_MEAN, CLIP_STD)
-        return self.vit.forward_intermediates(images, indices=1, norm=False, intermediates_only=True)[0]
+        _, patches = self.vit(standardise(squares, CLIP_MEAN, CLIP_STD))
+        return self.vit.to_map(patches)
 
     def pooled(self, squares: UInt8[Tensor, "batch 3 side side"]) -> Float[Tensor, "batch width"]:
         """Class token after the final norm."""
-        return self.vit(standardise(squares, CLIP_MEAN, CLIP_STD))
+        state, _ = self.vit(standardise(squares, CLIP_MEAN, CLIP_STD))
+        return self.vit.norm(state)
 
     def objective(self, captions: Callable[[], list[list[str]]]) -> nn.Module:
         """What this expert is pretrained with."""

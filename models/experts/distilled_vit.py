@@ -7,13 +7,13 @@ from collections.abc import Callable
 import torch
 from jaxtyping import Float, Int, UInt8
 from pydantic.dataclasses import dataclass
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deixis.config import STRICT
 from deixis.frozen import freeze
 from deixis.images import standardise
+from models.experts.vit import VisionTransformer
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -42,9 +42,8 @@ class DistilledViT(nn.Module):
         super().__init__()
         self.config = config
         self.vit = VisionTransformer(
-            img_size=config.input_size, patch_size=config.patch, embed_dim=config.width, depth=config.depth,
-            num_heads=config.heads, num_classes=0, global_pool="token",
-        )  # fmt: skip
+            input_size=config.input_size, patch=config.patch, width=config.width, depth=config.depth, heads=config.heads
+        )
 
     @torch.no_grad()
     def encode(self, squares: UInt8[Tensor, "batch 3 side side"]) -> Float[Tensor, "batch width h w"]:
@@ -53,7 +52,8 @@ class DistilledViT(nn.Module):
         side = self.config.input_size
         if images.shape[-1] != side:
             images = F.interpolate(images, size=(side, side), mode="bilinear", align_corners=False)
-        return self.vit.forward_intermediates(images, indices=1, norm=True, intermediates_only=True)[0]
+        _, patches = self.vit(images)
+        return self.vit.to_map(self.vit.norm(patches))
 
     def objective(self, captions: Callable[[], list[list[str]]]) -> nn.Module:
         """What this expert is pretrained with; it never asks for captions."""
@@ -71,7 +71,7 @@ class SelfDistillation(nn.Module):
         self.head = nn.Sequential(
             nn.Linear(width, width), nn.GELU(), nn.Linear(width, width), nn.GELU(), nn.Linear(width, config.prototypes)
         )
-        self.slow = freeze(copy.deepcopy(nn.Sequential(expert.vit, self.head)))
+        self.slow_vit, self.slow_head = freeze(copy.deepcopy(expert.vit)), freeze(copy.deepcopy(self.head))
         self.register_buffer("centre", torch.zeros(config.prototypes))
 
     def loss(
@@ -83,20 +83,25 @@ class SelfDistillation(nn.Module):
         images = standardise(squares)
         views = [random_view(images, generator) for _ in range(2)]
         with torch.no_grad():
-            slow = [self.slow(view) for view in views]
+            slow = [self.slow_head(self._state(self.slow_vit, view)) for view in views]
             targets = [((logits - self.centre) / config.teacher_temperature).softmax(-1) for logits in slow]
             mean = torch.cat(slow).mean(0)
             self.centre.mul_(config.centre_momentum).add_(mean, alpha=1 - config.centre_momentum)
-        answers = [self.head(self.expert.vit(view)) / config.student_temperature for view in views]
+        answers = [self.head(self._state(self.expert.vit, view)) / config.student_temperature for view in views]
         pairs = ((targets[0], answers[1]), (targets[1], answers[0]))
         losses = [-(target * answer.log_softmax(-1)).sum(-1).mean() for target, answer in pairs]
         return {"agreement": torch.stack(losses).mean()}
 
+    @staticmethod
+    def _state(vit: VisionTransformer, view: Tensor) -> Tensor:
+        return vit.norm(vit(view)[0])
+
     @torch.no_grad()
     def _follow(self) -> None:
         live = [*self.expert.vit.parameters(), *self.head.parameters()]
+        slow = [*self.slow_vit.parameters(), *self.slow_head.parameters()]
         rate = 1 - self.expert.config.teacher_momentum
-        torch._foreach_lerp_(list(self.slow.parameters()), [p.detach() for p in live], rate)
+        torch._foreach_lerp_(slow, [p.detach() for p in live], rate)
 
 
 def random_view(images: Float[Tensor, "batch 3 side side"], generator: torch.Generator) -> Tensor:

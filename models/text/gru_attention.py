@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deixis.config import STRICT
-from deixis.text import PAD, word_vectors
+from deixis.text import PAD
+from deixis.tokens import word_vectors
 
 
 @dataclass(frozen=True, config=STRICT)

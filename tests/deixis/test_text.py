@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from deixis.text import PAD, START, UNKNOWN, build_vocabulary, encode, normalise, word_vectors
+from deixis.text import PAD, START, UNKNOWN, build_vocabulary, normalise
+from deixis.tokens import encode, word_vectors
 
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "ball", "left", "red"]
 
