@@ -172,7 +172,7 @@ def test_tables(tmp_path, damage, match):
 def test_fewer_pairs_than_one_batch(tmp_path):
     columns = ("sample_id", "image_id", "expression", "text", "split")
     write_table(pd.DataFrame([("a", 1, "x", "x", "train")], columns=columns), tmp_path / "pairs.parquet")
-    with pytest.raises(DataError, match=r"1 training pairs, fewer than one batch of 64"):
+    with pytest.raises(DataError, match=r"1 training pairs, fewer than one batch of \d+"):
         train_teacher(
             teacher="refclip", pairs=tmp_path / "pairs.parquet", features=tmp_path, out=tmp_path, curves=tmp_path / "c",
             params=ROOT / "params.yaml",
