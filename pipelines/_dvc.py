@@ -14,6 +14,9 @@ from typing import Literal
 Action = Literal["ran", "restored", "skipped"]
 TEMPORARY_FAILURE = 75  # EX_TEMPFAIL: a stage asks to be tried again
 SECONDS_TO_STOP = 10.0
+# Stages side by side share the cores: threads that wait must sleep and not spin. Their number, and with it every
+# result, stays the same.
+SHARED_CORES = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
 
 
 @dataclass(frozen=True)
@@ -92,8 +95,9 @@ class Runner:
             if self._stopped:
                 raise StageFailed(name, -signal.SIGTERM, "stopped before it began")
             process = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-            )
+                command, env=os.environ | SHARED_CORES, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                start_new_session=True,
+            )  # fmt: skip
             self._running.add(process)
         try:
             output, _ = process.communicate()

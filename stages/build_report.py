@@ -146,7 +146,7 @@ def speed_table(folder: Path, names: list[str]) -> pd.DataFrame:
             timing = read_json(path, made_by="measure_speed")
             parts = {part: f"{value['median']:.1f}" for part, value in timing["milliseconds"].items()}
             rows.append({"predictor": name} | parts | {"device": timing["device"], "threads": timing["threads"]})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).fillna("")
 
 
 def facts_table(scores: dict[str, Any]) -> pd.DataFrame:

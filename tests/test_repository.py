@@ -7,7 +7,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SOURCES = [path for folder in ("deixis", "models", "stages", "pipelines", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
+SOURCES = [
+    path
+    for folder in ("deixis", "models", "stages", "pipelines", "benchmarks")
+    for path in (ROOT / folder).rglob("*.py")
+]
 
 
 def test_readme_carries_the_two_commands():
