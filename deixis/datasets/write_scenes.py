@@ -5,6 +5,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,8 @@ def write_pretraining(folder: Path, *, config: PretrainingConfig, seed: int) -> 
 
 
 def _run(draw: Any, jobs: Sequence[Any], what: str) -> list[dict[str, Any]]:
-    with ProcessPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as pool:
+    # Spawned, not forked: a fork of a process whose libraries hold threads may crash.
+    with ProcessPoolExecutor(len(os.sched_getaffinity(0)), mp_context=get_context("spawn")) as pool:
         return list(track(pool.map(draw, jobs, chunksize=16), what, total=len(jobs)))
 
 
