@@ -11,6 +11,7 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from deixis.adamw import AdamW
 from deixis.checkpoints import load_state, save_state
 from deixis.config import STRICT
 from deixis.errors import DataError
@@ -120,10 +121,7 @@ def fit(
         DataError: If the loss stops being finite.
     """
     groups = groups or [([p for p in model.parameters() if p.requires_grad], 1.0)]
-    optimiser = torch.optim.AdamW(
-        [{"params": list(parameters), "factor": factor} for parameters, factor in groups],
-        betas=recipe.betas, eps=recipe.eps, weight_decay=recipe.weight_decay, fused=True,
-    )  # fmt: skip
+    optimiser = AdamW(groups, betas=recipe.betas, eps=recipe.eps, weight_decay=recipe.weight_decay)
     model.train()
     average = WeightAverage(model, recipe.ema_decay) if recipe.ema_decay else None
     rows, first_epoch = _resume(model, optimiser, average, scratch)
@@ -134,20 +132,17 @@ def fit(
             track(batches(epoch), f"epoch {epoch + 1}/{recipe.epochs}", total=steps_per_epoch)
         ):
             step = epoch * steps_per_epoch + index
-            lr = learning_rate(step, steps_per_epoch=steps_per_epoch, recipe=recipe)
-            for group in optimiser.param_groups:
-                group["lr"] = lr * group["factor"]
             with autocast(device):
                 terms = loss(batch)
             total = torch.stack([(weights or {}).get(name, 1.0) * term.float() for name, term in terms.items()]).sum()
             if not torch.isfinite(total):
                 found = ", ".join(f"{name} {term.item():.4g}" for name, term in terms.items())
                 raise DataError(f"step {step}: the loss is not finite ({found}). Lower recipe.lr, then run: dvc repro")
-            optimiser.zero_grad(set_to_none=True)
+            optimiser.zero_grad()
             total.backward()
             if recipe.clip_norm:
-                nn.utils.clip_grad_norm_((p for g in optimiser.param_groups for p in g["params"]), recipe.clip_norm)
-            optimiser.step()
+                nn.utils.clip_grad_norm_(optimiser.parameters, recipe.clip_norm)
+            optimiser.step(learning_rate(step, steps_per_epoch=steps_per_epoch, recipe=recipe))
             if average:
                 average.update(step)
             for name, term in (terms | {"total": total}).items():
@@ -169,10 +164,9 @@ def fit(
     }
 
 
-def _save(model: nn.Module, optimiser: Any, average: WeightAverage | None, rows: list[Any], scratch: Path) -> None:
+def _save(model: nn.Module, optimiser: AdamW, average: WeightAverage | None, rows: list[Any], scratch: Path) -> None:
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
-    for index, state in optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser.{index}.{name}": value for name, value in state.items()}
+    tensors |= {f"optimiser.{name}": tensor for name, tensor in optimiser.state().items()}
     if average:
         tensors |= {f"average.{name}": tensor for name, tensor in average.shadow.items()}
     tensors["rng.cpu"] = torch.get_rng_state()
@@ -181,20 +175,13 @@ def _save(model: nn.Module, optimiser: Any, average: WeightAverage | None, rows:
     save_state(tensors, {"rows": rows}, scratch / "state.safetensors")
 
 
-def _resume(
-    model: nn.Module, optimiser: torch.optim.Optimizer, average: WeightAverage | None, scratch: Path
-) -> tuple[list[Any], int]:
+def _resume(model: nn.Module, optimiser: AdamW, average: WeightAverage | None, scratch: Path) -> tuple[list[Any], int]:
     path = scratch / "state.safetensors"
     if not path.exists():
         return [], 0
     tensors, facts = load_state(path)
     model.load_state_dict({name[6:]: t for name, t in tensors.items() if name.startswith("model.")}, strict=True)
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        if name.startswith("optimiser."):
-            _, index, key = name.split(".", 2)
-            state.setdefault(int(index), {})[key] = tensor
-    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+    optimiser.load({name[10:]: t for name, t in tensors.items() if name.startswith("optimiser.")})
     if average:
         for name, tensor in average.shadow.items():
             tensor.copy_(tensors[f"average.{name}"])

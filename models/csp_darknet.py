@@ -44,12 +44,17 @@ class CSPDarkNet(nn.Module):
 
     def forward(self, images: Float[Tensor, "batch 3 side side"]) -> tuple[Tensor, Tensor, Tensor]:
         """Fine, middle and coarse maps of pictures in [0, 1]."""
+        fine, middle, coarse = self.stage_maps(images)
+        return fine, middle, self.pyramid(coarse)
+
+    def stage_maps(self, images: Float[Tensor, "batch 3 side side"]) -> tuple[Tensor, Tensor, Tensor]:
+        """The last three stages, fine to coarse; no cell has yet pooled from its neighbours."""
         x = self.stem(images)
         maps = []
         for stage in self.stages:
             x = stage(x)
             maps.append(x)
-        return maps[-3], maps[-2], self.pyramid(maps[-1])
+        return maps[-3], maps[-2], maps[-1]
 
     def freeze_all_but_last(self) -> None:
         """Frozen parts stay in evaluation mode (in the release their BatchNorm statistics drift)."""
@@ -106,21 +111,20 @@ class FastPyramid(nn.Module):
 class CellDetector(nn.Module):
     """Pretraining objective: each object's centre cell tells its category and box from the coarse map."""
 
-    def __init__(self, backbone: CSPDarkNet, *, num_classes: int, stride: int) -> None:
+    def __init__(self, width: int, *, num_classes: int, stride: int) -> None:
         super().__init__()
-        self.backbone = backbone
         self.stride = stride
-        self.output = nn.Conv2d(backbone.num_features, 5 + num_classes, 1)
+        self.output = nn.Conv2d(width, 5 + num_classes, 1)
 
     def loss(
         self,
-        images: Float[Tensor, "batch 3 side side"],
+        coarse: Float[Tensor, "batch width h w"],
         boxes_xyxy: Float[Tensor, "batch objects 4"],
         categories: Int[Tensor, "batch objects"],
         valid: Bool[Tensor, "batch objects"],
     ) -> dict[str, Tensor]:
         """`box` (1 - IoU), `category` and `objectness`, per object."""
-        raw = self.output(self.backbone(images)[2])
+        raw = self.output(coarse)
         side = raw.shape[-1]
         raw = raw.flatten(2).transpose(1, 2)
         image, thing = valid.nonzero(as_tuple=True)

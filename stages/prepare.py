@@ -5,18 +5,19 @@ writes  pairs.parquet, truth.parquet, images.parquet, quarantine.parquet
 run     dvc repro prepare@scenes        (a few seconds per thousand images)
 """
 
-from dataclasses import dataclass
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from pydantic.dataclasses import dataclass
 
 from deixis.cli import run_stage
-from deixis.config import load_params
+from deixis.config import STRICT, read_section
 from deixis.datasets import DATASETS
 from deixis.datasets.refer import ReferFolder
-from deixis.errors import ConfigError, DataError
+from deixis.errors import DataError
 from deixis.masks import area, polygons_to_rle
 from deixis.pictures import open_image
 from deixis.progress import track
@@ -30,7 +31,16 @@ TRUTH_COLUMNS = ("sample_id", "box", "mask", "category", "area")
 IMAGE_COLUMNS = ("image_id", "path", "sha256", "width", "height", "licence")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
+class DatasetParams:
+    """One entry of `datasets`."""
+
+    adapter: str  # a name of deixis/datasets
+    split_by: str = "unc"  # whose splits, where a dataset has several
+    max_quarantined: float = 0.01  # share of bad rows that is still tolerated
+
+
+@dataclasses.dataclass(frozen=True)
 class Tables:
     """The rows of the three tables of a dataset."""
 
@@ -41,18 +51,15 @@ class Tables:
 
 def prepare(*, dataset: str, raw: Path, out: Path, params: Path = Path("params.yaml")) -> None:
     """Read one raw dataset and write pairs, truth, images and quarantine."""
-    entry = load_params(params).get("datasets", {}).get(dataset)
-    if entry is None:
-        known = ", ".join(sorted(load_params(params).get("datasets", {})))
-        raise ConfigError(f'{params}: datasets has no "{dataset}". Known: {known}. Add an entry, then run: dvc repro')
-    read = resolve(DATASETS, entry.get("adapter"), role="dataset adapter")
-    folder = read(raw, split_by=entry.get("split_by", "unc"))
+    config = read_section(params, f"datasets.{dataset}", DatasetParams)
+    read = resolve(DATASETS, config.adapter, role="dataset adapter")
+    folder = read(raw, split_by=config.split_by)
     quarantine = Quarantine()
     tables = read_tables(folder, dataset=dataset, quarantine=quarantine)
     write_table(quarantine.table(), out / "quarantine.parquet")
     refs = [ref for ref in folder.refs if _is_ref(ref)]
     rows = sum(len(ref["sentences"]) for ref in refs) + len({ref["image_id"] for ref in refs})
-    quarantine.refuse_above(entry.get("max_quarantined", 0.01), of=rows, dataset=dataset)
+    quarantine.refuse_above(config.max_quarantined, of=rows, dataset=dataset)
     if not tables.pairs:
         raise DataError(
             f"{raw}: no usable pair of image and phrase. See {out}/quarantine.parquet, mend the files, "

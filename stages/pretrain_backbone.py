@@ -1,6 +1,7 @@
-"""Train the students' backbone on the detection split: categories and boxes in colour, no phrase.
+"""Train the students' backbone on the detection split: boxes, categories and captions, no phrase.
 
-The papers' students start from a detector trained on COCO without the evaluation images; this is that start.
+The papers' students start from a detector trained on COCO without the evaluation images, whose own start was
+ImageNet. Boxes and categories stand for the former here; captions stand for the latter: they teach colour.
 
 reads   the pretraining folder; params: seed, backbone, detector.model.input_size
 writes  model.safetensors, config.json, training_images.parquet
@@ -9,10 +10,12 @@ run     dvc repro pretrain_backbone        (about 40 seconds on two cores)
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
 from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
 
 from deixis.checkpoints import run_key, save_checkpoint
 from deixis.cli import run_stage
@@ -22,6 +25,7 @@ from deixis.fit import Recipe, fit
 from deixis.records import write_table
 from deixis.runtime import Device, pick_device, seed_everything
 from models.csp_darknet import CellDetector, CSPConfig, CSPDarkNet
+from models.experts.contrastive_objective import CaptionMatcher
 
 TERM_WEIGHTS = {"box": 2.0}
 
@@ -46,8 +50,11 @@ def pretrain_backbone(
     data = PretrainingSet(pretraining, side=side)
     objects = data.objects()
     backbone = CSPDarkNet(config.model)
-    objective = CellDetector(backbone, num_classes=data.num_categories, stride=config.model.stride)
-    objective.to(hardware).to(memory_format=torch.channels_last)
+    width = backbone.num_features
+    cells = CellDetector(width, num_classes=data.num_categories, stride=config.model.stride)
+    matcher = CaptionMatcher(width, data.captions())
+    model = nn.ModuleDict({"backbone": backbone, "cells": cells, "matcher": matcher})
+    model.to(hardware).to(memory_format=torch.channels_last)
     steps = len(data.image_ids) // config.recipe.batch_size
 
     def batches(epoch: int):
@@ -62,11 +69,18 @@ def pretrain_backbone(
                 squares = squares.flip(3)
                 boxes[..., [0, 2]] = side - boxes[..., [2, 0]]
             images = (squares.float() / 255).contiguous(memory_format=torch.channels_last)
-            yield tuple(t.to(hardware) for t in (images, boxes, objects.categories[rows], objects.valid[rows]))
+            known = tuple(t.to(hardware) for t in (boxes, objects.categories[rows], objects.valid[rows]))
+            yield images.to(hardware), known, rows.to(hardware), generator
+
+    def loss(batch: Any) -> dict[str, Tensor]:
+        images, known, rows, generator = batch
+        coarse = backbone.stage_maps(images)[2]
+        captions = matcher.loss(coarse.mean((2, 3)), rows, generator)
+        return cells.loss(backbone.pyramid(coarse), *known) | captions
 
     facts = fit(
-        objective,
-        lambda batch: objective.loss(*batch),
+        model,
+        loss,
         batches,
         steps_per_epoch=steps,
         recipe=config.recipe,

@@ -25,7 +25,7 @@ from deixis.runtime import Device, pick_device, seed_everything
 from models.detectors.yolov3 import YOLOv3, YOLOv3Config
 from models.detectors.yolov3_loss import detection_loss
 
-TERM_WEIGHTS = {"box": 2.0, "guide": 1.0, "objectness": 1.0, "category": 1.0}
+TERM_WEIGHTS = {"box": 2.0, "guide": 1.0, "objectness": 1.0, "category": 2.0}
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -78,12 +78,11 @@ def pretrain_detector(
 
 
 def jitter_tone(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Strong random contrast, brightness and inversion per image, in standardised units."""
+    """Strong random contrast and brightness per image, in standardised units."""
     shape = (len(images), 1, 1, 1)
     contrast = torch.empty(shape).uniform_(0.5, 1.6, generator=generator)
-    sign = torch.where(torch.rand(shape, generator=generator) < 0.3, -1.0, 1.0)
     brightness = torch.empty(shape).uniform_(-0.6, 0.6, generator=generator)
-    return images * contrast * sign + brightness
+    return images * contrast + brightness
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ ADJECTIVES = {
     "striped": ("striped", "stripy"),
     "dotted": ("dotted", "spotted"),
     "small": ("small", "little"),
-    "medium": ("medium",),
     "big": ("big", "large"),
 }
 SIDES = {  # direction to look along -> words before the noun, words after it
@@ -76,7 +75,7 @@ def _by_look(rng: np.random.Generator, objects: Sequence[SceneObject], target: i
         return _noun_phrase(rng, thing, ("colour",) if rng.random() < 0.7 else ())
     order = ["texture", "size"]
     rng.shuffle(order)
-    order.insert(0 if rng.random() < 0.75 else 1, "colour")
+    order.insert(0 if rng.random() < 0.85 else 1, "colour")
     for count in (1, 2, 3):
         traits = tuple(order[:count])
         if not any(all(getattr(thing, trait) == getattr(rival, trait) for trait in traits) for rival in rivals):

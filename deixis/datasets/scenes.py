@@ -26,7 +26,7 @@ COLOURS = {
     "brown": (122, 78, 44),
 }
 TEXTURES = ("plain", "striped", "dotted")
-SIZES = {"small": (9.0, 10.5), "medium": (12.5, 14.5), "big": (17.0, 19.5)}  # half side, pixels
+SIZES = {"small": (9.0, 11.0), "big": (15.0, 19.0)}  # half side, pixels
 CANVASES = ((128, 128), (128, 128), (128, 112), (112, 128))  # width, height
 
 MIN_VISIBLE = 0.6  # share of an object that later objects must leave uncovered
@@ -105,7 +105,7 @@ def _choose_looks(rng: np.random.Generator) -> list[tuple[str, str, str, str]]:
             category,
             str(rng.choice(list(COLOURS))),
             str(rng.choice(TEXTURES, p=(0.5, 0.25, 0.25))),
-            str(rng.choice(list(SIZES), p=(0.3, 0.4, 0.3))),
+            str(rng.choice(list(SIZES))),
         )
         if look not in looks:
             looks.append(look)
@@ -235,4 +235,4 @@ def _paint(rng: np.random.Generator, colour: str, texture: str, size_wh: tuple[i
         dark = np.hypot((x + phase[0]) % 6.0 - 3.0, (y + phase[1]) % 6.0 - 3.0) < 1.6
     else:
         dark = np.zeros((height, width), bool)
-    return np.where(dark[..., None], base * 0.35, base).astype(np.float32)
+    return np.where(dark[..., None], base * 0.45, base).astype(np.float32)

@@ -1,4 +1,4 @@
-"""How the two image-text contrastive experts learn: each picture must find its caption in the batch, and back."""
+"""How image-text contrast teaches an encoder: each picture must find its caption in the batch, and back."""
 
 from typing import Protocol
 
@@ -26,26 +26,39 @@ class PooledEncoder(Protocol):
         ...
 
 
-class ContrastiveObjective(nn.Module):
-    """CLIP's loss with a small text tower; the tower is thrown away afterwards."""
+class CaptionMatcher(nn.Module):
+    """CLIP's loss with a small text tower; the tower is thrown away after pretraining."""
 
-    def __init__(self, expert: PooledEncoder, captions: list[list[str]]) -> None:
+    def __init__(self, width: int, captions: list[list[str]]) -> None:
         super().__init__()
-        self.expert = expert
         texts = [[normalise(text) for text in group] for group in captions]
         self.text_encoder = GRUAttentionEncoder(
             CAPTION_TEXT, build_vocabulary(text for group in texts for text in group)
         )
         flat = encode([text for group in texts for text in group], self.text_encoder.vocabulary, CAPTION_TEXT.length)
         self.register_buffer("tokens", flat.view(len(texts), -1, CAPTION_TEXT.length), persistent=False)
-        self.image_project = nn.Linear(expert.width, CAPTION_TEXT.width)
+        self.image_project = nn.Linear(width, CAPTION_TEXT.width)
         self.log_scale = nn.Parameter(torch.tensor(1 / START_TEMPERATURE).log())
+
+    def loss(
+        self, images: Float[Tensor, "batch width"], rows: Int[Tensor, " batch"], generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """`contrast`: one caption per picture, drawn afresh at each visit."""
+        pick = torch.randint(self.tokens.shape[1], (len(rows),), generator=generator).to(rows.device)
+        text = self.text_encoder(self.tokens[rows, pick]).flat
+        return {"contrast": clip_loss(self.image_project(images), text, self.log_scale.clamp(max=MAX_LOG_SCALE))}
+
+
+class ContrastiveObjective(nn.Module):
+    """An expert and the matcher that teaches it."""
+
+    def __init__(self, expert: PooledEncoder, captions: list[list[str]]) -> None:
+        super().__init__()
+        self.expert = expert
+        self.matcher = CaptionMatcher(expert.width, captions)
 
     def loss(
         self, squares: UInt8[Tensor, "batch 3 side side"], rows: Int[Tensor, " batch"], generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """`contrast`: one caption per picture, drawn afresh at each visit."""
-        pick = torch.randint(self.tokens.shape[1], (len(rows),), generator=generator)
-        text = self.text_encoder(self.tokens[rows, pick]).flat
-        image = self.image_project(self.expert.pooled(squares))
-        return {"contrast": clip_loss(image, text, self.log_scale.clamp(max=MAX_LOG_SCALE))}
+        """`contrast` of the pooled pictures."""
+        return self.matcher.loss(self.expert.pooled(squares), rows, generator)

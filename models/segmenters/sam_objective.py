@@ -2,6 +2,7 @@
 
 import torch
 from jaxtyping import Float
+from segment_anything.modeling import Sam
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -18,41 +19,47 @@ def mask_terms(
     boxes_xyxy: Float[Tensor, "batch prompts 4"],
     generator: torch.Generator,
 ) -> dict[str, Tensor]:
-    """Terms for one prompt per mask; pictures are bytes as floats, padded to the square at right and bottom."""
-    sam = model.sam
+    """Terms for one prompt per mask; pictures are bytes as floats, padded to the square at right and bottom.
+
+    The terms are taken at the decoder's own resolution, a quarter of the side of SAM's input, against the share
+    of each output pixel that the mask covers.
+    """
+    sam, prompts = model.sam, masks.shape[1]
     embeddings = sam.image_encoder((images - sam.pixel_mean) / sam.pixel_std)
-    size = masks.shape[-1]
-    totals: dict[str, Tensor] = {}
-    for embedding, targets, boxes in zip(embeddings, masks, boxes_xyxy, strict=True):
-        points = None
-        if torch.rand((), generator=generator) < POINT_SHARE:
-            points = (_points_inside(targets, generator), torch.ones(len(targets), 1, device=targets.device))
-        sparse, dense = sam.prompt_encoder(
-            points=points, boxes=None if points else _jittered(boxes, size, generator), masks=None
-        )
-        logits, quality = sam.mask_decoder(
-            image_embeddings=embedding[None],
-            image_pe=sam.prompt_encoder.get_dense_pe(),
-            sparse_prompt_embeddings=sparse,
-            dense_prompt_embeddings=dense,
-            multimask_output=False,
-        )
-        logits = F.interpolate(logits, size=(size, size), mode="bilinear", align_corners=False)[:, 0]
-        for name, term in _mask_losses(logits, quality[:, 0], targets).items():
-            totals[name] = totals.get(name, torch.zeros((), device=term.device)) + term / len(images)
-    return totals
+    targets, boxes = masks.flatten(0, 1), boxes_xyxy.flatten(0, 1)
+    sparse, dense = _prompts(sam, targets, boxes, generator)
+    # segment-anything's decoder repeats one image for all prompts and adds the dense prompt of each. So that one call
+    # serves all images, the images travel as dense prompts.
+    logits, quality = sam.mask_decoder(
+        image_embeddings=torch.zeros_like(embeddings[:1]),
+        image_pe=sam.prompt_encoder.get_dense_pe(),
+        sparse_prompt_embeddings=sparse,
+        dense_prompt_embeddings=dense + embeddings.repeat_interleave(prompts, 0),
+        multimask_output=False,
+    )
+    covered = F.adaptive_avg_pool2d(targets, logits.shape[-2:])
+    return _mask_losses(logits[:, 0], quality[:, 0], covered)
 
 
-def _mask_losses(logits: Tensor, quality: Tensor, targets: Tensor) -> dict[str, Tensor]:
-    entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+def _prompts(sam: Sam, masks: Tensor, boxes: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Embedded prompts: a jittered box each, or, for some, one point inside the mask. Both are two tokens."""
+    from_boxes, dense = sam.prompt_encoder(points=None, boxes=_jittered(boxes, masks.shape[-1], generator), masks=None)
+    points = _points_inside(masks, generator), torch.ones(len(masks), 1, device=masks.device)
+    from_points, _ = sam.prompt_encoder(points=points, boxes=None, masks=None)
+    is_point = torch.rand(len(masks), 1, 1, generator=generator).to(masks.device) < POINT_SHARE
+    return torch.where(is_point, from_points, from_boxes), dense
+
+
+def _mask_losses(logits: Tensor, quality: Tensor, covered: Tensor) -> dict[str, Tensor]:
+    entropy = F.binary_cross_entropy_with_logits(logits, covered, reduction="none")
     probability = logits.sigmoid()
-    miss = torch.where(targets > 0.5, 1 - probability, probability)
-    shared = (probability * targets).sum((1, 2))
-    dice = 1 - (2 * shared + 1) / (probability.sum((1, 2)) + targets.sum((1, 2)) + 1)
+    shared = (probability * covered).sum((1, 2))
+    dice = 1 - (2 * shared + 1) / (probability.sum((1, 2)) + covered.sum((1, 2)) + 1)
     with torch.no_grad():
-        found = logits > 0
-        iou = (found & (targets > 0.5)).sum((1, 2)) / (found | (targets > 0.5)).sum((1, 2)).clamp(min=1)
-    return {"focal": (miss.square() * entropy).mean(), "dice": dice.mean(), "quality": F.mse_loss(quality, iou)}
+        found, true = logits > 0, covered > 0.5
+        iou = (found & true).sum((1, 2)) / (found | true).sum((1, 2)).clamp(min=1)
+    focal = (probability - covered).square() * entropy
+    return {"focal": focal.mean(), "dice": dice.mean(), "quality": F.mse_loss(quality, iou)}
 
 
 def _jittered(boxes: Tensor, size: int, generator: torch.Generator) -> Tensor:

@@ -64,10 +64,14 @@ class TransVGConfig:
     joint_layers: int = 6
     dropout: float = 0.1
     scale_range: tuple[float, float] = (0.7, 1.0)  # long side over the canvas in training
-    place_in_values: bool = False  # add the sine code to what is read, not to queries and keys alone (see docs)
     init_std: float = 1.0  # of the answer token and the learned positions
-    weight_attention: float = 0.0  # guides the answer's attention to the target; none in the paper (see docs)
     pretrained_factor: float = 0.1  # on the learning rate of CNN, visual encoder and BERT
+    weight_l1: float = 1.0  # beside a GIoU term of weight 1
+    # Help for training from scratch on a few thousand phrases; none of it in the paper (docs/methods.md).
+    frozen_backbone: bool = False
+    answer_reads_text: bool = False  # the answer token starts from the text's first state instead of from nothing
+    place_in_values: float = 0.0  # share of the sine code in what is read, not in queries and keys alone
+    weight_attention: float = 0.0  # guides the answer's attention to the target
     cnn: CNNConfig | None = field(default_factory=CNNConfig)
     backbone: CSPConfig | None = None  # in place of `cnn`: the pretrained one of the embedded scale
     text: BertSizes = field(default_factory=BertSizes)
@@ -108,11 +112,13 @@ class TransVG(nn.Module):
         self.box = nn.Sequential(
             nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 4)
         )
+        if config.frozen_backbone:
+            freeze(self.cnn or self.backbone)
 
     @property
     def term_weights(self) -> dict[str, float]:
         """Factors of the loss terms."""
-        return {"l1": 1.0, "giou": 1.0, "attention": self.config.weight_attention}
+        return {"l1": self.config.weight_l1, "giou": 1.0, "attention": self.config.weight_attention}
 
     def loss(self, batch: StudentBatch) -> dict[str, Float[Tensor, ""]]:
         """`l1`: summed over the four coordinates; `giou`: 1 - GIoU; `attention`, where switched on: see there."""
@@ -154,24 +160,32 @@ class TransVG(nn.Module):
         for layer in self.visual_encoder:
             seen, _ = layer(seen, place, is_pad)
 
-        if self.config.place_in_values:
-            seen = seen + place
+        seen = seen + self.config.place_in_values * place
 
-        tokens = F.pad(tokens[:, : self.config.text.length - 1], (1, 0), value=START)
-        tokens = F.pad(tokens, (0, self.config.text.length - tokens.shape[1]), value=PAD)
-        read = self.bert(input_ids=tokens, attention_mask=(tokens != PAD).long()).last_hidden_state
-
+        read, is_empty = self._read(tokens)
         answer = self.answer.expand(len(seen), 1, -1)
-        sequence = torch.cat([answer, self.text_project(read), self.visual_project(seen)], 1)
-        ignore = torch.cat([torch.zeros_like(is_pad[:, :1]), tokens == PAD, is_pad], 1)
+        if self.config.answer_reads_text:
+            answer = answer + read[:, :1]
+        sequence = torch.cat([answer, read, self.visual_project(seen)], 1)
+        words, cells = read.shape[1], seen.shape[1]
+        position = torch.cat([self.position[: 1 + words], self.position[-cells:]])
+        ignore = torch.cat([torch.zeros_like(is_empty[:, :1]), is_empty, is_pad], 1)
         attention = sequence.new_zeros(())
-        for layer in self.joint_encoder:
-            sequence, attention = layer(sequence, self.position, ignore)
-        return self.box(sequence[:, 0]).sigmoid(), attention[:, 0, -seen.shape[1] :]
+        for depth, layer in enumerate(self.joint_encoder, 1):
+            asking = 1 if depth == len(self.joint_encoder) else None  # of the last layer only the answer is read
+            sequence, attention = layer(sequence, position, ignore, asking=asking)
+        return self.box(sequence[:, 0]).sigmoid(), attention[:, 0, -cells:]
+
+    def _read(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """State of every token, the first one included, and which are empty; as long as the longest phrase."""
+        tokens = F.pad(tokens[:, : self.config.text.length - 1], (1, 0), value=START)
+        tokens = tokens[:, : int((tokens != PAD).sum(1).max())]
+        read = self.bert(input_ids=tokens, attention_mask=(tokens != PAD).long()).last_hidden_state
+        return self.text_project(read), tokens == PAD
 
     def _look(self, squares: Tensor) -> Tensor:
         if self.backbone is not None:
-            return self.backbone((squares.float() / 255).contiguous(memory_format=torch.channels_last))[2]
+            return self.backbone.stage_maps((squares.float() / 255).contiguous(memory_format=torch.channels_last))[2]
         return self.cnn.forward_features(standardise(squares).contiguous(memory_format=torch.channels_last))
 
 
@@ -259,11 +273,16 @@ class EncoderLayer(nn.Module):
         self.norm_attention, self.norm_feedforward = nn.LayerNorm(width), nn.LayerNorm(width)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor, position: Tensor, ignore: Bool[Tensor, "batch length"]) -> tuple[Tensor, Tensor]:
-        """[batch, length, width] in and out, and the attention map; `ignore` marks keys that hold nothing."""
+    def forward(
+        self, x: Tensor, position: Tensor, ignore: Bool[Tensor, "batch length"], *, asking: int | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """[batch, length, width] in and out, and the attention map; `ignore` marks keys that hold nothing.
+
+        With `asking`, only that many leading tokens are computed; they still look at all of them.
+        """
         placed = x + position
-        attended, attention = self.attention(placed, placed, x, key_padding_mask=ignore)
-        x = self.norm_attention(x + self.dropout(attended))
+        attended, attention = self.attention(placed[:, :asking], placed, x, key_padding_mask=ignore)
+        x = self.norm_attention(x[:, :asking] + self.dropout(attended))
         return self.norm_feedforward(x + self.dropout(self.feedforward(x))), attention
 
 

@@ -5,7 +5,16 @@ import torch
 
 from deixis.types import StudentBatch
 from models.csp_darknet import CSPConfig
-from models.students.transvg import BertSizes, CNNConfig, TransVG, TransVGConfig, box_terms, pad_cells, rescale
+from models.students.transvg import (
+    BertSizes,
+    CNNConfig,
+    EncoderLayer,
+    TransVG,
+    TransVGConfig,
+    box_terms,
+    pad_cells,
+    rescale,
+)
 from tests.factories import VOCABULARY, student_batch
 
 EYES = {
@@ -203,3 +212,26 @@ def test_answers_stay_on_the_canvas_and_the_loss_has_gradients(eye):
         model.box[-1].bias.copy_(torch.tensor([9.0, 9.0, 9.0, 9.0]))
     boxes = model.eval().predict(batch).boxes_xyxy
     assert boxes.min() >= 0 and boxes.max() <= 128
+
+
+@torch.no_grad()
+def test_a_layer_asked_for_one_token_gives_what_it_gives_among_all():
+    torch.manual_seed(0)
+    layer = EncoderLayer(transvg().config).eval()
+    x, position = torch.randn(3, 7, 16), torch.randn(7, 16)
+    ignore = torch.zeros(3, 7, dtype=torch.bool)
+    ignore[:, 5:] = True
+    whole, attention = layer(x, position, ignore)
+    one, looked = layer(x, position, ignore, asking=1)
+    torch.testing.assert_close(one, whole[:, :1])
+    torch.testing.assert_close(looked, attention[:, :1])
+
+
+def test_frozen_backbone_gets_no_gradient_and_keeps_its_statistics():
+    model = transvg(frozen_backbone=True).train()
+    before = {name: tensor.clone() for name, tensor in model.backbone.state_dict().items()}
+    sum(model.loss(padded_batch()).values()).backward()
+    assert all(parameter.grad is None for parameter in model.backbone.parameters())
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.backbone.state_dict().items())
+    slow = {id(p) for p in model.parameter_groups()[1][0]}
+    assert not slow & {id(p) for p in model.backbone.parameters()}

@@ -1,0 +1,56 @@
+"""The small SAM: one decoder call for a whole batch says what segment-anything says image by image."""
+
+import torch
+
+from models.segmenters.sam_objective import mask_terms
+from models.segmenters.small_sam import SmallSAM, SmallSAMConfig
+
+TINY = SmallSAMConfig(
+    input_size=64, patch=8, width=16, depth=1, heads=2, global_blocks=(0,), window=4, prompt_width=16, decoder_depth=1,
+    decoder_heads=2, decoder_feedforward=16,
+)  # fmt: skip
+
+
+def model() -> SmallSAM:
+    torch.manual_seed(0)
+    return SmallSAM(TINY)
+
+
+@torch.no_grad()
+def test_images_as_dense_prompts_equal_one_call_per_image():
+    sam = model().eval().sam
+    embeddings = torch.randn(3, 16, 8, 8)
+    boxes = torch.tensor([[4.0, 4.0, 30.0, 40.0], [10.0, 20.0, 60.0, 50.0]])
+    sparse, dense = sam.prompt_encoder(points=None, boxes=boxes, masks=None)
+    position = sam.prompt_encoder.get_dense_pe()
+    alone = [sam.mask_decoder(e[None], position, sparse, dense, multimask_output=False) for e in embeddings]
+    together = sam.mask_decoder(
+        torch.zeros(1, 16, 8, 8),
+        position,
+        sparse.repeat(3, 1, 1),
+        dense.repeat(3, 1, 1, 1) + embeddings.repeat_interleave(2, 0),
+        multimask_output=False,
+    )
+    for part in (0, 1):
+        torch.testing.assert_close(together[part], torch.cat([answer[part] for answer in alone]))
+
+
+def test_terms_fall_when_a_batch_is_repeated():
+    small = model()
+    images = torch.zeros(2, 3, 64, 64)
+    masks = torch.zeros(2, 2, 64, 64)
+    boxes = torch.tensor([[[8.0, 8.0, 32.0, 40.0], [30.0, 10.0, 60.0, 30.0]]]).repeat(2, 1, 1)
+    for image in range(2):
+        for row, (left, top, right, bottom) in enumerate(boxes[image].int().tolist()):
+            masks[image, row, top:bottom, left:right] = 1
+            images[image, :, top:bottom, left:right] = 100.0 * (row + 1)
+    optimiser = torch.optim.AdamW(small.parameters(), lr=3e-3)
+    history = []
+    for step in range(60):
+        terms = mask_terms(small, images, masks, boxes, torch.Generator().manual_seed(step))
+        total = 20 * terms["focal"] + terms["dice"]
+        optimiser.zero_grad()
+        total.backward()
+        optimiser.step()
+        history.append(total.item())
+    assert sum(history[-5:]) / 5 < 0.6 * history[0]
