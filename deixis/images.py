@@ -57,11 +57,11 @@ class ImageReader:
 
 
 def standardise(
-    squares: UInt8[Tensor, "batch 3 side side"],
+    squares: UInt8[Tensor, "batch 3 side side"] | Float[Tensor, "batch 3 side side"],
     mean: tuple[float, ...] = IMAGENET_MEAN,
     std: tuple[float, ...] = IMAGENET_STD,
 ) -> Float[Tensor, "batch 3 side side"]:
-    """Bytes to floats with zero mean and unit variance per channel."""
+    """Levels from 0 to 255 to floats with zero mean and unit variance per channel."""
     centre = torch.tensor(mean, device=squares.device).view(3, 1, 1)
     spread = torch.tensor(std, device=squares.device).view(3, 1, 1)
     return (squares.float() / 255 - centre) / spread

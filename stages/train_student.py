@@ -3,7 +3,7 @@
 reads   labels.parquet, pairs.parquet, images.parquet, the images, the pretrained backbone;
         params: seed, students.<student>
 writes  model.safetensors, config.json; the curve of every loss term
-run     dvc repro train_student@scenes-dvin-simrec        (about 1 minute on two cores)
+run     dvc repro train_student@scenes-dvin-simrec        (1 to 2 minutes on two cores)
 """
 
 from pathlib import Path

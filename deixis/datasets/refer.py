@@ -18,7 +18,7 @@ class ReferFolder:
     """The two files of a folder as plain values, plus where the images lie."""
 
     instances: dict[str, Any]
-    refs: list[dict[str, Any]]
+    refs: list[Any]  # as found; `prepare` looks at each
     image_root: Path
     refs_path: Path
 

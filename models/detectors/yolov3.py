@@ -86,7 +86,7 @@ class ResidualBlock(nn.Module):
         self.body = nn.Sequential(conv_bn(width, width // 2, 1), conv_bn(width // 2, width, 3))
 
     def forward(self, x: Tensor) -> Tensor:
-        """[batch, width, height, width] in and out."""
+        """[batch, width, h, w] in and out."""
         return x + self.body(x)
 
 

@@ -1,6 +1,6 @@
 """How image-text contrast teaches an encoder: each picture must find its caption in the batch, and back."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int, UInt8
@@ -16,6 +16,7 @@ MAX_LOG_SCALE = 4.6  # as CLIP: the scale never exceeds 100
 CAPTION_TEXT = TextConfig(length=32, word_width=64, width=96, heads=4, feedforward=192, layers=1, pool_hidden=48)
 
 
+@runtime_checkable
 class PooledEncoder(Protocol):
     """What the objective needs of an expert."""
 

@@ -4,7 +4,6 @@ Of the official augmentations, the random scale (with a random place on the canv
 random resize. Crop, flip and colour jitter are left out. Parameters at the defaults: 149,745,860.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import field
 from typing import Any, Literal
@@ -26,8 +25,10 @@ from deixis.images import IMAGENET_MEAN, standardise
 from deixis.text import PAD, START
 from deixis.types import Grounding, StudentBatch
 from models.csp_darknet import CSPConfig, CSPDarkNet
+from models.detr_encoder import DETREncoder, sine_position
 
 BLOCKS = {"basic": BasicBlock, "bottleneck": Bottleneck}
+GAZE_MARGIN = 0.01  # of the canvas; a reference on the very edge would have no finite logit
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -69,8 +70,9 @@ class TransVGConfig:
     weight_l1: float = 1.0  # beside a GIoU term of weight 1
     # Help for training from scratch on a few thousand phrases; none of it in the paper (docs/methods.md).
     frozen_backbone: bool = False
+    norm_first: bool = False  # in both encoders
     answer_reads_text: bool = False  # the answer token starts from the text's first state instead of from nothing
-    place_in_values: float = 0.0  # share of the sine code in what is read, not in queries and keys alone
+    box_from_gaze: bool = False  # the centre is an offset from where the answer looks (Conditional DETR's reference)
     weight_attention: float = 0.0  # guides the answer's attention to the target
     cnn: CNNConfig | None = field(default_factory=CNNConfig)
     backbone: CSPConfig | None = None  # in place of `cnn`: the pretrained one of the embedded scale
@@ -96,7 +98,7 @@ class TransVG(nn.Module):
         self.backbone = CSPDarkNet(config.backbone) if config.backbone else None
         self.stride = (config.cnn or config.backbone).stride
         self.input_project = nn.Conv2d((self.cnn or self.backbone).num_features, width, 1)
-        self.visual_encoder = _encoder(config.visual_layers, config)
+        self.visual_encoder = self._encoder(config.visual_layers)
         self.bert = BertModel(
             BertConfig(
                 vocab_size=text.vocabulary or len(vocabulary), hidden_size=text.width, num_hidden_layers=text.layers,
@@ -108,7 +110,7 @@ class TransVG(nn.Module):
         self.answer = nn.Parameter(config.init_std * torch.randn(width))
         cells = (config.input_size // self.stride) ** 2
         self.position = nn.Parameter(config.init_std * torch.randn(1 + text.length + cells, width))
-        self.joint_encoder = _encoder(config.joint_layers, config)
+        self.joint_encoder = self._encoder(config.joint_layers)
         self.box = nn.Sequential(
             nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 4)
         )
@@ -126,10 +128,10 @@ class TransVG(nn.Module):
         squares, content, boxes = rescale(
             batch.squares, batch.content_xyxy, batch.boxes_norm, scale_range=self.config.scale_range
         )
-        found, attention = self._forward(squares, content, batch.tokens)
+        found, gaze = self._forward(squares, content, batch.tokens)
         terms = box_terms(found, boxes, weight=batch.weights)
         if self.config.weight_attention:
-            terms["attention"] = attention_term(attention.float(), boxes)
+            terms["attention"] = attention_term(gaze.float(), boxes)
         return terms
 
     def parameter_groups(self) -> list[tuple[list[nn.Parameter], float]]:
@@ -157,11 +159,7 @@ class TransVG(nn.Module):
         is_pad = pad_cells(content_xyxy, side=visual.shape[-1], canvas=squares.shape[-1])
         seen = visual.flatten(2).transpose(1, 2)
         place = sine_position(~is_pad.view(len(is_pad), visual.shape[-1], -1), self.config.width)
-        for layer in self.visual_encoder:
-            seen, _ = layer(seen, place, is_pad)
-
-        seen = seen + self.config.place_in_values * place
-
+        seen, _ = self.visual_encoder(seen, place, is_pad)
         read, is_empty = self._read(tokens)
         answer = self.answer.expand(len(seen), 1, -1)
         if self.config.answer_reads_text:
@@ -170,11 +168,12 @@ class TransVG(nn.Module):
         words, cells = read.shape[1], seen.shape[1]
         position = torch.cat([self.position[: 1 + words], self.position[-cells:]])
         ignore = torch.cat([torch.zeros_like(is_empty[:, :1]), is_empty, is_pad], 1)
-        attention = sequence.new_zeros(())
-        for depth, layer in enumerate(self.joint_encoder, 1):
-            asking = 1 if depth == len(self.joint_encoder) else None  # of the last layer only the answer is read
-            sequence, attention = layer(sequence, position, ignore, asking=asking)
-        return self.box(sequence[:, 0]).sigmoid(), attention[:, 0, -cells:]
+        sequence, attention = self.joint_encoder(sequence, position, ignore, asking=1)
+        gaze = attention[:, 0, -cells:]
+        raw = self.box(sequence[:, 0])
+        if self.config.box_from_gaze:
+            raw = raw + F.pad(centre_of_gaze(gaze).logit(eps=GAZE_MARGIN), (0, 2))
+        return raw.sigmoid(), gaze
 
     def _read(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """State of every token, the first one included, and which are empty; as long as the longest phrase."""
@@ -182,6 +181,13 @@ class TransVG(nn.Module):
         tokens = tokens[:, : int((tokens != PAD).sum(1).max())]
         read = self.bert(input_ids=tokens, attention_mask=(tokens != PAD).long()).last_hidden_state
         return self.text_project(read), tokens == PAD
+
+    def _encoder(self, layers: int) -> DETREncoder:
+        config = self.config
+        return DETREncoder(
+            width=config.width, heads=config.heads, feedforward=config.feedforward, layers=layers,
+            dropout=config.dropout, norm_first=config.norm_first,
+        )  # fmt: skip
 
     def _look(self, squares: Tensor) -> Tensor:
         if self.backbone is not None:
@@ -200,14 +206,25 @@ def box_terms(
     return {"l1": (trust * l1).mean(), "giou": (trust * giou).mean()}
 
 
-def attention_term(attention: Float[Tensor, "batch cells"], target: Float[Tensor, "batch 4"]) -> Float[Tensor, ""]:
+def cell_centres(cells: int, device: torch.device) -> Float[Tensor, "cells 2"]:
+    """x, y in [0, 1] of a square grid, row-major."""
+    side = round(cells**0.5)
+    index = torch.arange(cells, device=device)
+    return (torch.stack([index % side, index // side], -1) + 0.5) / side
+
+
+def centre_of_gaze(gaze: Float[Tensor, "batch cells"]) -> Float[Tensor, "batch 2"]:
+    """x, y in [0, 1] of where attention lies; squared first, so that faint looks elsewhere pull less."""
+    sharp = gaze.square()
+    return sharp @ cell_centres(gaze.shape[1], gaze.device) / sharp.sum(1, keepdim=True).clamp(min=1e-12)
+
+
+def attention_term(gaze: Float[Tensor, "batch cells"], target: Float[Tensor, "batch 4"]) -> Float[Tensor, ""]:
     """Minus log of the attention that falls on cells whose centre lies in the target (cx, cy, w, h in [0, 1])."""
-    side = round(attention.shape[1] ** 0.5)
-    cells = torch.arange(attention.shape[1], device=attention.device)
-    centre = (torch.stack([cells % side, cells // side], -1) + 0.5) / side
-    distance = (centre - target[:, None, :2]).abs()
-    inside = (distance <= target[:, None, 2:].clamp(min=1 / side) / 2).all(-1)
-    return -((attention * inside).sum(1) + 1e-6).log().mean()
+    cell = gaze.shape[1] ** -0.5
+    distance = (cell_centres(gaze.shape[1], gaze.device) - target[:, None, :2]).abs()
+    inside = (distance <= target[:, None, 2:].clamp(min=cell) / 2).all(-1)
+    return -((gaze * inside).sum(1) + 1e-6).log().mean()
 
 
 def rescale(
@@ -241,57 +258,6 @@ def pad_cells(content_xyxy: Float[Tensor, "batch 4"], *, side: int, canvas: int)
     inside_x = (centre >= content_xyxy[:, :1]) & (centre < content_xyxy[:, 2:3])
     inside_y = (centre >= content_xyxy[:, 1:2]) & (centre < content_xyxy[:, 3:])
     return ~(inside_y[:, :, None] & inside_x[:, None, :]).flatten(1)
-
-
-def sine_position(valid: Bool[Tensor, "batch h w"], width: int) -> Float[Tensor, "batch h*w width"]:
-    """DETR's sine code of each cell, rows then columns, counted over valid cells and normalised to 2 pi."""
-    codes = []
-    for axis in (1, 2):
-        place = valid.float().cumsum(axis)
-        last = place.amax(axis, keepdim=True)
-        place = place / (last + 1e-6) * 2 * math.pi
-        half = width // 2
-        exponent = 2 * (torch.arange(half, device=valid.device) // 2) / half
-        angle = place[..., None] / 10000**exponent
-        codes.append(torch.stack([angle[..., 0::2].sin(), angle[..., 1::2].cos()], -1).flatten(-2))
-    return torch.cat(codes, -1).flatten(1, 2)
-
-
-class EncoderLayer(nn.Module):
-    """Post-norm transformer layer whose position code enters queries and keys only (DETR)."""
-
-    def __init__(self, config: TransVGConfig) -> None:
-        super().__init__()
-        width = config.width
-        self.attention = nn.MultiheadAttention(width, config.heads, dropout=config.dropout, batch_first=True)
-        self.feedforward = nn.Sequential(
-            nn.Linear(width, config.feedforward),
-            nn.ReLU(),
-            nn.Dropout(config.dropout),
-            nn.Linear(config.feedforward, width),
-        )
-        self.norm_attention, self.norm_feedforward = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.dropout = nn.Dropout(config.dropout)
-
-    def forward(
-        self, x: Tensor, position: Tensor, ignore: Bool[Tensor, "batch length"], *, asking: int | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """[batch, length, width] in and out, and the attention map; `ignore` marks keys that hold nothing.
-
-        With `asking`, only that many leading tokens are computed; they still look at all of them.
-        """
-        placed = x + position
-        attended, attention = self.attention(placed[:, :asking], placed, x, key_padding_mask=ignore)
-        x = self.norm_attention(x[:, :asking] + self.dropout(attended))
-        return self.norm_feedforward(x + self.dropout(self.feedforward(x))), attention
-
-
-def _encoder(count: int, config: TransVGConfig) -> nn.ModuleList:
-    layers = nn.ModuleList(EncoderLayer(config) for _ in range(count))
-    for parameter in layers.parameters():
-        if parameter.dim() > 1:
-            nn.init.xavier_uniform_(parameter)
-    return layers
 
 
 class _FrozenNorm(FrozenBatchNorm2d):

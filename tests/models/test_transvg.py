@@ -1,5 +1,7 @@
 """TransVG against the fact sheet: known loss values, parameter counts, and what padding and rescaling may do."""
 
+import math
+
 import pytest
 import torch
 
@@ -8,10 +10,11 @@ from models.csp_darknet import CSPConfig
 from models.students.transvg import (
     BertSizes,
     CNNConfig,
-    EncoderLayer,
     TransVG,
     TransVGConfig,
+    attention_term,
     box_terms,
+    centre_of_gaze,
     pad_cells,
     rescale,
 )
@@ -214,17 +217,40 @@ def test_answers_stay_on_the_canvas_and_the_loss_has_gradients(eye):
     assert boxes.min() >= 0 and boxes.max() <= 128
 
 
+def test_centre_of_gaze_is_where_attention_lies():
+    gaze = torch.zeros(3, 16)
+    gaze[0, 5] = 1.0  # second row, second column of four
+    gaze[1, [0, 3]] = 0.5  # both ends of the first row
+    gaze[2, [0, 3]] = torch.tensor([0.6, 0.2])
+    expected = torch.tensor([[0.375, 0.375], [0.5, 0.125], [(9 * 0.125 + 0.875) / 10, 0.125]])
+    torch.testing.assert_close(centre_of_gaze(gaze), expected)
+
+
+def test_attention_term_counts_cells_in_the_target():
+    gaze = torch.zeros(1, 16)
+    gaze[0, [5, 6, 15]] = torch.tensor([0.3, 0.2, 0.5])
+    wide = torch.tensor([[0.5, 0.375, 0.5, 0.2]])  # reaches the centres of cells 5 and 6
+    assert float(attention_term(gaze, wide)) == pytest.approx(-math.log(0.5), abs=1e-4)
+    thin = torch.tensor([[0.4, 0.4, 0.01, 0.01]])  # thinner than a cell: the cell that holds it
+    assert float(attention_term(gaze, thin)) == pytest.approx(-math.log(0.3), abs=1e-4)
+
+
 @torch.no_grad()
-def test_a_layer_asked_for_one_token_gives_what_it_gives_among_all():
-    torch.manual_seed(0)
-    layer = EncoderLayer(transvg().config).eval()
-    x, position = torch.randn(3, 7, 16), torch.randn(7, 16)
-    ignore = torch.zeros(3, 7, dtype=torch.bool)
-    ignore[:, 5:] = True
-    whole, attention = layer(x, position, ignore)
-    one, looked = layer(x, position, ignore, asking=1)
-    torch.testing.assert_close(one, whole[:, :1])
-    torch.testing.assert_close(looked, attention[:, :1])
+def test_a_box_from_gaze_is_an_offset_from_where_the_answer_looks():
+    model, batch = transvg(box_from_gaze=True).eval(), padded_batch()
+    model.box[-1].weight.zero_()
+    model.box[-1].bias.zero_()
+    boxes, gaze = model._forward(batch.squares, batch.content_xyxy, batch.tokens)
+    torch.testing.assert_close(boxes[:, :2], centre_of_gaze(gaze), atol=1e-4, rtol=0)
+    torch.testing.assert_close(boxes[:, 2:], torch.full((3, 2), 0.5))
+
+
+def test_help_from_scratch_trains_and_answers():
+    model = transvg(norm_first=True, box_from_gaze=True, answer_reads_text=True, weight_attention=2.0).train()
+    terms = model.loss(padded_batch())
+    sum(model.term_weights[name] * term for name, term in terms.items()).backward()
+    assert set(terms) == {"l1", "giou", "attention"} and all(torch.isfinite(term) for term in terms.values())
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
 
 
 def test_frozen_backbone_gets_no_gradient_and_keeps_its_statistics():
