@@ -71,10 +71,11 @@ def teacher_passes(
         experts = {key: freeze(expert.to(device)) for key, expert in experts.items()}
     squares = torch.randint(0, 256, (batch, 3, 416, 416), dtype=torch.uint8, device=device)
     tokens = torch.randint(3, len(VOCABULARY), (batch, 15), device=device)
+    image_of = torch.arange(batch, device=device)
 
     def inputs() -> TeacherBatch:
         with torch.no_grad():
-            return TeacherBatch(tokens, detector.detect(squares), RunningExperts(experts, squares))
+            return TeacherBatch(tokens, image_of, detector.detect(squares), RunningExperts(experts, squares))
 
     return teacher, lambda: sum(teacher.loss(inputs()).values()), lambda: teacher.label(inputs())
 
@@ -92,8 +93,9 @@ def student_passes(
     student = student.to(device).to(memory_format=torch.channels_last)
     inputs = StudentBatch(
         squares=torch.randint(0, 256, (batch, 3, side, side), dtype=torch.uint8, device=device),
-        tokens=torch.randint(3, len(VOCABULARY), (batch, length), device=device),
         content_xyxy=torch.tensor([[0.0, 0.0, side, side]], device=device).repeat(batch, 1),
+        tokens=torch.randint(3, len(VOCABULARY), (batch, length), device=device),
+        image_of=torch.arange(batch, device=device),
         boxes_norm=torch.tensor([[0.5, 0.5, 0.3, 0.4]], device=device).repeat(batch, 1),
     )
     return student, lambda: sum(student.loss(inputs).values()), lambda: student.predict(inputs)

@@ -24,7 +24,7 @@ class StoredExpertMaps:
         self._device = device
 
     def maps(self, expert: str, rows: Int[Tensor, " rows"]) -> Float[Tensor, "rows channels h w"]:
-        """Maps of one expert for some rows of the batch."""
+        """Maps of one expert for some images of the batch."""
         ids = [self._image_ids[row] for row in rows.tolist()]
         return self._stores[expert].read("map", ids).to(self._device)
 
@@ -54,15 +54,23 @@ class PairReader:
 
     def batch(self, rows: Sequence[int]) -> TeacherBatch:
         """Some pairs, by position."""
-        ids = [self._image_ids[row] for row in rows]
+        ids, image_of = unique_images([self._image_ids[row] for row in rows])
         names = ("coarse", "middle", "fine", "boxes")
         *maps, boxes = (self._detector.read(name, ids).to(self._device) for name in names)
         maps = [feature_map.contiguous(memory_format=torch.channels_last) for feature_map in maps]
         return TeacherBatch(
             tokens=self._tokens[list(rows)].to(self._device),
+            image_of=image_of.to(self._device),
             detections=Detections(maps=tuple(maps), boxes=boxes),
             experts=StoredExpertMaps(self._experts, ids, self._device),
         )
+
+
+def unique_images(image_ids: Sequence[int]) -> tuple[list[int], Int[Tensor, " phrases"]]:
+    """Each image once, in order of appearance, and the place of every phrase's image in that list."""
+    place: dict[int, int] = {}
+    image_of = [place.setdefault(image_id, len(place)) for image_id in image_ids]
+    return list(place), torch.tensor(image_of)
 
 
 def shuffled_batches(count: int, batch_size: int, *, seed: int) -> Callable[[int], Iterator[list[int]]]:

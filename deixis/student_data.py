@@ -9,6 +9,7 @@ from torch import Tensor
 
 from deixis.boxes import xyxy_to_cxcywh
 from deixis.images import ImageReader
+from deixis.samples import unique_images
 from deixis.tokens import encode
 from deixis.types import StudentBatch
 
@@ -48,22 +49,23 @@ class PhraseReader:
 
     def batch(self, rows: Sequence[int]) -> StudentBatch:
         """Some phrases, by position."""
-        ids = [self.image_ids[row] for row in rows]
+        ids, image_of = unique_images([self.image_ids[row] for row in rows])
         letterboxes = [self._images.letterbox(image_id) for image_id in ids]
         content = torch.stack([box.boxes_to_input(_whole(box.width, box.height)) for box in letterboxes])
         targets = [self._boxes[row] for row in rows]
         boxes = None
         if all(target is not None for target in targets):
             corners = [
-                box.boxes_to_input(target)
-                for box, target in zip(letterboxes, targets, strict=True)
+                letterboxes[image].boxes_to_input(target)
+                for image, target in zip(image_of.tolist(), targets, strict=True)
                 if target is not None
             ]
             boxes = (xyxy_to_cxcywh(torch.stack(corners).clamp(0, self.side)) / self.side).to(self._device)
         return StudentBatch(
             squares=self._images.squares(ids).to(self._device),
-            tokens=self._tokens[list(rows)].to(self._device),
             content_xyxy=content.to(self._device),
+            tokens=self._tokens[list(rows)].to(self._device),
+            image_of=image_of.to(self._device),
             boxes_norm=boxes,
             weights=None if self._weights is None else self._weights[list(rows)].to(self._device),
         )

@@ -26,15 +26,21 @@ class ExpertMaps(Protocol):
     """Feature maps of frozen experts for the images of a batch, made or read only when asked for."""
 
     def maps(self, expert: str, rows: Int[Tensor, " rows"]) -> Float[Tensor, "rows channels h w"]:
-        """Maps of one expert for some rows of the batch."""
+        """Maps of one expert for some images of the batch."""
         ...
 
 
 @dataclass(frozen=True)
 class TeacherBatch:
-    """Phrases and what frozen models say about their images; row i of everything belongs together."""
+    """Phrases, and what frozen models say about their images, each image once.
 
-    tokens: Int[Tensor, "batch length"]
+    Attributes:
+        tokens: Token ids of each phrase.
+        image_of: Row of each phrase's image in `detections` and `experts`.
+    """
+
+    tokens: Int[Tensor, "phrases length"]
+    image_of: Int[Tensor, " phrases"]
     detections: Detections
     experts: ExpertMaps
 
@@ -62,21 +68,23 @@ class PseudoLabels:
 
 @dataclass(frozen=True)
 class StudentBatch:
-    """Pictures and phrases, and in training the box that each phrase should give.
+    """Pictures, each once, and phrases about them; in training also the box that each phrase should give.
 
     Attributes:
         squares: Letterboxed pictures, RGB bytes.
-        tokens: Token ids of each phrase.
         content_xyxy: Where the picture lies in the square; the rest is padding.
+        tokens: Token ids of each phrase.
+        image_of: Row of each phrase's picture.
         boxes_norm: Targets as cx, cy, w, h over the side of the square; None when predicting.
         weights: Trust in each target, in [0, 1]; None for full trust.
     """
 
-    squares: UInt8[Tensor, "batch 3 side side"]
-    tokens: Int[Tensor, "batch length"]
-    content_xyxy: Float[Tensor, "batch 4"]
-    boxes_norm: Float[Tensor, "batch 4"] | None = None
-    weights: Float[Tensor, " batch"] | None = None
+    squares: UInt8[Tensor, "images 3 side side"]
+    content_xyxy: Float[Tensor, "images 4"]
+    tokens: Int[Tensor, "phrases length"]
+    image_of: Int[Tensor, " phrases"]
+    boxes_norm: Float[Tensor, "phrases 4"] | None = None
+    weights: Float[Tensor, " phrases"] | None = None
 
 
 @dataclass(frozen=True)

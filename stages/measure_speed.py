@@ -126,7 +126,7 @@ class LiveExpertMaps:
         self._squares = squares
 
     def maps(self, expert: str, rows: torch.Tensor) -> torch.Tensor:
-        """Maps of one expert for some rows of the batch."""
+        """Maps of one expert for some images of the batch."""
         return self._experts[expert].encode(self._squares[rows])
 
 
@@ -139,6 +139,7 @@ def teacher_pass(
     experts = {name: load_expert(name, weights / name, device) for name in teacher.expert_names}
     reader = ImageReader(images, root=image_root, side=detector.config.input_size, cache_bytes=0)
     ids, texts = table["image_id"].tolist(), table["text"].tolist()
+    only = torch.zeros(1, dtype=torch.long, device=device)  # one phrase, about the one image
 
     def answer(index: int, watch: Stopwatch) -> None:
         squares = reader.squares([ids[index]])
@@ -148,7 +149,7 @@ def teacher_pass(
         watch.lap("preprocess")
         found = detector.detect(squares)
         watch.lap("detector")
-        teacher.label(TeacherBatch(tokens, found, LiveExpertMaps(experts, squares)))
+        teacher.label(TeacherBatch(tokens, only, found, LiveExpertMaps(experts, squares)))
         watch.lap("match")
 
     return answer

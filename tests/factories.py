@@ -44,7 +44,7 @@ def teacher_batch(batch: int = 4, *, side: int = 4, seed: int = 0) -> TeacherBat
     boxes[..., :4] = 8 + 40 * boxes[..., :4]
     tokens = torch.randint(3, len(VOCABULARY), (batch, TINY_TEXT.length), generator=generator)
     tokens[:, 3:] = 0
-    return TeacherBatch(tokens, Detections(maps, boxes), MadeUpExpertMaps(batch, side=side))
+    return TeacherBatch(tokens, torch.arange(batch), Detections(maps, boxes), MadeUpExpertMaps(batch, side=side))
 
 
 def refclip(**changes: Any) -> RefCLIP:
@@ -70,9 +70,21 @@ def student_batch(batch: int = 4, *, side: int = 64, seed: int = 0) -> StudentBa
     tokens = torch.randint(3, len(VOCABULARY), (batch, 6), generator=generator)
     return StudentBatch(
         squares=torch.randint(0, 256, (batch, 3, side, side), generator=generator, dtype=torch.uint8),
-        tokens=tokens,
         content_xyxy=torch.tensor([[0.0, 0.0, side, side]]).repeat(batch, 1),
+        tokens=tokens,
+        image_of=torch.arange(batch),
         boxes_norm=boxes,
+    )
+
+
+def alone_in_batch(batch: StudentBatch, row: int) -> StudentBatch:
+    """One phrase of a batch, with its picture."""
+    image = batch.image_of[row : row + 1]
+    return StudentBatch(
+        squares=batch.squares[image],
+        content_xyxy=batch.content_xyxy[image],
+        tokens=batch.tokens[row : row + 1],
+        image_of=torch.zeros(1, dtype=torch.long),
     )
 
 

@@ -82,7 +82,7 @@ class SimREC(nn.Module):
 
     def loss(self, batch: StudentBatch) -> dict[str, Float[Tensor, ""]]:
         """`box`: 1 - IoU^2 over assigned cells; `objectness`: BCE over all cells; both per assigned cell."""
-        raw = self._forward(self._random_resize(batch.squares), batch.tokens)
+        raw = self._forward(self._random_resize(batch.squares), batch)
         return detection_terms(raw, batch.boxes_norm, stride=self.config.backbone.stride, weight=batch.weights)
 
     def parameter_groups(self) -> list[tuple[list[nn.Parameter], float]]:
@@ -92,7 +92,7 @@ class SimREC(nn.Module):
     @torch.no_grad()
     def predict(self, batch: StudentBatch) -> Grounding:
         """Box of the cell with the highest objectness; no suppression, no clipping."""
-        raw = self._forward(batch.squares, batch.tokens)
+        raw = self._forward(batch.squares, batch)
         decoded = decode(raw, stride=self.config.backbone.stride)
         scores, cell = decoded[..., 4].max(1)
         boxes = decoded[torch.arange(len(cell), device=cell.device), cell, :4]
@@ -108,11 +108,12 @@ class SimREC(nn.Module):
         )
         return F.interpolate(squares.float(), size=(side, side), **smooth)
 
-    def _forward(self, squares: Tensor, tokens: Tensor) -> Tensor:
-        """Raw outputs per cell, row-major: [batch, cells, 5]."""
-        text = self.text_encoder(tokens).flat
+    def _forward(self, squares: Tensor, batch: StudentBatch) -> Tensor:
+        """Raw outputs per cell, row-major: [phrases, cells, 5]."""
+        text = self.text_encoder(batch.tokens).flat
         images = (squares.float() / 255).contiguous(memory_format=torch.channels_last)
-        maps = {name: self.merge[name](x, text) for name, x in zip(SCALES, self.backbone(images), strict=True)}
+        seen = [x[batch.image_of] for x in self.backbone(images)]
+        maps = {name: self.merge[name](x, text) for name, x in zip(SCALES, seen, strict=True)}
         fused = self.fusion(maps["coarse"], maps["middle"], maps["fine"])["coarse"]
         hidden = self.head(self.attention(fused, text))
         return torch.cat([self.box(hidden), self.objectness(hidden)], 1).flatten(2).transpose(1, 2)

@@ -9,7 +9,7 @@ from dataclasses import field
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from pydantic.dataclasses import dataclass
 from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 from torch import Tensor, nn
@@ -126,9 +126,9 @@ class TransVG(nn.Module):
         """`l1`: summed over the four coordinates; `giou`: 1 - GIoU; `attention`, where switched on: see there."""
         assert batch.boxes_norm is not None
         squares, content, boxes = rescale(
-            batch.squares, batch.content_xyxy, batch.boxes_norm, scale_range=self.config.scale_range
+            batch.squares, batch.content_xyxy, batch.boxes_norm, batch.image_of, scale_range=self.config.scale_range
         )
-        found, gaze = self._forward(squares, content, batch.tokens)
+        found, gaze = self._forward(squares, content, batch)
         terms = box_terms(found, boxes, weight=batch.weights)
         if self.config.weight_attention:
             terms["attention"] = attention_term(gaze.float(), boxes)
@@ -149,18 +149,19 @@ class TransVG(nn.Module):
     @torch.no_grad()
     def predict(self, batch: StudentBatch) -> Grounding:
         """One forward pass, clamped to the canvas. TransVG gives no score: it is 1 for every box."""
-        boxes, _ = self._forward(batch.squares.float(), batch.content_xyxy, batch.tokens)
+        boxes, _ = self._forward(batch.squares.float(), batch.content_xyxy, batch)
         corners = cxcywh_to_xyxy(boxes.float()).clamp(0, 1) * batch.squares.shape[-1]
         return Grounding(boxes_xyxy=corners, scores=torch.ones_like(corners[:, 0]))
 
-    def _forward(self, squares: Tensor, content_xyxy: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    def _forward(self, squares: Tensor, content_xyxy: Tensor, batch: StudentBatch) -> tuple[Tensor, Tensor]:
         """cx, cy, w, h in [0, 1] of the canvas, and how much the answer token looked at each cell in the end."""
         visual = self.input_project(self._look(squares))
         is_pad = pad_cells(content_xyxy, side=visual.shape[-1], canvas=squares.shape[-1])
         seen = visual.flatten(2).transpose(1, 2)
         place = sine_position(~is_pad.view(len(is_pad), visual.shape[-1], -1), self.config.width)
         seen, _ = self.visual_encoder(seen, place, is_pad)
-        read, is_empty = self._read(tokens)
+        seen, is_pad = seen[batch.image_of], is_pad[batch.image_of]
+        read, is_empty = self._read(batch.tokens)
         answer = self.answer.expand(len(seen), 1, -1)
         if self.config.answer_reads_text:
             answer = answer + read[:, :1]
@@ -228,12 +229,13 @@ def attention_term(gaze: Float[Tensor, "batch cells"], target: Float[Tensor, "ba
 
 
 def rescale(
-    squares: UInt8[Tensor, "batch 3 side side"],
-    content_xyxy: Float[Tensor, "batch 4"],
-    boxes_norm: Float[Tensor, "batch 4"],
+    squares: UInt8[Tensor, "images 3 side side"],
+    content_xyxy: Float[Tensor, "images 4"],
+    boxes_norm: Float[Tensor, "phrases 4"],
+    image_of: Int[Tensor, " phrases"],
     *,
     scale_range: tuple[float, float],
-) -> tuple[Float[Tensor, "batch 3 side side"], Float[Tensor, "batch 4"], Float[Tensor, "batch 4"]]:
+) -> tuple[Float[Tensor, "images 3 side side"], Float[Tensor, "images 4"], Float[Tensor, "phrases 4"]]:
     """Shrink each picture by a factor of its own and put it somewhere on the canvas; boxes and content follow."""
     batch, _, side, _ = squares.shape
     low, high = scale_range
@@ -248,6 +250,7 @@ def rescale(
     grey = torch.tensor(IMAGENET_MEAN, device=squares.device).view(3, 1, 1) * 255  # standardises to zero
     moved = F.grid_sample(squares.float() - grey, grid, padding_mode="zeros", align_corners=False) + grey
     content = content_xyxy * scale + corner.repeat(1, 2) * side
+    scale, corner = scale[image_of], corner[image_of]
     centre, size = boxes_norm[:, :2] * scale + corner, boxes_norm[:, 2:] * scale
     return moved, content, torch.cat([centre, size], 1)
 

@@ -22,7 +22,7 @@ from deixis.anchors import gather_cells, keep_confident_cells, map_to_cells
 from deixis.config import STRICT
 from deixis.errors import ConfigError
 from deixis.losses import diversity_loss, text_guided_loss, vision_guided_loss
-from deixis.types import ExpertMaps, PseudoLabels, TeacherBatch
+from deixis.types import PseudoLabels, TeacherBatch
 from models.layers import MultiScaleFusion
 from models.teachers.anchor_matching import AnchorMatcher
 from models.text.gru_attention import GRUAttentionEncoder, TextConfig
@@ -106,11 +106,11 @@ class DViN(nn.Module):
     def loss(self, batch: TeacherBatch) -> dict[str, Float[Tensor, ""]]:
         """`contrast`, `diversity`, `text_guided` and `vision_guided`; see `term_weights` for their factors."""
         text = self.text_encoder(batch.tokens).flat
-        detector = self.fusion(*batch.detections.maps)["coarse"]
+        detector = self.fusion(*batch.detections.maps)["coarse"][batch.image_of]
         routing = self.route(detector, text)
-        experts = self._chosen_maps(batch.experts, routing.chosen, detector)
+        experts = self._chosen_maps(batch, routing.chosen, detector)
         fused = self._mix(detector, experts, routing)
-        kept = keep_confident_cells(batch.detections.boxes, self.config.keep_fraction)
+        kept = keep_confident_cells(batch.detections.boxes, self.config.keep_fraction)[batch.image_of]
         anchors = gather_cells(map_to_cells(fused), kept)
         if self.config.compat == "paper":  # the mixture, not the expert alone, is aligned with the detector
             seen = gather_cells(map_to_cells(fused), kept).mean(1)
@@ -139,12 +139,13 @@ class DViN(nn.Module):
     def label(self, batch: TeacherBatch) -> PseudoLabels:
         """One box per phrase; asks for the maps of the chosen experts only."""
         text = self.text_encoder(batch.tokens).flat
-        detector = self.fusion(*batch.detections.maps)["coarse"]
+        detector = self.fusion(*batch.detections.maps)["coarse"][batch.image_of]
         routing = self.route(detector, text)
-        fused = self._mix(detector, self._chosen_maps(batch.experts, routing.chosen, detector), routing)
-        kept = keep_confident_cells(batch.detections.boxes, self.config.keep_fraction)
+        fused = self._mix(detector, self._chosen_maps(batch, routing.chosen, detector), routing)
+        boxes = batch.detections.boxes[batch.image_of]
+        kept = keep_confident_cells(boxes, self.config.keep_fraction)
         anchors = gather_cells(map_to_cells(fused), kept)
-        return self.matcher.label(anchors, text, kept=kept, boxes=batch.detections.boxes, expert=routing.chosen[:, 0])
+        return self.matcher.label(anchors, text, kept=kept, boxes=boxes, expert=routing.chosen[:, 0])
 
     def route(self, detector: Float[Tensor, "batch width h w"], text: Float[Tensor, "batch text_width"]) -> Routing:
         """Choose experts from the fused detector map and, where so configured, the phrase; neither gets a gradient."""
@@ -153,17 +154,19 @@ class DViN(nn.Module):
         probabilities = self.router(condition).float().softmax(-1)
         return mix_weights(probabilities, top=self.config.top_experts, compat=self.config.compat)
 
-    def _chosen_maps(self, source: ExpertMaps, chosen: Tensor, detector: Tensor) -> Tensor:
-        """Projected maps of the chosen experts, [batch, top, width, h, w]."""
-        batch, width, height, columns = detector.shape
-        maps = detector.new_zeros(batch, chosen.shape[1], width, height, columns)
+    def _chosen_maps(self, batch: TeacherBatch, chosen: Tensor, detector: Tensor) -> Tensor:
+        """Projected maps of the chosen experts, [phrases, top, width, h, w]; an expert sees each image once."""
+        phrases, width, height, columns = detector.shape
+        maps = detector.new_zeros(phrases, chosen.shape[1], width, height, columns)
         for index, name in enumerate(self.expert_names):
             rows, rank = (chosen == index).nonzero(as_tuple=True)
             if len(rows):
-                cells = F.adaptive_avg_pool2d(source.maps(name, rows), (height, columns)).permute(0, 2, 3, 1)
+                images, place = batch.image_of[rows].unique(return_inverse=True)
+                seen = batch.experts.maps(name, images)
+                cells = F.adaptive_avg_pool2d(seen, (height, columns)).permute(0, 2, 3, 1)
                 if self.config.compat == "fixed":  # experts differ in scale by orders of magnitude
                     cells = F.layer_norm(cells, cells.shape[-1:])
-                projected = self.project[self._projection_of[name]](cells).permute(0, 3, 1, 2)
+                projected = self.project[self._projection_of[name]](cells).permute(0, 3, 1, 2)[place]
                 maps = maps.index_put((rows, rank), projected.to(maps.dtype))
         return maps
 

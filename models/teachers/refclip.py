@@ -74,10 +74,12 @@ class RefCLIP(nn.Module):
         """One box per phrase."""
         anchors, kept = self._anchors(batch)
         text = self.text_encoder(batch.tokens).flat
+        boxes = batch.detections.boxes[batch.image_of]
         none = torch.full((len(text),), -1, device=text.device)
-        return self.matcher.label(anchors, text, kept=kept, boxes=batch.detections.boxes, expert=none)
+        return self.matcher.label(anchors, text, kept=kept, boxes=boxes, expert=none)
 
     def _anchors(self, batch: TeacherBatch) -> tuple[Tensor, Tensor]:
+        """Features and numbers of the kept cells of each phrase's image."""
         kept = keep_confident_cells(batch.detections.boxes, self.config.keep_fraction)
         fused = self.fusion(*batch.detections.maps)["coarse"]
-        return gather_cells(map_to_cells(fused), kept), kept
+        return gather_cells(map_to_cells(fused), kept)[batch.image_of], kept[batch.image_of]

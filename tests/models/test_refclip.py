@@ -82,7 +82,8 @@ def test_label_of_one_phrase_does_not_depend_on_the_batch():
     for row in range(4):
         maps = tuple(m[row : row + 1] for m in batch.detections.maps)
         detections = Detections(maps, batch.detections.boxes[row : row + 1])
-        alone = model.label(replace(batch, tokens=batch.tokens[row : row + 1], detections=detections))
+        tokens, only = batch.tokens[row : row + 1], torch.zeros(1, dtype=torch.long)
+        alone = model.label(replace(batch, tokens=tokens, image_of=only, detections=detections))
         torch.testing.assert_close(alone.scores[0], whole.scores[row])
         torch.testing.assert_close(alone.boxes_xyxy[0], whole.boxes_xyxy[row])
 

@@ -1,15 +1,15 @@
 """SimREC against the fact sheet: known values of decoding, assignment, loss and attention, and its properties."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
-from deixis.types import StudentBatch
 from models.csp_darknet import CSPConfig
 from models.students.simota import assign, candidate_cells
 from models.students.simrec import GlobalAttention, SimREC, SimRECConfig, decode, detection_terms
-from tests.factories import TINY_TEXT, VOCABULARY, student_batch
+from tests.factories import TINY_TEXT, VOCABULARY, alone_in_batch, student_batch
 
 STRIDE, SIDE = 32, 13
 LN4 = math.log(4)
@@ -167,7 +167,7 @@ def test_batched_equals_single():
     whole = model.predict(batch)
     for row in range(4):
         one = slice(row, row + 1)
-        alone = model.predict(StudentBatch(batch.squares[one], batch.tokens[one], batch.content_xyxy[one]))
+        alone = model.predict(alone_in_batch(batch, row))
         torch.testing.assert_close(alone.boxes_xyxy, whole.boxes_xyxy[one], atol=1e-3, rtol=1e-4)
         torch.testing.assert_close(alone.scores, whole.scores[one], atol=1e-5, rtol=1e-4)
 
@@ -190,7 +190,7 @@ def test_pads_change_neither_the_pooled_text_nor_the_answer():
     features = model.text_encoder(padded)
     assert torch.equal(features.is_pad, padded == 0)
     torch.testing.assert_close(features.flat, model.text_encoder(short).flat)
-    answers = [model.predict(StudentBatch(batch.squares, t, batch.content_xyxy)) for t in (short, padded)]
+    answers = [model.predict(replace(batch, tokens=t)) for t in (short, padded)]
     torch.testing.assert_close(answers[0].boxes_xyxy, answers[1].boxes_xyxy, atol=1e-3, rtol=1e-4)
 
 

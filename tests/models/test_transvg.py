@@ -1,6 +1,7 @@
 """TransVG against the fact sheet: known loss values, parameter counts, and what padding and rescaling may do."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from models.students.transvg import (
     pad_cells,
     rescale,
 )
-from tests.factories import VOCABULARY, student_batch
+from tests.factories import VOCABULARY, alone_in_batch, student_batch
 
 EYES = {
     "cnn": {"cnn": CNNConfig(block="basic", layers=(1, 1, 1, 1), widths=(8, 8, 8, 8))},
@@ -40,7 +41,7 @@ def padded_batch(batch: int = 3) -> StudentBatch:
     content = torch.tensor([[0.0, 32.0, 128.0, 96.0]]).repeat(batch, 1)
     tokens = made.tokens.clone()
     tokens[:, 3:] = 0
-    return StudentBatch(made.squares, tokens, content, made.boxes_norm)
+    return replace(made, tokens=tokens, content_xyxy=content)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +128,7 @@ def test_rescale_keeps_boxes_on_the_right_pixels():
     squares, boxes = bright_rectangles(12)
     content = torch.tensor([[0.0, 0.0, 96.0, 96.0]]).repeat(12, 1)
     torch.manual_seed(5)
-    moved, where, moved_boxes = rescale(squares, content, boxes, scale_range=(0.7, 1.0))
+    moved, where, moved_boxes = rescale(squares, content, boxes, torch.arange(12), scale_range=(0.7, 1.0))
     for row in range(12):
         cx, cy, w, h = (moved_boxes[row] * 96).tolist()
         assert lit_box(moved[row]) == pytest.approx([cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2], abs=1.0)
@@ -140,14 +141,17 @@ def test_rescale_tells_where_the_picture_went():
     squares = torch.full((6, 3, 64, 64), 255, dtype=torch.uint8)
     content, boxes = torch.tensor([[0.0, 0.0, 64.0, 64.0]]).repeat(6, 1), torch.full((6, 4), 0.5)
     torch.manual_seed(6)
-    moved, where, _ = rescale(squares, content, boxes, scale_range=(0.5, 0.8))
+    moved, where, _ = rescale(squares, content, boxes, torch.arange(6), scale_range=(0.5, 0.8))
     for row in range(6):
         assert lit_box(moved[row]) == pytest.approx(where[row].tolist(), abs=1.0)
 
 
 def test_rescale_by_one_changes_nothing():
     batch = student_batch(2)
-    moved, content, boxes = rescale(batch.squares, batch.content_xyxy, batch.boxes_norm, scale_range=(1.0, 1.0))
+    whole = (1.0, 1.0)
+    moved, content, boxes = rescale(
+        batch.squares, batch.content_xyxy, batch.boxes_norm, batch.image_of, scale_range=whole
+    )
     torch.testing.assert_close(moved, batch.squares.float(), atol=0.05, rtol=0)
     torch.testing.assert_close(content, batch.content_xyxy)
     torch.testing.assert_close(boxes, batch.boxes_norm)
@@ -180,7 +184,7 @@ def test_answer_does_not_depend_on_padded_cells(eye):
 
     model.input_project.register_forward_hook(disturb)
     torch.testing.assert_close(model.predict(batch).boxes_xyxy, before, atol=1e-3, rtol=1e-4)
-    everywhere = StudentBatch(batch.squares, batch.tokens, torch.tensor([[0.0, 0.0, 128.0, 128.0]]).repeat(3, 1))
+    everywhere = replace(batch, content_xyxy=torch.tensor([[0.0, 0.0, 128.0, 128.0]]).repeat(3, 1))
     assert not torch.allclose(model.predict(everywhere).boxes_xyxy, before, atol=1e-2)
 
 
@@ -200,7 +204,7 @@ def test_batched_equals_single(eye):
     whole = model.predict(batch).boxes_xyxy
     for row in range(4):
         one = slice(row, row + 1)
-        alone = model.predict(StudentBatch(batch.squares[one], batch.tokens[one], batch.content_xyxy[one]))
+        alone = model.predict(alone_in_batch(batch, row))
         torch.testing.assert_close(alone.boxes_xyxy, whole[one], atol=1e-3, rtol=1e-4)
 
 
@@ -240,7 +244,7 @@ def test_a_box_from_gaze_is_an_offset_from_where_the_answer_looks():
     model, batch = transvg(box_from_gaze=True).eval(), padded_batch()
     model.box[-1].weight.zero_()
     model.box[-1].bias.zero_()
-    boxes, gaze = model._forward(batch.squares, batch.content_xyxy, batch.tokens)
+    boxes, gaze = model._forward(batch.squares, batch.content_xyxy, batch)
     torch.testing.assert_close(boxes[:, :2], centre_of_gaze(gaze), atol=1e-4, rtol=0)
     torch.testing.assert_close(boxes[:, 2:], torch.full((3, 2), 0.5))
 
