@@ -23,7 +23,7 @@ def curves_chart(paths: dict[str, Path]) -> str:
 
 
 def usage_chart(usage: dict[str, dict[str, float] | None]) -> str:
-    """Share of evaluation phrases for which the router chose each expert."""
+    """Share of each expert in the router's choices for the evaluation phrases."""
     shares = pd.DataFrame({name: found for name, found in usage.items() if found}).T.fillna(0.0)
     if shares.empty:
         return ""
@@ -33,7 +33,7 @@ def usage_chart(usage: dict[str, dict[str, float] | None]) -> str:
     for expert in shares:
         axes.barh(shares.index, shares[expert], left=start, label=str(expert))
         start += shares[expert]
-    axes.set(xlim=(0, 1), xlabel="share of evaluation phrases routed to each expert")
+    axes.set(xlim=(0, 1), xlabel="share of the router's choices over the evaluation phrases")
     axes.legend(frameon=False, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return _svg(figure)
 

@@ -55,7 +55,7 @@ class PseudoLabels:
         margins: Best minus second-best match score.
         runner_up_xyxy: Box of the second-best candidate.
         objectness: Detector objectness of the chosen box, in [0, 1].
-        expert: Index of the expert that was routed to, or -1 where the teacher has none.
+        experts: Indices of the experts that were routed to, most probable first; no columns where there are none.
     """
 
     boxes_xyxy: Float[Tensor, "batch 4"]
@@ -63,7 +63,7 @@ class PseudoLabels:
     margins: Float[Tensor, " batch"]
     runner_up_xyxy: Float[Tensor, "batch 4"]
     objectness: Float[Tensor, " batch"]
-    expert: Int[Tensor, " batch"]
+    experts: Int[Tensor, "batch top"]
 
 
 @dataclass(frozen=True)

@@ -138,8 +138,8 @@ def describe(card: dict[str, Any], predictions: Path, seed: int) -> dict[str, An
         "seed": seed,
     }
     table = pd.read_parquet(predictions)
-    if "expert" in table and (table["expert"] != "").any():
-        usage = table.loc[table["split"] != "train", "expert"].value_counts(normalize=True).sort_index()
+    if "experts" in table and table["experts"].str.len().any():
+        usage = table.loc[table["split"] != "train", "experts"].explode().value_counts(normalize=True).sort_index()
         meta["expert_usage"] = {str(name): round(float(share), 6) for name, share in usage.items()}
     return meta
 

@@ -17,7 +17,7 @@ from models.encoders import load_segmenter
 
 SCHEMA_VERSION = 1
 BOX_COLUMNS = (
-    "sample_id", "image_id", "expression", "split", "box", "runner_up", "score", "margin", "objectness", "expert",
+    "sample_id", "image_id", "expression", "split", "box", "runner_up", "score", "margin", "objectness", "experts",
     "accept", "reason",
 )  # fmt: skip
 

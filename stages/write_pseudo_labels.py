@@ -77,12 +77,11 @@ def _rows(
 ) -> list[dict]:
     columns = {
         name: getattr(labels, name).float().cpu()
-        for name in ("boxes_xyxy", "runner_up_xyxy", "scores", "margins", "objectness", "expert")
+        for name in ("boxes_xyxy", "runner_up_xyxy", "scores", "margins", "objectness", "experts")
     }
     rows = []
     for index, pair in enumerate(pairs.itertuples()):
         letterbox = letterboxes[pair.image_id]
-        expert = int(columns["expert"][index])
         rows.append(
             {
                 "sample_id": pair.sample_id,
@@ -94,7 +93,7 @@ def _rows(
                 "score": float(columns["scores"][index]),
                 "margin": float(columns["margins"][index]),
                 "objectness": float(columns["objectness"][index]),
-                "expert": experts[expert] if expert >= 0 else "",
+                "experts": [experts[choice] for choice in columns["experts"][index].int().tolist()],
             }
         )
     return rows

@@ -35,7 +35,7 @@ class AnchorMatcher(nn.Module):
         *,
         kept: Int[Tensor, "batch kept"],
         boxes: Float[Tensor, "batch cells per_cell values"],
-        expert: Int[Tensor, " batch"],
+        experts: Int[Tensor, "batch top"],
     ) -> PseudoLabels:
         """The box of the cell that matches each phrase best, and how sure that is."""
         scores = torch.einsum("bkd,bd->bk", self.anchor_project(anchors), self.text_project(text)).float()
@@ -48,5 +48,5 @@ class AnchorMatcher(nn.Module):
             margins=top[:, 0] - top[:, 1],
             runner_up_xyxy=corners[row, rank[:, 1]],
             objectness=objectness[row, rank[:, 0]],
-            expert=expert,
+            experts=experts,
         )

@@ -145,7 +145,7 @@ class DViN(nn.Module):
         boxes = batch.detections.boxes[batch.image_of]
         kept = keep_confident_cells(boxes, self.config.keep_fraction)
         anchors = gather_cells(map_to_cells(fused), kept)
-        return self.matcher.label(anchors, text, kept=kept, boxes=boxes, expert=routing.chosen[:, 0])
+        return self.matcher.label(anchors, text, kept=kept, boxes=boxes, experts=routing.chosen)
 
     def route(self, detector: Float[Tensor, "batch width h w"], text: Float[Tensor, "batch text_width"]) -> Routing:
         """Choose experts from the fused detector map and, where so configured, the phrase; neither gets a gradient."""

@@ -75,8 +75,8 @@ class RefCLIP(nn.Module):
         anchors, kept = self._anchors(batch)
         text = self.text_encoder(batch.tokens).flat
         boxes = batch.detections.boxes[batch.image_of]
-        none = torch.full((len(text),), -1, device=text.device)
-        return self.matcher.label(anchors, text, kept=kept, boxes=boxes, expert=none)
+        none = torch.empty(len(text), 0, dtype=torch.long, device=text.device)
+        return self.matcher.label(anchors, text, kept=kept, boxes=boxes, experts=none)
 
     def _anchors(self, batch: TeacherBatch) -> tuple[Tensor, Tensor]:
         """Features and numbers of the kept cells of each phrase's image."""

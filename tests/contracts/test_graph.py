@@ -98,9 +98,12 @@ def test_no_training_or_labelling_stage_reaches_truth(name):
 
 
 @pytest.mark.parametrize("name", sorted(set(stages()) - {"prepare"}))
-def test_only_prepare_reads_raw_annotations(name):
-    raw = [path for path in paths(stages()[name], "deps") if path.startswith("data/raw/$")]
-    assert name == "build_report" or all(path.endswith("/images") for path in raw)
+def test_only_prepare_reads_raw_data_and_images_are_tied_to_their_checksums(name):
+    stage = stages()[name]
+    assert not [path for path in paths(stage, "deps") if path.startswith("data/raw/$")]
+    if "data/raw/$" in stage["cmd"] and not name.startswith(("make_", "prepare")):
+        assert "--image-root data/raw/${item.dataset}/images" in stage["cmd"]
+        assert "data/prepared/${item.dataset}/images.parquet" in paths(stage, "deps")
 
 
 @pytest.mark.parametrize("name", sorted(MAY_READ_TRUTH - {"train_upper_bound"}))
@@ -150,6 +153,8 @@ def test_deps_cover_every_first_party_module_that_the_stage_imports(name, import
 def test_paths_in_the_command_are_declared(name):
     stage = stages()[name]
     declared = [*paths(stage, "deps"), *outs(stage)]
+    if any(overlap("data/prepared/${item.dataset}/images.parquet", path) for path in declared):
+        declared.append("data/raw")  # its checksums stand for the image folder
     used = [word for word in stage["cmd"].split() if re.match(r"(data|reports|\$\{weights\})/", word)]
     assert not [path for path in used if not any(overlap(path, known) for known in declared)]
 

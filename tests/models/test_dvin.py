@@ -86,7 +86,7 @@ def test_order_of_experts_does_not_matter(top):
     second.load_state_dict(weights)
     batch = teacher_batch(8)
     found, permuted = first.label(batch), second.label(batch)
-    assert torch.equal(torch.tensor(order)[permuted.expert], found.expert)
+    assert torch.equal(torch.tensor(order)[permuted.experts], found.experts)
     torch.testing.assert_close(permuted.scores, found.scores)
 
 
@@ -122,7 +122,7 @@ def test_route_first_equals_run_all_and_asks_for_the_chosen_only(compat, top):
     scores, routing = run_all(model, batch)
     torch.testing.assert_close(found.scores, scores.max(1).values)
     torch.testing.assert_close(found.margins, scores.topk(2).values.diff(dim=1)[:, 0].neg())
-    assert torch.equal(found.expert, routing.chosen[:, 0])
+    assert torch.equal(found.experts, routing.chosen)
     counts = routing.chosen.flatten().bincount(minlength=4)
     assert batch.experts.asked == {name: n for name, n in zip(NAMES, counts.tolist(), strict=True) if n}
 

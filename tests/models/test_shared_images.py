@@ -37,7 +37,7 @@ def spread(batch: TeacherBatch) -> TeacherBatch:
 def test_teachers_label_as_with_copies(make):
     teacher, batch = make().eval(), shared_teacher_batch()
     shared, copied = teacher.label(batch), teacher.label(spread(batch))
-    for name in ("boxes_xyxy", "scores", "margins", "runner_up_xyxy", "objectness", "expert"):
+    for name in ("boxes_xyxy", "scores", "margins", "runner_up_xyxy", "objectness", "experts"):
         torch.testing.assert_close(getattr(shared, name), getattr(copied, name), atol=1e-4, rtol=1e-4)
     with torch.no_grad():
         torch.testing.assert_close(teacher.loss(batch), teacher.loss(spread(batch)), atol=1e-4, rtol=1e-4)
