@@ -30,7 +30,7 @@ def run_key(*parts: Any) -> str:
 def save_state(tensors: dict[str, Tensor], facts: Any, path: Path) -> None:
     """Write tensors and JSON-able facts as one safetensors file."""
     whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    metadata = {"facts": json.dumps(facts, sort_keys=True)}
+    metadata = {"facts": json.dumps(facts)}
     write_atomically(path, lambda temporary: save_file(whole, temporary, metadata))
 
 

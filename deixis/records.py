@@ -28,8 +28,8 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def write_json(value: Any, path: Path) -> None:
-    """Write stable, readable JSON: sorted keys, no NaN, a newline at the end."""
-    text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
+    """Write readable JSON: keys in the order given (a router's experts are numbered by it), no NaN."""
+    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 

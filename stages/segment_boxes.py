@@ -41,7 +41,7 @@ def segment_boxes(
         model, table, paths={image_id: image_root / path for image_id, path in paths.items()}
     )
     card = read_json(teacher / "config.json", made_by="train_teacher")
-    config = json.dumps(card["model"], sort_keys=True).encode()
+    config = json.dumps(card["model"]).encode()
     table = table.assign(
         mask=masks,
         mask_quality=quality,

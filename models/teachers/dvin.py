@@ -4,8 +4,7 @@ compat `released` (33,541,381 parameters at the defaults) mixes with the two lar
 surer router gives its expert less weight; `paper` routes over detector and experts with five; `fixed` keeps the
 detector at weight one and adds each chosen expert with its own probability, through a projection of its own.
 The router reads the detector's features (and the phrase), never an expert: so it runs first, and only the
-experts it chose run at all. With one expert the
-router keeps whichever leads by chance in the first steps; with two it has something to compare (docs/methods.md).
+experts it chose run at all. The router numbers the experts in the order of `experts` in the config.
 """
 
 from collections.abc import Sequence
