@@ -97,7 +97,9 @@ class TransVG(nn.Module):
         self.cnn = _build_cnn(config.cnn) if config.cnn else None
         self.backbone = CSPDarkNet(config.backbone) if config.backbone else None
         self.stride = (config.cnn or config.backbone).stride
-        self.input_project = nn.Conv2d((self.cnn or self.backbone).num_features, width, 1)
+        channels = self.cnn.num_features if self.cnn else sum(config.backbone.widths[-3:])
+        self.normalise = nn.Identity() if self.cnn else nn.BatchNorm2d(channels, affine=False)
+        self.input_project = nn.Conv2d(channels, width, 1)
         self.visual_encoder = self._encoder(config.visual_layers)
         self.bert = BertModel(
             BertConfig(
@@ -191,9 +193,15 @@ class TransVG(nn.Module):
         )  # fmt: skip
 
     def _look(self, squares: Tensor) -> Tensor:
-        if self.backbone is not None:
-            return self.backbone.stage_maps((squares.float() / 255).contiguous(memory_format=torch.channels_last))[2]
-        return self.cnn.forward_features(standardise(squares).contiguous(memory_format=torch.channels_last))
+        """The published CNN's last stage; of the embedded one the last three, pooled to the coarse grid.
+
+        Colour is plain in the early stages; how much of it the last one keeps differs from seed to seed.
+        """
+        if self.cnn is not None:
+            return self.cnn.forward_features(standardise(squares).contiguous(memory_format=torch.channels_last))
+        maps = self.backbone.stage_maps((squares.float() / 255).contiguous(memory_format=torch.channels_last))
+        side = maps[-1].shape[-1]
+        return self.normalise(torch.cat([F.adaptive_avg_pool2d(stage, side) for stage in maps], 1))
 
 
 def box_terms(
