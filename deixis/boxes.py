@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+EPS = 1e-7  # torchvision's
+
 
 def cxcywh_to_xyxy(boxes: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n 4"]:
     """Centre and size -> corners."""
@@ -32,3 +34,14 @@ def paired_iou(first: Float[Tensor, "*n 4"], second: Float[Tensor, "*n 4"]) -> F
     iou = shared / torch.where(union > 0, union, torch.ones_like(union))
     sound = (areas[0] > 0) & (areas[1] > 0) & union.isfinite()
     return torch.where(sound, iou, torch.zeros_like(iou))
+
+
+def paired_giou(first: Float[Tensor, "*n 4"], second: Float[Tensor, "*n 4"]) -> Float[Tensor, " *n"]:
+    """Generalised IoU of each pair of corner boxes, in (-1, 1]: IoU minus the empty share of the box round both."""
+    shared = (torch.minimum(first[..., 2:], second[..., 2:]) - torch.maximum(first[..., :2], second[..., :2])).clamp(
+        min=0
+    )
+    around = torch.maximum(first[..., 2:], second[..., 2:]) - torch.minimum(first[..., :2], second[..., :2])
+    areas = [(box[..., 2:] - box[..., :2]).prod(-1) for box in (first, second)]
+    union = areas[0] + areas[1] - shared.prod(-1)
+    return shared.prod(-1) / (union + EPS) - (around.prod(-1) - union) / (around.prod(-1) + EPS)

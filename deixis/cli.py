@@ -1,6 +1,8 @@
 """From a stage's function to its command line: typed options, `--help`, and errors as one message."""
 
+import ctypes
 import os
+import platform
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -9,12 +11,16 @@ from cyclopts import App
 
 from deixis.errors import ConfigError, DataError
 
+# glibc's names and numbers for mallopt, and the bytes up to which freed memory is kept for the next allocation
+MMAP_THRESHOLD, TRIM_THRESHOLD = (-3, 256 << 20), (-1, 512 << 20)
+
 
 def run_stage(stage: Callable[..., Any]) -> None:
     """Parse the command line by the signature of `stage` and run it.
 
     Exit codes: 0 done, 2 wrong configuration, 65 bad data; anything else is our bug and shows its traceback.
     """
+    _keep_freed_memory()
     # A device backend may not be deterministic without this, and must read it before its first use.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     app = App(
@@ -26,6 +32,18 @@ def run_stage(stage: Callable[..., Any]) -> None:
     except (ConfigError, DataError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+
+
+def _keep_freed_memory() -> None:
+    """Ask glibc, where it is the allocator, to keep what is freed.
+
+    Otherwise large tensors go back to the kernel and come again as fresh pages, zeroed, one by one, at every step of
+    every training loop: a fifth of SimREC's step, two fifths of TransVG's.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(*MMAP_THRESHOLD)
+        mallopt(*TRIM_THRESHOLD)
 
 
 def _module_name() -> str:

@@ -36,14 +36,14 @@ class RunParams:
     student_teachers: tuple[str, ...]
     reference_teacher: str
     upper_bounds: tuple[str, ...]
-    upper_bound_datasets: tuple[str, ...]
+    reference_datasets: tuple[str, ...]
     experts: tuple[str, ...]
     encoders: tuple[str, ...]
 
     def predictors(self, dataset: str) -> list[str]:
         """Predictor ids, teachers first."""
         students = [f"{teacher}-{student}" for teacher in self.student_teachers for student in self.students]
-        bounds = [f"truth-{student}" for student in self.upper_bounds if dataset in self.upper_bound_datasets]
+        bounds = [f"truth-{student}" for student in self.upper_bounds if dataset in self.reference_datasets]
         return [*self.teachers, *students, *bounds]
 
 
@@ -75,7 +75,7 @@ def build_report(
                 "splits": split_tables(results),
                 "segmenter": read_json(metrics / dataset / "segmenter.json", made_by="evaluate_segmenter"),
                 "groups": group_table(scores).to_html(index=False, border=0),
-                "speed": speed_table(speed / dataset, list(scores)).to_html(index=False, border=0),
+                "speed": speed_table(speed / dataset, list(scores)) if dataset in run.reference_datasets else "",
                 "usage": usage_chart({name: score["meta"].get("expert_usage") for name, score in scores.items()}),
                 "curves": curves_chart({name: curves / dataset / f"{name}.csv" for name in scores}),
                 "gallery": gallery(dataset, run, samples, prepared, raw),
@@ -137,16 +137,14 @@ def group_table(scores: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def speed_table(folder: Path, names: list[str]) -> pd.DataFrame:
-    """Milliseconds per phrase, median and 95th percentile."""
+def speed_table(folder: Path, names: list[str]) -> str:
+    """Milliseconds per phrase, median, by part of the work."""
     rows = []
     for name in names:
-        path = folder / f"{name}.json"
-        if path.exists():
-            timing = read_json(path, made_by="measure_speed")
-            parts = {part: f"{value['median']:.1f}" for part, value in timing["milliseconds"].items()}
-            rows.append({"predictor": name} | parts | {"device": timing["device"], "threads": timing["threads"]})
-    return pd.DataFrame(rows).fillna("")
+        timing = read_json(folder / f"{name}.json", made_by="measure_speed")
+        parts = {part: f"{value['median']:.1f}" for part, value in timing["milliseconds"].items()}
+        rows.append({"predictor": name} | parts | {"device": timing["device"], "threads": timing["threads"]})
+    return pd.DataFrame(rows).fillna("").to_html(index=False, border=0)
 
 
 def facts_table(scores: dict[str, Any]) -> pd.DataFrame:

@@ -20,7 +20,7 @@ PREDICTORS = ("refclip", "dvin", "dvin-simrec", "dvin-transvg", "truth-simrec")
 
 def shrink(params: dict[str, Any]) -> None:
     """The same graph, one dataset, one epoch, a few dozen pictures."""
-    params["run"]["datasets"] = params["run"]["upper_bound_datasets"] = ["scenes_plus"]
+    params["run"]["datasets"] = params["run"]["reference_datasets"] = ["scenes_plus"]
     params["pretraining"]["images"] = 32
     params["scenes"]["scenes_plus"]["images"] = {"train": 32, "val": 8, "testA": 6, "testB": 6}
     params["detector"]["rigid_epochs"] = 0

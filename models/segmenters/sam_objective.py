@@ -69,6 +69,7 @@ def _jittered(boxes: Tensor, size: int, generator: torch.Generator) -> Tensor:
 
 
 def _points_inside(masks: Tensor, generator: torch.Generator) -> Tensor:
-    weights = masks.flatten(1).cpu() + 1e-9  # a mask without pixels gets a point anywhere
-    index = torch.multinomial(weights, 1, generator=generator).to(masks.device)
+    reached = (masks.flatten(1).cpu() + 1e-9).double().cumsum(1)  # a mask without pixels gets a point anywhere
+    drawn = torch.rand(len(masks), 1, generator=generator, dtype=torch.float64) * reached[:, -1:]
+    index = torch.searchsorted(reached, drawn).clamp(max=reached.shape[1] - 1).to(masks.device)
     return torch.stack([index % masks.shape[-1], index // masks.shape[-1]], -1).float() + 0.5

@@ -6,18 +6,14 @@ random resize. Crop, flip and colour jitter are left out. Parameters at the defa
 
 from collections.abc import Sequence
 from dataclasses import field
-from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from pydantic.dataclasses import dataclass
-from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.ops import FrozenBatchNorm2d, generalized_box_iou_loss
-from transformers import BertConfig, BertModel
 
-from deixis.boxes import cxcywh_to_xyxy
+from deixis.boxes import cxcywh_to_xyxy, paired_giou
 from deixis.config import STRICT
 from deixis.errors import ConfigError
 from deixis.frozen import freeze
@@ -26,31 +22,10 @@ from deixis.text import PAD, START
 from deixis.types import Grounding, StudentBatch
 from models.csp_darknet import CSPConfig, CSPDarkNet
 from models.detr_encoder import DETREncoder, sine_position
+from models.resnet import ResNetConfig, build_resnet
+from models.text.bert import BERT, BERTConfig
 
-BLOCKS = {"basic": BasicBlock, "bottleneck": Bottleneck}
 GAZE_MARGIN = 0.01  # of the canvas; a reference on the very edge would have no finite logit
-
-
-@dataclass(frozen=True, config=STRICT)
-class CNNConfig:
-    """The residual network; the defaults are ResNet-50 as DETR uses it."""
-
-    block: Literal["basic", "bottleneck"] = "bottleneck"
-    layers: tuple[int, int, int, int] = (3, 4, 6, 3)
-    widths: tuple[int, int, int, int] = (64, 128, 256, 512)
-    stride: int = 32
-
-
-@dataclass(frozen=True, config=STRICT)
-class BertSizes:
-    """The text encoder; the defaults are bert-base-uncased."""
-
-    vocabulary: int | None = 30522  # None: the training vocabulary, one id per word
-    length: int = 20  # tokens, the first one included
-    width: int = 768
-    layers: int = 12
-    heads: int = 12
-    feedforward: int = 3072
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -74,9 +49,9 @@ class TransVGConfig:
     answer_reads_text: bool = False  # the answer token starts from the text's first state instead of from nothing
     box_from_gaze: bool = False  # the centre is an offset from where the answer looks (Conditional DETR's reference)
     weight_attention: float = 0.0  # guides the answer's attention to the target
-    cnn: CNNConfig | None = field(default_factory=CNNConfig)
+    cnn: ResNetConfig | None = field(default_factory=ResNetConfig)
     backbone: CSPConfig | None = None  # in place of `cnn`: the pretrained one of the embedded scale
-    text: BertSizes = field(default_factory=BertSizes)
+    text: BERTConfig = field(default_factory=BERTConfig)
 
 
 class TransVG(nn.Module):
@@ -94,19 +69,14 @@ class TransVG(nn.Module):
             raise ConfigError(
                 "transvg: name one of cnn and backbone and set the other to null. Mend params.yaml, then run: dvc repro"
             )
-        self.cnn = _build_cnn(config.cnn) if config.cnn else None
+        self.cnn = build_resnet(config.cnn) if config.cnn else None
         self.backbone = CSPDarkNet(config.backbone) if config.backbone else None
         self.stride = (config.cnn or config.backbone).stride
         channels = self.cnn.num_features if self.cnn else sum(config.backbone.widths[-3:])
         self.normalise = nn.Identity() if self.cnn else nn.BatchNorm2d(channels, affine=False)
         self.input_project = nn.Conv2d(channels, width, 1)
         self.visual_encoder = self._encoder(config.visual_layers)
-        self.bert = BertModel(
-            BertConfig(
-                vocab_size=text.vocabulary or len(vocabulary), hidden_size=text.width, num_hidden_layers=text.layers,
-                num_attention_heads=text.heads, intermediate_size=text.feedforward, pad_token_id=PAD,
-            )
-        )  # fmt: skip
+        self.bert = BERT(text, vocabulary=text.vocabulary or len(vocabulary))
         self.visual_project = nn.Linear(width, width)
         self.text_project = nn.Linear(text.width, width)
         self.answer = nn.Parameter(config.init_std * torch.randn(width))
@@ -182,8 +152,8 @@ class TransVG(nn.Module):
         """State of every token, the first one included, and which are empty; as long as the longest phrase."""
         tokens = F.pad(tokens[:, : self.config.text.length - 1], (1, 0), value=START)
         tokens = tokens[:, : int((tokens != PAD).sum(1).max())]
-        read = self.bert(input_ids=tokens, attention_mask=(tokens != PAD).long()).last_hidden_state
-        return self.text_project(read), tokens == PAD
+        valid = tokens != PAD
+        return self.text_project(self.bert(tokens, valid)), ~valid
 
     def _encoder(self, layers: int) -> DETREncoder:
         config = self.config
@@ -210,9 +180,9 @@ def box_terms(
     """L1 and GIoU terms between cx, cy, w, h boxes in [0, 1]; `weight` is the trust in each target."""
     found = found.float()
     trust = torch.ones_like(found[:, 0]) if weight is None else weight
-    giou = generalized_box_iou_loss(cxcywh_to_xyxy(found), cxcywh_to_xyxy(target))
+    giou = paired_giou(cxcywh_to_xyxy(found), cxcywh_to_xyxy(target))
     l1 = (found - target).abs().sum(1)
-    return {"l1": (trust * l1).mean(), "giou": (trust * giou).mean()}
+    return {"l1": (trust * l1).mean(), "giou": (trust * (1 - giou)).mean()}
 
 
 def cell_centres(cells: int, device: torch.device) -> Float[Tensor, "cells 2"]:
@@ -223,17 +193,23 @@ def cell_centres(cells: int, device: torch.device) -> Float[Tensor, "cells 2"]:
 
 
 def centre_of_gaze(gaze: Float[Tensor, "batch cells"]) -> Float[Tensor, "batch 2"]:
-    """x, y in [0, 1] of where attention lies; squared first, so that faint looks elsewhere pull less."""
-    sharp = gaze.square()
-    return sharp @ cell_centres(gaze.shape[1], gaze.device) / sharp.sum(1, keepdim=True).clamp(min=1e-12)
+    """x, y in [0, 1] of where attention lies: its mean place over the strongest cell and that cell's neighbours."""
+    centres = cell_centres(gaze.shape[1], gaze.device)
+    reach = 1.5 * gaze.shape[1] ** -0.5
+    near = ((centres - centres[gaze.argmax(1)][:, None]).abs() < reach).all(-1)
+    nearby = gaze * near
+    return nearby @ centres / nearby.sum(1, keepdim=True).clamp(min=1e-12)
 
 
 def attention_term(gaze: Float[Tensor, "batch cells"], target: Float[Tensor, "batch 4"]) -> Float[Tensor, ""]:
-    """Minus log of the attention that falls on cells whose centre lies in the target (cx, cy, w, h in [0, 1])."""
-    cell = gaze.shape[1] ** -0.5
-    distance = (cell_centres(gaze.shape[1], gaze.device) - target[:, None, :2]).abs()
-    inside = (distance <= target[:, None, 2:].clamp(min=cell) / 2).all(-1)
-    return -((gaze * inside).sum(1) + 1e-6).log().mean()
+    """Cross-entropy of attention with the four cells round the target's centre (cx, cy, w, h in [0, 1]).
+
+    Each of the four weighs as in bilinear interpolation, so attention that fits has its mean place at that centre.
+    """
+    side = round(gaze.shape[1] ** 0.5)
+    distance = (cell_centres(gaze.shape[1], gaze.device) - target[:, None, :2].clamp(0.5 / side, 1 - 0.5 / side)).abs()
+    wanted = (1 - side * distance).clamp(min=0).prod(-1)
+    return -(wanted * (gaze + 1e-6).log()).sum(1).mean()
 
 
 def rescale(
@@ -269,21 +245,3 @@ def pad_cells(content_xyxy: Float[Tensor, "batch 4"], *, side: int, canvas: int)
     inside_x = (centre >= content_xyxy[:, :1]) & (centre < content_xyxy[:, 2:3])
     inside_y = (centre >= content_xyxy[:, 1:2]) & (centre < content_xyxy[:, 3:])
     return ~(inside_y[:, :, None] & inside_x[:, None, :]).flatten(1)
-
-
-class _FrozenNorm(FrozenBatchNorm2d):
-    """torchvision's, with the signature that timm calls."""
-
-    def __init__(self, width: int, **_placement: Any) -> None:
-        super().__init__(width)
-
-
-def _build_cnn(config: CNNConfig) -> Any:
-    """DETR's use of it: frozen BatchNorm, stem and first stage frozen; it needs pretrained weights to make sense."""
-    cnn = ResNet(
-        BLOCKS[config.block], list(config.layers), channels=config.widths, output_stride=config.stride, num_classes=0,
-        global_pool="", norm_layer=_FrozenNorm, zero_init_last=False,
-    )  # fmt: skip
-    for part in (cnn.conv1, cnn.layer1):
-        freeze(part)
-    return cnn

@@ -61,7 +61,13 @@ class GRUAttentionEncoder(nn.Module):
         self.project = nn.Linear(config.width, config.width)
 
     def forward(self, tokens: Int[Tensor, "batch length"]) -> TextFeatures:
-        """Encode phrases; pad positions are masked in attention and pooling (the GRU runs over them)."""
+        """Encode phrases; pad positions are masked in attention and pooling.
+
+        A GRU of one direction never looks ahead, so what pads every phrase of the batch is cut off first. With two
+        directions it runs over all positions, as published.
+        """
+        if not self.config.bidirectional:
+            tokens = tokens[:, : max(1, int((tokens != PAD).sum(1).max()))]
         is_pad = tokens == PAD
         words, _ = self.gru(self.embedding(tokens))
         for layer in self.layers:

@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 import torch
+from torchvision.ops import generalized_box_iou_loss
 
-from deixis.boxes import cxcywh_to_xyxy, paired_iou, xyxy_to_cxcywh
+from deixis.boxes import cxcywh_to_xyxy, paired_giou, paired_iou, xyxy_to_cxcywh
 from deixis.metrics import THRESHOLD, box_iou
 
 SQUARE = (0.0, 0.0, 10.0, 10.0)
@@ -91,3 +92,15 @@ def test_conversions_undo_each_other():
     boxes = 400 * torch.rand(3, 7, 4, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(xyxy_to_cxcywh(cxcywh_to_xyxy(boxes)), boxes, atol=1e-3, rtol=0)
     torch.testing.assert_close(cxcywh_to_xyxy(xyxy_to_cxcywh(boxes)), boxes, atol=1e-3, rtol=0)
+
+
+def test_giou_and_its_gradient_are_torchvisions():
+    generator = torch.Generator().manual_seed(1)
+    corner, size = torch.rand(2, 200, 2, generator=generator), torch.rand(2, 200, 2, generator=generator)
+    first, second = torch.cat([corner, corner + size], -1)
+    first[:3] = torch.tensor([[0.5, 0.5, 0.5, 0.5], [0.2, 0.2, 0.2, 0.9], [5.0, 5.0, 6.0, 6.0]])
+    ours, theirs = first.clone().requires_grad_(), first.clone().requires_grad_()
+    loss, expected = 1 - paired_giou(ours, second), generalized_box_iou_loss(theirs, second)
+    torch.testing.assert_close(loss, expected)
+    gradients = [torch.autograd.grad(value.sum(), box)[0] for value, box in ((loss, ours), (expected, theirs))]
+    torch.testing.assert_close(*gradients)

@@ -67,9 +67,16 @@ def test_shapes():
 @torch.no_grad()
 def test_padding_is_masked_in_attention_and_pooling(layers):
     model = encoder(layers=layers)
-    padded, cut = model(torch.tensor([[3, 6, 4, 0, 0, 0]])), model(torch.tensor([[3, 6, 4]]))
-    torch.testing.assert_close(padded.words[:, :3], cut.words)  # attention: the GRU has one direction
-    torch.testing.assert_close(padded.flat, cut.flat)  # pooling
+    beside_a_long_one, alone = model(torch.tensor([[3, 6, 4, 0, 0], [3, 6, 4, 7, 5]])), model(torch.tensor([[3, 6, 4]]))
+    torch.testing.assert_close(beside_a_long_one.words[:1, :3], alone.words)  # attention: the GRU has one direction
+    torch.testing.assert_close(beside_a_long_one.flat[:1], alone.flat)  # pooling
+
+
+@torch.no_grad()
+def test_what_pads_every_phrase_is_cut_off():
+    padded, cut = encoder()(torch.tensor([[3, 6, 4, 0, 0, 0]])), encoder()(torch.tensor([[3, 6, 4]]))
+    torch.testing.assert_close(padded, cut, atol=0, rtol=0)
+    assert encoder(bidirectional=True)(torch.tensor([[3, 6, 4, 0, 0, 0]])).words.shape == (1, 6, 16)
 
 
 @torch.no_grad()

@@ -8,9 +8,8 @@ import torch
 
 from deixis.types import StudentBatch
 from models.csp_darknet import CSPConfig
+from models.resnet import ResNetConfig
 from models.students.transvg import (
-    BertSizes,
-    CNNConfig,
     TransVG,
     TransVGConfig,
     attention_term,
@@ -19,10 +18,11 @@ from models.students.transvg import (
     pad_cells,
     rescale,
 )
+from models.text.bert import BERTConfig
 from tests.factories import VOCABULARY, alone_in_batch, student_batch
 
 EYES = {
-    "cnn": {"cnn": CNNConfig(block="basic", layers=(1, 1, 1, 1), widths=(8, 8, 8, 8))},
+    "cnn": {"cnn": ResNetConfig(block="basic", layers=(1, 1, 1, 1), widths=(8, 8, 8, 8))},
     "csp": {"cnn": None, "backbone": CSPConfig(stem=4, widths=(8, 8, 8, 8), blocks=(1, 1, 1, 1))},
 }
 with_either_eye = pytest.mark.parametrize("eye", ["cnn", "csp"])
@@ -31,7 +31,7 @@ with_either_eye = pytest.mark.parametrize("eye", ["cnn", "csp"])
 def transvg(eye: str = "csp", **changes) -> TransVG:
     torch.manual_seed(0)
     sizes = {"width": 16, "heads": 2, "feedforward": 16, "visual_layers": 1, "joint_layers": 2} | EYES[eye] | changes
-    text = BertSizes(vocabulary=None, length=8, width=16, layers=1, heads=2, feedforward=16)
+    text = BERTConfig(vocabulary=None, length=8, width=16, layers=1, heads=2, feedforward=16)
     return TransVG(TransVGConfig(input_size=128, text=text, **sizes), VOCABULARY)
 
 
@@ -82,7 +82,7 @@ def test_t5_parameter_counts_and_sequence_length_at_paper_scale():
 
 def test_t5_sequence_length_with_forty_words():
     with torch.device("meta"):
-        model = TransVG(TransVGConfig(text=BertSizes(length=40, layers=1)), VOCABULARY)
+        model = TransVG(TransVGConfig(text=BERTConfig(length=40, layers=1)), VOCABULARY)
     assert len(model.position) == 441
 
 
@@ -221,22 +221,34 @@ def test_answers_stay_on_the_canvas_and_the_loss_has_gradients(eye):
     assert boxes.min() >= 0 and boxes.max() <= 128
 
 
-def test_centre_of_gaze_is_where_attention_lies():
+def test_centre_of_gaze_is_the_mean_place_round_the_strongest_cell():
     gaze = torch.zeros(3, 16)
     gaze[0, 5] = 1.0  # second row, second column of four
-    gaze[1, [0, 3]] = 0.5  # both ends of the first row
-    gaze[2, [0, 3]] = torch.tensor([0.6, 0.2])
-    expected = torch.tensor([[0.375, 0.375], [0.5, 0.125], [(9 * 0.125 + 0.875) / 10, 0.125]])
+    gaze[1, [5, 6]] = torch.tensor([0.6, 0.2])  # side by side
+    gaze[2, [0, 3]] = torch.tensor([0.6, 0.4])  # the second strongest is no neighbour
+    expected = torch.tensor([[0.375, 0.375], [0.375 + 0.25 / 4, 0.375], [0.125, 0.125]])
     torch.testing.assert_close(centre_of_gaze(gaze), expected)
 
 
-def test_attention_term_counts_cells_in_the_target():
-    gaze = torch.zeros(1, 16)
-    gaze[0, [5, 6, 15]] = torch.tensor([0.3, 0.2, 0.5])
-    wide = torch.tensor([[0.5, 0.375, 0.5, 0.2]])  # reaches the centres of cells 5 and 6
-    assert float(attention_term(gaze, wide)) == pytest.approx(-math.log(0.5), abs=1e-4)
-    thin = torch.tensor([[0.4, 0.4, 0.01, 0.01]])  # thinner than a cell: the cell that holds it
-    assert float(attention_term(gaze, thin)) == pytest.approx(-math.log(0.3), abs=1e-4)
+def test_attention_term_is_least_where_the_mean_place_is_the_centre_of_the_target():
+    target = torch.tensor([[0.375 + 0.25 / 4, 0.375, 0.1, 0.1]])  # a quarter of the way from cell 5 to cell 6
+    fits = torch.zeros(1, 16)
+    fits[0, [5, 6]] = torch.tensor([0.75, 0.25])
+    torch.testing.assert_close(centre_of_gaze(fits), target[:, :2])
+    entropy = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25))
+    assert float(attention_term(fits, target)) == pytest.approx(entropy, abs=1e-4)
+    for other in torch.rand(50, 16, generator=torch.Generator().manual_seed(2)).softmax(1):
+        assert attention_term(other[None], target) > attention_term(fits, target)
+
+
+@pytest.mark.parametrize("centre", [(0.0, 0.0), (1.0, 0.5), (0.97, 0.99)], ids=["corner", "edge", "beyond the last"])
+def test_attention_term_at_the_rim_asks_for_the_outermost_cells(centre):
+    gaze = torch.full((1, 16), 1e-3)
+    inside = [min(3.0, max(0.0, 4 * place - 0.5)) for place in centre]
+    for row in {math.floor(inside[1]), math.ceil(inside[1])}:
+        for column in {math.floor(inside[0]), math.ceil(inside[0])}:
+            gaze[0, 4 * row + column] = 0.25
+    assert float(attention_term(gaze, torch.tensor([[*centre, 0.1, 0.1]]))) < -math.log(0.24)
 
 
 @torch.no_grad()
