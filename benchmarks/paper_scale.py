@@ -16,11 +16,11 @@ import torch
 from cyclopts import App
 from torch import Tensor, nn
 
-from deixis.checkpoints import count_parameters
-from deixis.frozen import freeze
-from deixis.progress import say
-from deixis.records import write_json
-from deixis.runtime import Device, autocast, pick_device, seed_everything
+from deixis.core.checkpoints import count_parameters
+from deixis.core.frozen import freeze
+from deixis.core.progress import say
+from deixis.core.records import write_json
+from deixis.core.runtime import Device, autocast, pick_device, seed_everything
 from deixis.text import SPECIAL
 from deixis.types import StudentBatch, TeacherBatch
 from models.detectors.yolov3 import YOLOv3, YOLOv3Config

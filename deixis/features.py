@@ -15,9 +15,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from deixis.errors import DataError
-from deixis.progress import track
-from deixis.records import file_sha256, read_json, read_table, write_atomically, write_json, write_table
+from deixis.core.errors import DataError
+from deixis.core.progress import track
+from deixis.core.records import file_sha256, read_json, read_table, write_atomically, write_json, write_table
 
 SHARD_BYTES = 256 << 20
 Encode = Callable[[Sequence[int]], dict[str, np.ndarray]]

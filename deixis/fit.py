@@ -12,12 +12,12 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from deixis.adamw import AdamW
-from deixis.checkpoints import load_state, save_state
-from deixis.config import STRICT
-from deixis.errors import DataError
-from deixis.progress import say, track
-from deixis.records import write_csv
-from deixis.runtime import autocast
+from deixis.core.checkpoints import load_state, save_state
+from deixis.core.config import STRICT
+from deixis.core.errors import DataError
+from deixis.core.progress import say, track
+from deixis.core.records import write_csv
+from deixis.core.runtime import autocast
 
 SECONDS_BETWEEN_SAVES = 30.0
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 import pandas as pd
 
-from deixis.errors import DataError
+from deixis.core.errors import DataError
 
 Code = Literal[
     "E_IMG_MISSING", "E_IMG_TRUNC", "E_IMG_SIZE", "E_IMG_PATH", "E_BOX_DEGENERATE", "W_BOX_OUTSIDE", "E_MASK_EMPTY",

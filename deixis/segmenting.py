@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from deixis.masks import RLE, encode_mask
-from deixis.pictures import open_image
-from deixis.progress import track
+from deixis.core.progress import track
+from deixis.imaging.masks import RLE, encode_mask
+from deixis.imaging.pictures import open_image
 from deixis.roles import Segmenter
 
 MIN_SIDE = 1.0  # pixels; a box thinner than this after clipping gets no mask

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from deixis.boxes import xyxy_to_cxcywh
-from deixis.images import ImageReader
+from deixis.imaging.images import ImageReader
 from deixis.samples import unique_images
 from deixis.tokens import encode
 from deixis.types import StudentBatch

@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
-from deixis.config import read_section
-from deixis.registry import resolve
+from deixis.core.config import read_section
+from deixis.core.registry import resolve
 from models.teachers import TEACHERS
 from models.trained import load_trained
 

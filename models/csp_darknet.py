@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deixis.boxes import cxcywh_to_xyxy, paired_iou, xyxy_to_cxcywh
-from deixis.config import STRICT
-from deixis.frozen import freeze
+from deixis.core.config import STRICT
+from deixis.core.frozen import freeze
 from models.layers import conv_bn
 
 

@@ -7,10 +7,10 @@ import torch
 from pydantic import TypeAdapter
 from torch import nn
 
-from deixis.checkpoints import load_checkpoint
-from deixis.frozen import freeze
-from deixis.records import read_json
-from deixis.registry import resolve
+from deixis.core.checkpoints import load_checkpoint
+from deixis.core.frozen import freeze
+from deixis.core.records import read_json
+from deixis.core.registry import resolve
 from models.detectors.yolov3 import YOLOv3, YOLOv3Config
 from models.experts import EXPERTS
 from models.segmenters import SEGMENTERS

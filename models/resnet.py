@@ -5,8 +5,8 @@ from typing import Any, Literal
 from pydantic.dataclasses import dataclass
 from torch import nn
 
-from deixis.config import STRICT
-from deixis.frozen import freeze
+from deixis.core.config import STRICT
+from deixis.core.frozen import freeze
 
 
 @dataclass(frozen=True, config=STRICT)

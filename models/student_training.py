@@ -6,12 +6,12 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from deixis.checkpoints import load_state, run_key, save_checkpoint
-from deixis.config import read_section
-from deixis.errors import DataError
+from deixis.core.checkpoints import load_state, run_key, save_checkpoint
+from deixis.core.config import read_section
+from deixis.core.errors import DataError
+from deixis.core.records import read_table
+from deixis.core.runtime import Device, pick_device, seed_everything
 from deixis.fit import Recipe, fit
-from deixis.records import read_table
-from deixis.runtime import Device, pick_device, seed_everything
 from deixis.samples import shuffled_batches
 from deixis.student_data import PhraseReader
 from deixis.text import build_vocabulary

@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from pydantic import TypeAdapter
 
-from deixis.checkpoints import load_checkpoint
-from deixis.frozen import freeze
-from deixis.records import read_json
-from deixis.registry import resolve
+from deixis.core.checkpoints import load_checkpoint
+from deixis.core.frozen import freeze
+from deixis.core.records import read_json
+from deixis.core.registry import resolve
 
 
 def load_trained(folder: Path, *, role: str, registry: dict[str, str], device: torch.device) -> Any:

@@ -2,7 +2,7 @@
 
 reads   reports/metrics, reports/samples, reports/speed, reports/plots, leakage.json, images; params: run
 writes  report.html, tables/, example.png
-run     dvc repro build_report        (a few seconds)
+run     dvc repro build_report
 """
 
 from pathlib import Path
@@ -14,13 +14,13 @@ import pandas as pd
 from pydantic.dataclasses import dataclass
 
 from deixis.charts import curves_chart, usage_chart
-from deixis.cli import run_stage
-from deixis.config import STRICT, read_section
+from deixis.core.cli import run_stage
+from deixis.core.config import STRICT, read_section
+from deixis.core.records import read_json, read_table, write_atomically
 from deixis.draw import STUDENT, TEACHER, TRUTH, data_uri, overlay, panel
-from deixis.masks import decode_mask
+from deixis.imaging.masks import decode_mask
+from deixis.imaging.pictures import open_image
 from deixis.metrics import THRESHOLD
-from deixis.pictures import open_image
-from deixis.records import read_json, read_table, write_atomically
 
 GALLERY = 8  # pictures per row of the gallery: hits, then misses
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
@@ -73,7 +73,9 @@ def build_report(
             {
                 "dataset": dataset,
                 "splits": split_tables(results),
-                "segmenter": read_json(metrics / dataset / "segmenter.json", made_by="evaluate_segmenter"),
+                "segmenter": read_json(metrics / dataset / "segmenter.json", made_by="evaluate_segmenter")
+                if dataset in run.reference_datasets
+                else {},
                 "groups": group_table(scores).to_html(index=False, border=0),
                 "speed": speed_table(speed / dataset, list(scores)) if dataset in run.reference_datasets else "",
                 "usage": usage_chart({name: score["meta"].get("expert_usage") for name, score in scores.items()}),

@@ -2,14 +2,14 @@
 
 reads   pairs.parquet of every dataset, config.json and training_images.parquet of every frozen model; params: run
 writes  leakage.json: dataset -> split -> model -> images, overlap, level
-run     dvc repro check_leakage        (seconds)
+run     dvc repro check_leakage
 """
 
 from pathlib import Path
 
-from deixis.cli import run_stage
-from deixis.config import read_section
-from deixis.records import read_json, read_table, write_json
+from deixis.core.cli import run_stage
+from deixis.core.config import read_section
+from deixis.core.records import read_json, read_table, write_json
 
 # What was learned from a picture, from least to most; "none" also for a model that saw other pictures only.
 LEVELS = {"none": "image_unlabelled", "caption": "caption", "box": "box", "mask": "mask"}

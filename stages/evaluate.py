@@ -3,7 +3,7 @@
 reads   predictions.parquet, candidates.parquet, pairs.parquet, truth.parquet, images.parquet, leakage.json,
         the predictor's card; params: seed, evaluation
 writes  the metrics of every split, and one row per expression
-run     dvc repro evaluate_teacher@scenes-dvin        (a few seconds)
+run     dvc repro evaluate_teacher@scenes-dvin
 """
 
 from pathlib import Path
@@ -13,13 +13,13 @@ import numpy as np
 import pandas as pd
 from pydantic.dataclasses import dataclass
 
-from deixis.cli import run_stage
-from deixis.config import STRICT, read_section
+from deixis.core.cli import run_stage
+from deixis.core.config import STRICT, read_section
+from deixis.core.errors import DataError
+from deixis.core.records import read_json, read_table, write_json, write_table
 from deixis.difficulty import difficulty
-from deixis.errors import DataError
-from deixis.masks import decode_mask, mask_overlap
+from deixis.imaging.masks import decode_mask, mask_overlap
 from deixis.metrics import THRESHOLD, box_iou, summarise
-from deixis.records import read_json, read_table, write_json, write_table
 
 LEVELS = (
     "none",

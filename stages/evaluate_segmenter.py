@@ -2,7 +2,7 @@
 
 reads   pairs.parquet, truth.parquet, images.parquet, the images, the segmenter; params: seed, evaluation
 writes  the segmenter's mIoU and oIoU per split
-run     dvc repro evaluate_segmenter@scenes        (about 10 seconds)
+run     dvc repro evaluate_segmenter@scenes_plus
 """
 
 from pathlib import Path
@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from deixis.cli import run_stage
-from deixis.masks import mask_overlap
-from deixis.records import read_json, read_table, write_json
-from deixis.runtime import Device, pick_device
+from deixis.core.cli import run_stage
+from deixis.core.records import read_json, read_table, write_json
+from deixis.core.runtime import Device, pick_device
+from deixis.imaging.masks import mask_overlap
 from deixis.segmenting import segment_table
 from models.encoders import load_segmenter
 

@@ -2,7 +2,7 @@
 
 reads   images.parquet, the images, the encoder's weights; params: extraction
 writes  a feature store: fp16 shards, index.parquet, meta.json
-run     dvc repro extract_features@scenes-detector        (about 10 seconds)
+run     dvc repro extract_features@scenes-detector
 """
 
 from collections.abc import Callable, Sequence
@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from deixis.checkpoints import run_key
-from deixis.cli import run_stage
-from deixis.config import read_section
+from deixis.core.checkpoints import run_key
+from deixis.core.cli import run_stage
+from deixis.core.config import read_section
+from deixis.core.records import file_sha256, read_table
+from deixis.core.runtime import Device, autocast, pick_device
 from deixis.features import extract
-from deixis.images import ImageReader
-from deixis.records import file_sha256, read_table
-from deixis.runtime import Device, autocast, pick_device
+from deixis.imaging.images import ImageReader
 from models.encoders import load_detector, load_expert
 
 

@@ -2,13 +2,13 @@
 
 reads   params: seed, pretraining
 writes  instances.json, captions.json, images/
-run     dvc repro make_pretraining        (about 6 seconds)
+run     dvc repro make_pretraining
 """
 
 from pathlib import Path
 
-from deixis.cli import run_stage
-from deixis.config import read_section
+from deixis.core.cli import run_stage
+from deixis.core.config import read_section
 from deixis.datasets.write_scenes import PretrainingConfig, write_pretraining
 
 

@@ -2,13 +2,13 @@
 
 reads   params: seed, scenes.<dataset>
 writes  instances.json, refs(unc).p, images/: RefCOCO's own format
-run     dvc repro make_scenes@scenes        (about 7 seconds)
+run     dvc repro make_scenes@scenes
 """
 
 from pathlib import Path
 
-from deixis.cli import run_stage
-from deixis.config import read_section
+from deixis.core.cli import run_stage
+from deixis.core.config import read_section
 from deixis.datasets.write_scenes import ScenesConfig, write_referring
 
 

@@ -2,7 +2,7 @@
 
 reads   pairs.parquet, images.parquet, the images, all weights, teachers and students of the dataset; params: speed
 writes  one JSON per predictor: milliseconds, median and 95th percentile, by part; device and versions
-run     dvc repro measure_speed@scenes        (about 15 seconds)
+run     dvc repro measure_speed@scenes_plus
 """
 
 import platform
@@ -16,11 +16,11 @@ import pandas as pd
 import torch
 from pydantic.dataclasses import dataclass
 
-from deixis.cli import run_stage
-from deixis.config import STRICT, read_section
-from deixis.images import ImageReader
-from deixis.records import read_table, write_json
-from deixis.runtime import Device, autocast, pick_device
+from deixis.core.cli import run_stage
+from deixis.core.config import STRICT, read_section
+from deixis.core.records import read_table, write_json
+from deixis.core.runtime import Device, autocast, pick_device
+from deixis.imaging.images import ImageReader
 from deixis.samples import PAIR_COLUMNS
 from deixis.student_data import PhraseReader
 from deixis.tokens import encode

@@ -2,18 +2,18 @@
 
 reads   pairs.parquet, images.parquet, the images, the student, the segmenter
 writes  predictions.parquet
-run     dvc repro predict_student@scenes-dvin-simrec        (about 10 seconds)
+run     dvc repro predict_student@scenes-dvin-simrec
 """
 
 from pathlib import Path
 
 import pandas as pd
 
-from deixis.cli import run_stage
+from deixis.core.cli import run_stage
+from deixis.core.progress import track
+from deixis.core.records import read_table, write_table
+from deixis.core.runtime import Device, autocast, pick_device
 from deixis.features import chunks
-from deixis.progress import track
-from deixis.records import read_table, write_table
-from deixis.runtime import Device, autocast, pick_device
 from deixis.samples import PAIR_COLUMNS
 from deixis.segmenting import segment_table
 from deixis.student_data import PhraseReader

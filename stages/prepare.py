@@ -2,7 +2,7 @@
 
 reads   data/raw/<dataset>; params: datasets.<dataset>
 writes  pairs.parquet, truth.parquet, images.parquet, quarantine.parquet
-run     dvc repro prepare@scenes        (a few seconds per thousand images)
+run     dvc repro prepare@scenes
 """
 
 import dataclasses
@@ -13,17 +13,17 @@ import numpy as np
 import pandas as pd
 from pydantic.dataclasses import dataclass
 
-from deixis.cli import run_stage
-from deixis.config import STRICT, read_section
+from deixis.core.cli import run_stage
+from deixis.core.config import STRICT, read_section
+from deixis.core.errors import DataError
+from deixis.core.progress import track
+from deixis.core.records import file_sha256, write_table
+from deixis.core.registry import resolve
 from deixis.datasets import DATASETS
 from deixis.datasets.refer import ReferFolder
-from deixis.errors import DataError
-from deixis.masks import area, polygons_to_rle
-from deixis.pictures import open_image
-from deixis.progress import track
+from deixis.imaging.masks import area, polygons_to_rle
+from deixis.imaging.pictures import open_image
 from deixis.quarantine import Quarantine
-from deixis.records import file_sha256, write_table
-from deixis.registry import resolve
 from deixis.text import normalise
 
 PAIR_COLUMNS = ("sample_id", "image_id", "ref_id", "sent_id", "expression", "text", "split")

@@ -5,7 +5,7 @@ ImageNet. Boxes and categories stand for the former here; captions stand for the
 
 reads   the pretraining folder; params: seed, backbone, detector.model.input_size
 writes  model.safetensors, config.json, training_images.parquet
-run     dvc repro pretrain_backbone        (about 40 seconds on two cores)
+run     dvc repro pretrain_backbone
 """
 
 from dataclasses import asdict
@@ -17,13 +17,13 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from deixis.checkpoints import run_key, save_checkpoint
-from deixis.cli import run_stage
-from deixis.config import STRICT, read_section
+from deixis.core.checkpoints import run_key, save_checkpoint
+from deixis.core.cli import run_stage
+from deixis.core.config import STRICT, read_section
+from deixis.core.records import write_table
+from deixis.core.runtime import Device, pick_device, seed_everything
 from deixis.datasets.pretraining import PretrainingSet
 from deixis.fit import Recipe, fit
-from deixis.records import write_table
-from deixis.runtime import Device, pick_device, seed_everything
 from models.csp_darknet import CellDetector, CSPConfig, CSPDarkNet
 from models.experts.contrastive_objective import CaptionMatcher
 

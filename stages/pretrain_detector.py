@@ -2,7 +2,7 @@
 
 reads   the pretraining folder; params: seed, detector
 writes  model.safetensors, config.json, training_images.parquet
-run     dvc repro pretrain_detector        (about 2 minutes on two cores)
+run     dvc repro pretrain_detector
 """
 
 from dataclasses import asdict
@@ -14,14 +14,14 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 from torchvision.transforms.v2.functional import horizontal_flip
 
-from deixis.checkpoints import run_key, save_checkpoint
-from deixis.cli import run_stage
-from deixis.config import STRICT, read_section
+from deixis.core.checkpoints import run_key, save_checkpoint
+from deixis.core.cli import run_stage
+from deixis.core.config import STRICT, read_section
+from deixis.core.records import write_table
+from deixis.core.runtime import Device, pick_device, seed_everything
 from deixis.datasets.pretraining import PretrainingSet
 from deixis.fit import Recipe, fit
-from deixis.images import standardise
-from deixis.records import write_table
-from deixis.runtime import Device, pick_device, seed_everything
+from deixis.imaging.images import standardise
 from models.detectors.yolov3 import YOLOv3, YOLOv3Config
 from models.detectors.yolov3_loss import detection_loss
 

@@ -2,7 +2,7 @@
 
 reads   the pretraining folder (captions only where the objective asks for them); params: seed, experts.<name>
 writes  model.safetensors, config.json, training_images.parquet
-run     dvc repro pretrain_expert@contrastive_vit        (about 30 seconds on two cores)
+run     dvc repro pretrain_expert@contrastive_vit
 """
 
 from dataclasses import asdict
@@ -11,14 +11,14 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from deixis.checkpoints import run_key, save_checkpoint
-from deixis.cli import run_stage
-from deixis.config import read_section
+from deixis.core.checkpoints import run_key, save_checkpoint
+from deixis.core.cli import run_stage
+from deixis.core.config import read_section
+from deixis.core.records import write_table
+from deixis.core.registry import resolve
+from deixis.core.runtime import Device, pick_device, seed_everything
 from deixis.datasets.pretraining import PretrainingSet
 from deixis.fit import Recipe, fit
-from deixis.records import write_table
-from deixis.registry import resolve
-from deixis.runtime import Device, pick_device, seed_everything
 from models.experts import EXPERTS
 
 

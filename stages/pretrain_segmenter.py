@@ -2,7 +2,7 @@
 
 reads   the pretraining folder; params: seed, segmenter
 writes  the segmenter's folder, and its image encoder alone as the expert `segmentation_vit`
-run     dvc repro pretrain_segmenter        (about 1 minute on two cores)
+run     dvc repro pretrain_segmenter
 """
 
 from dataclasses import asdict
@@ -14,13 +14,13 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from deixis.checkpoints import run_key, save_checkpoint
-from deixis.cli import run_stage
-from deixis.config import STRICT, read_section
+from deixis.core.checkpoints import run_key, save_checkpoint
+from deixis.core.cli import run_stage
+from deixis.core.config import STRICT, read_section
+from deixis.core.records import write_table
+from deixis.core.runtime import Device, pick_device, seed_everything
 from deixis.datasets.pretraining import PretrainingSet
 from deixis.fit import Recipe, fit
-from deixis.records import write_table
-from deixis.runtime import Device, pick_device, seed_everything
 from models.experts.segmentation_vit import SegmentationViT
 from models.segmenters.sam_objective import mask_terms
 from models.segmenters.small_sam import SmallSAM, SmallSAMConfig

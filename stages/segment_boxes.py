@@ -2,16 +2,16 @@
 
 reads   boxes.parquet, images.parquet, the images, the segmenter, the teacher's card
 writes  labels.parquet
-run     dvc repro segment_boxes@scenes-dvin        (about 20 seconds)
+run     dvc repro segment_boxes@scenes-dvin
 """
 
 import hashlib
 import json
 from pathlib import Path
 
-from deixis.cli import run_stage
-from deixis.records import read_json, read_table, write_table
-from deixis.runtime import Device, pick_device
+from deixis.core.cli import run_stage
+from deixis.core.records import read_json, read_table, write_table
+from deixis.core.runtime import Device, pick_device
 from deixis.segmenting import segment_table
 from models.encoders import load_segmenter
 

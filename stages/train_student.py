@@ -3,15 +3,15 @@
 reads   labels.parquet, pairs.parquet, images.parquet, the images, the pretrained backbone;
         params: seed, students.<student>
 writes  model.safetensors, config.json; the curve of every loss term
-run     dvc repro train_student@scenes-dvin-simrec        (1 to 2 minutes on two cores)
+run     dvc repro train_student@scenes-dvin-simrec
 """
 
 from pathlib import Path
 
-from deixis.cli import run_stage
-from deixis.errors import DataError
-from deixis.records import read_table
-from deixis.runtime import Device
+from deixis.core.cli import run_stage
+from deixis.core.errors import DataError
+from deixis.core.records import read_table
+from deixis.core.runtime import Device
 from deixis.samples import PAIR_COLUMNS
 from models.student_training import fit_student
 

@@ -2,7 +2,7 @@
 
 reads   pairs.parquet, the dataset's feature stores; params: seed, teachers.<teacher>
 writes  model.safetensors, config.json; the curve of every loss term
-run     dvc repro train_teacher@scenes-dvin        (about 30 seconds on two cores)
+run     dvc repro train_teacher@scenes-dvin
 """
 
 from dataclasses import asdict
@@ -10,13 +10,13 @@ from pathlib import Path
 
 import torch
 
-from deixis.checkpoints import run_key, save_checkpoint
-from deixis.cli import run_stage
-from deixis.config import read_section
-from deixis.errors import DataError
+from deixis.core.checkpoints import run_key, save_checkpoint
+from deixis.core.cli import run_stage
+from deixis.core.config import read_section
+from deixis.core.errors import DataError
+from deixis.core.records import read_table
+from deixis.core.runtime import Device, pick_device, seed_everything
 from deixis.fit import Recipe, fit
-from deixis.records import read_table
-from deixis.runtime import Device, pick_device, seed_everything
 from deixis.samples import PAIR_COLUMNS, PairReader, shuffled_batches
 from deixis.text import build_vocabulary
 from models.build_teacher import build_teacher, teacher_config

@@ -3,14 +3,14 @@
 reads   truth.parquet, pairs.parquet, images.parquet, the images, the pretrained backbone;
         params: seed, students.<student>
 writes  model.safetensors, config.json; the curve of every loss term
-run     dvc repro train_upper_bound@scenes-simrec        (about 1 minute on two cores)
+run     dvc repro train_upper_bound@scenes_plus-simrec, with simrec under run.upper_bounds in params.yaml
 """
 
 from pathlib import Path
 
-from deixis.cli import run_stage
-from deixis.records import read_table
-from deixis.runtime import Device
+from deixis.core.cli import run_stage
+from deixis.core.records import read_table
+from deixis.core.runtime import Device
 from deixis.samples import PAIR_COLUMNS
 from models.student_training import fit_student
 

@@ -2,7 +2,7 @@
 
 reads   pairs.parquet, images.parquet, feature stores, the teacher; params: labels
 writes  boxes.parquet (one row per pair) and candidates.parquet (kept cells of every image)
-run     dvc repro write_pseudo_labels@scenes-dvin        (about 10 seconds)
+run     dvc repro write_pseudo_labels@scenes-dvin
 """
 
 from pathlib import Path
@@ -13,13 +13,13 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from deixis.anchors import best_boxes, gather_cells, keep_confident_cells
-from deixis.cli import run_stage
-from deixis.config import STRICT, read_section
+from deixis.core.cli import run_stage
+from deixis.core.config import STRICT, read_section
+from deixis.core.progress import track
+from deixis.core.records import read_json, read_table, write_table
+from deixis.core.runtime import Device, autocast, pick_device
 from deixis.features import FeatureStore, chunks
-from deixis.letterbox import Letterbox
-from deixis.progress import track
-from deixis.records import read_json, read_table, write_table
-from deixis.runtime import Device, autocast, pick_device
+from deixis.imaging.letterbox import Letterbox
 from deixis.samples import PAIR_COLUMNS, PairReader
 from models.build_teacher import load_teacher
 

@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from deixis.errors import DataError
-from deixis.images import ImageReader
-from deixis.masks import decode_mask
+from deixis.core.errors import DataError
+from deixis.imaging.images import ImageReader
+from deixis.imaging.masks import decode_mask
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deixis.errors import DataError
+from deixis.core.errors import DataError
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,12 @@ import numpy as np
 from PIL import Image
 from pydantic.dataclasses import dataclass
 
-from deixis.config import STRICT
+from deixis.core.config import STRICT
+from deixis.core.progress import track
 from deixis.datasets.phrases import Habit, caption, write_phrase
 from deixis.datasets.refer import write_refer_folder
 from deixis.datasets.scenes import ANGULAR, CATEGORIES, ROUND, Scene, draw_scene
-from deixis.masks import encode_mask
-from deixis.progress import track
+from deixis.imaging.masks import encode_mask
 
 SPLIT_BY = "unc"
 WORLDS = {"pretraining": 1, "scenes": 2, "scenes_plus": 3, "scenes_g": 4}  # image ids start at world * 1,000,000

@@ -13,8 +13,8 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deixis.config import STRICT
-from deixis.images import standardise
+from deixis.core.config import STRICT
+from deixis.imaging.images import standardise
 from deixis.types import Detections
 from models.layers import conv_bn
 

@@ -7,8 +7,8 @@ from jaxtyping import Float, UInt8
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from deixis.config import STRICT
-from deixis.images import standardise
+from deixis.core.config import STRICT
+from deixis.imaging.images import standardise
 from models.experts.contrastive_objective import ContrastiveObjective
 from models.experts.vit import VisionTransformer
 

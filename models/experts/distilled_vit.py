@@ -10,9 +10,9 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deixis.config import STRICT
-from deixis.frozen import freeze
-from deixis.images import standardise
+from deixis.core.config import STRICT
+from deixis.core.frozen import freeze
+from deixis.imaging.images import standardise
 from models.experts.vit import VisionTransformer
 
 

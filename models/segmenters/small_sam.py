@@ -8,7 +8,7 @@ from segment_anything import SamPredictor
 from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 from torch import Tensor, nn
 
-from deixis.config import STRICT
+from deixis.core.config import STRICT
 
 
 @dataclass(frozen=True, config=STRICT)

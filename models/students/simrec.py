@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deixis.boxes import cxcywh_to_xyxy, paired_iou
-from deixis.config import STRICT
+from deixis.core.config import STRICT
 from deixis.types import Grounding, StudentBatch
 from models.csp_darknet import CSPConfig, CSPDarkNet
 from models.layers import MultiScaleFusion, conv_bn

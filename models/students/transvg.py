@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deixis.boxes import cxcywh_to_xyxy, paired_giou
-from deixis.config import STRICT
-from deixis.errors import ConfigError
-from deixis.frozen import freeze
-from deixis.images import IMAGENET_MEAN, standardise
+from deixis.core.config import STRICT
+from deixis.core.errors import ConfigError
+from deixis.core.frozen import freeze
+from deixis.imaging.images import IMAGENET_MEAN, standardise
 from deixis.text import PAD, START
 from deixis.types import Grounding, StudentBatch
 from models.csp_darknet import CSPConfig, CSPDarkNet

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deixis.anchors import gather_cells, keep_confident_cells, map_to_cells
-from deixis.config import STRICT
-from deixis.errors import ConfigError
+from deixis.core.config import STRICT
+from deixis.core.errors import ConfigError
 from deixis.losses import diversity_loss, text_guided_loss, vision_guided_loss
 from deixis.types import PseudoLabels, TeacherBatch
 from models.layers import MultiScaleFusion

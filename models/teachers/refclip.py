@@ -15,7 +15,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from deixis.anchors import gather_cells, keep_confident_cells, map_to_cells
-from deixis.config import STRICT
+from deixis.core.config import STRICT
 from deixis.types import PseudoLabels, TeacherBatch
 from models.layers import MultiScaleFusion
 from models.teachers.anchor_matching import AnchorMatcher

@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deixis.config import STRICT
+from deixis.core.config import STRICT
 from deixis.text import PAD
 from deixis.tokens import word_vectors
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from deixis.core.frozen import freeze
 from deixis.fit import Recipe, fit
-from deixis.frozen import freeze
 from models.csp_darknet import CSPConfig
 from models.detectors.yolov3 import YOLOv3, YOLOv3Config
 from models.students.simrec import SimREC, SimRECConfig

@@ -8,9 +8,9 @@ import grimp
 import pytest
 from ruamel.yaml import YAML
 
-from deixis.config import read_section
+from deixis.core.config import read_section
+from deixis.core.registry import resolve
 from deixis.datasets import DATASETS
-from deixis.registry import resolve
 from models.detectors import DETECTORS
 from models.experts import EXPERTS
 from models.segmenters import SEGMENTERS

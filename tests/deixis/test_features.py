@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from deixis.errors import DataError
+from deixis.core.errors import DataError
 from deixis.features import FeatureStore, extract
 
 IDS = list(range(100, 123))  # 23 images

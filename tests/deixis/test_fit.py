@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from deixis import fit as loop
-from deixis.errors import DataError
+from deixis.core.errors import DataError
+from deixis.core.frozen import freeze
 from deixis.fit import Recipe, WeightAverage, ema_decay, fit, learning_rate
-from deixis.frozen import freeze
 
 CPU = torch.device("cpu")
 STEPS = 3

@@ -10,7 +10,7 @@ from deixis.datasets.phrases import write_phrase
 from deixis.datasets.refer import read_refer_folder
 from deixis.datasets.scenes import ANGULAR, ROUND, draw_scene
 from deixis.datasets.write_scenes import ScenesConfig, write_referring
-from deixis.masks import decode_mask
+from deixis.imaging.masks import decode_mask
 
 COLOURS = {"red", "green", "blue", "yellow", "purple", "orange", "pink", "brown"}
 TEXTURES = {"plain": "plain", "striped": "striped", "stripy": "striped", "dotted": "dotted", "spotted": "dotted"}

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from deixis.config import read_section
-from deixis.errors import ConfigError
+from deixis.core.config import read_section
+from deixis.core.errors import ConfigError
 from deixis.losses import vision_guided_loss
 from models.teachers.dvin import DViN, DViNConfig, mix_weights
 from tests.factories import EXPERTS, VOCABULARY, MadeUpExpertMaps, dvin, teacher_batch

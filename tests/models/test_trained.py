@@ -5,7 +5,7 @@ from dataclasses import asdict
 import pytest
 import torch
 
-from deixis.checkpoints import save_checkpoint
+from deixis.core.checkpoints import save_checkpoint
 from models.build_student import load_student
 from models.build_teacher import load_teacher
 from tests.factories import VOCABULARY, dvin, refclip, student_batch, teacher_batch

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from deixis.core.errors import DataError
 from deixis.datasets.refer import read_refer_folder
-from deixis.errors import DataError
 from deixis.quarantine import Quarantine
 from stages.prepare import prepare, read_tables
 from tests.factories import read_refer, refer_folder, write_refer

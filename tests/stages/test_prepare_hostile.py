@@ -7,8 +7,8 @@ import random
 
 import pytest
 
+from deixis.core.errors import DataError
 from deixis.datasets.refer import read_refer_folder
-from deixis.errors import DataError
 from deixis.quarantine import Quarantine
 from stages.prepare import read_tables
 from tests.factories import read_refer, refer_folder, write_refer

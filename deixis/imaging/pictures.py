@@ -4,7 +4,7 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
-from deixis.errors import DataError
+from deixis.core.errors import DataError
 
 MAX_PIXELS = 64_000_000  # larger pictures are refused from their header, before any decoding
 

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from deixis.errors import ConfigError
+from deixis.core.errors import ConfigError
 
 Device = Literal["auto", "cpu", "cuda"]
 

@@ -7,7 +7,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from deixis.errors import ConfigError
+from deixis.core.errors import ConfigError
 
 STRICT = ConfigDict(extra="forbid", validate_default=True)
 

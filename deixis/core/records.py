@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from deixis.errors import DataError
+from deixis.core.errors import DataError
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:

@@ -10,8 +10,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from deixis.errors import DataError
-from deixis.records import file_sha256, write_atomically, write_json
+from deixis.core.errors import DataError
+from deixis.core.records import file_sha256, write_atomically, write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -4,7 +4,7 @@ import importlib
 from collections.abc import Mapping
 from typing import Any
 
-from deixis.errors import ConfigError
+from deixis.core.errors import ConfigError
 
 
 def resolve(registry: Mapping[str, str], name: str, *, role: str) -> Any:

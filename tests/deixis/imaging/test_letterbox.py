@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from deixis.images import standardise
-from deixis.letterbox import Letterbox
+from deixis.imaging.images import standardise
+from deixis.imaging.letterbox import Letterbox
 
 SIDES = st.integers(1, 8000)
 SHARES = st.lists(st.floats(0, 1), min_size=4, max_size=4)

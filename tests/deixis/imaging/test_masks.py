@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from deixis.masks import area, decode_mask, encode_mask, mask_overlap, polygons_to_rle
+from deixis.imaging.masks import area, decode_mask, encode_mask, mask_overlap, polygons_to_rle
 
 SIZE = {"height": 20, "width": 30}
 

@@ -1,6 +1,7 @@
 """From a stage's function to its command line: typed options, `--help`, and errors as one message."""
 
 import ctypes
+import gc
 import os
 import platform
 import sys
@@ -9,7 +10,7 @@ from typing import Any
 
 from cyclopts import App
 
-from deixis.errors import ConfigError, DataError
+from deixis.core.errors import ConfigError, DataError
 
 # glibc's names and numbers for mallopt, and the bytes up to which freed memory is kept for the next allocation
 MMAP_THRESHOLD, TRIM_THRESHOLD = (-3, 256 << 20), (-1, 512 << 20)
@@ -20,6 +21,7 @@ def run_stage(stage: Callable[..., Any]) -> None:
 
     Exit codes: 0 done, 2 wrong configuration, 65 bad data; anything else is our bug and shows its traceback.
     """
+    gc.enable()  # stages/__init__.py
     _keep_freed_memory()
     # A device backend may not be deterministic without this, and must read it before its first use.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

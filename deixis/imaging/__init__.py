@@ -1,0 +1,1 @@
+"""Pictures and masks: reading, letterboxing, run-length codes."""
