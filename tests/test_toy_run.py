@@ -21,6 +21,7 @@ PREDICTORS = ("refclip", "dvin", "dvin-simrec", "dvin-transvg", "truth-simrec")
 def shrink(params: dict[str, Any]) -> None:
     """The same graph, one dataset, one epoch, a few dozen pictures."""
     params["run"]["datasets"] = params["run"]["reference_datasets"] = ["scenes_plus"]
+    params["run"]["upper_bounds"] = ["simrec"]
     params["pretraining"]["images"] = 32
     params["scenes"]["scenes_plus"]["images"] = {"train": 32, "val": 8, "testA": 6, "testB": 6}
     params["detector"]["rigid_epochs"] = 0
@@ -163,7 +164,11 @@ def test_labels_are_the_product_and_hold_no_truth(checkout, rebuilt):
 def test_training_and_labelling_never_open_truth(checkout, rebuilt):
     """With truth out of the way, a teacher, its labels and a student come out the same, byte for byte."""
     truth = checkout / "data/prepared/scenes_plus/truth.parquet"
-    stages = ("train_teacher@scenes_plus-dvin", "write_pseudo_labels@scenes_plus-dvin")
+    stages = (
+        "train_teacher@scenes_plus-dvin",
+        "write_pseudo_labels@scenes_plus-dvin",
+        "train_student@scenes_plus-dvin-simrec",
+    )
     graph = YAML(typ="safe").load(checkout / "dvc.lock")["stages"]
     before = [graph[stage]["outs"][0]["md5"] for stage in stages]
     truth.rename(truth.with_suffix(".away"))
