@@ -53,7 +53,8 @@ def test_an_expert_looks_at_each_image_once():
 def test_students_answer_as_alone(make):
     student = make().eval()
     side = student.config.input_size
-    batch = replace(student_batch(3, side=side), tokens=student_batch(5, side=side, seed=1).tokens, image_of=IMAGE_OF)
+    images, phrases = student_batch(3, side=side), student_batch(5, side=side, seed=1)
+    batch = replace(images, tokens=phrases.tokens, boxes_norm=phrases.boxes_norm, image_of=IMAGE_OF)
     seen = []
     student.backbone.stem.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
     shared = student.predict(batch)
