@@ -112,7 +112,7 @@ class SimREC(nn.Module):
         """Raw outputs per cell, row-major: [phrases, cells, 5]."""
         text = self.text_encoder(batch.tokens).flat
         images = (squares.float() / 255).contiguous(memory_format=torch.channels_last)
-        seen = [x[batch.image_of] for x in self.backbone(images)]
+        seen = [x.index_select(0, batch.image_of) for x in self.backbone(images)]
         maps = {name: self.merge[name](x, text) for name, x in zip(SCALES, seen, strict=True)}
         fused = self.fusion(maps["coarse"], maps["middle"], maps["fine"])["coarse"]
         hidden = self.head(self.attention(fused, text))

@@ -132,7 +132,7 @@ class TransVG(nn.Module):
         seen = visual.flatten(2).transpose(1, 2)
         place = sine_position(~is_pad.view(len(is_pad), visual.shape[-1], -1), self.config.width)
         seen, _ = self.visual_encoder(seen, place, is_pad)
-        seen, is_pad = seen[batch.image_of], is_pad[batch.image_of]
+        seen, is_pad = seen.index_select(0, batch.image_of), is_pad[batch.image_of]
         read, is_empty = self._read(batch.tokens)
         answer = self.answer.expand(len(seen), 1, -1)
         if self.config.answer_reads_text:

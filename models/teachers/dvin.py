@@ -105,7 +105,7 @@ class DViN(nn.Module):
     def loss(self, batch: TeacherBatch) -> dict[str, Float[Tensor, ""]]:
         """`contrast`, `diversity`, `text_guided` and `vision_guided`; see `term_weights` for their factors."""
         text = self.text_encoder(batch.tokens).flat
-        detector = self.fusion(*batch.detections.maps)["coarse"][batch.image_of]
+        detector = self.fusion(*batch.detections.maps)["coarse"].index_select(0, batch.image_of)
         routing = self.route(detector, text)
         experts = self._chosen_maps(batch, routing.chosen, detector)
         fused = self._mix(detector, experts, routing)
@@ -138,7 +138,7 @@ class DViN(nn.Module):
     def label(self, batch: TeacherBatch) -> PseudoLabels:
         """One box per phrase; asks for the maps of the chosen experts only."""
         text = self.text_encoder(batch.tokens).flat
-        detector = self.fusion(*batch.detections.maps)["coarse"][batch.image_of]
+        detector = self.fusion(*batch.detections.maps)["coarse"].index_select(0, batch.image_of)
         routing = self.route(detector, text)
         fused = self._mix(detector, self._chosen_maps(batch, routing.chosen, detector), routing)
         boxes = batch.detections.boxes[batch.image_of]
@@ -165,7 +165,7 @@ class DViN(nn.Module):
                 cells = F.adaptive_avg_pool2d(seen, (height, columns)).permute(0, 2, 3, 1)
                 if self.config.compat == "fixed":  # experts differ in scale by orders of magnitude
                     cells = F.layer_norm(cells, cells.shape[-1:])
-                projected = self.project[self._projection_of[name]](cells).permute(0, 3, 1, 2)[place]
+                projected = self.project[self._projection_of[name]](cells).permute(0, 3, 1, 2).index_select(0, place)
                 maps = maps.index_put((rows, rank), projected.to(maps.dtype))
         return maps
 

@@ -82,4 +82,4 @@ class RefCLIP(nn.Module):
         """Features and numbers of the kept cells of each phrase's image."""
         kept = keep_confident_cells(batch.detections.boxes, self.config.keep_fraction)
         fused = self.fusion(*batch.detections.maps)["coarse"]
-        return gather_cells(map_to_cells(fused), kept)[batch.image_of], kept[batch.image_of]
+        return gather_cells(map_to_cells(fused), kept).index_select(0, batch.image_of), kept[batch.image_of]
