@@ -77,7 +77,7 @@ def teacher_passes(
         with torch.no_grad():
             return TeacherBatch(tokens, image_of, detector.detect(squares), RunningExperts(experts, squares))
 
-    return teacher, lambda: sum(teacher.loss(inputs()).values()), lambda: teacher.label(inputs())
+    return teacher, lambda: sum(teacher.loss(inputs()).values()), lambda: teacher.match(inputs())
 
 
 def student_passes(

@@ -4,6 +4,7 @@ Source: RefCLIP section 3.2 and its released code (mean to rank cells, maximum t
 """
 
 import math
+from typing import NamedTuple
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -30,13 +31,19 @@ def gather_cells(x: Tensor, cells: Int[Tensor, "batch kept"]) -> Tensor:
     return x.gather(1, index)
 
 
-def best_boxes(
-    boxes: Float[Tensor, "batch cells per_cell values"],
-) -> tuple[Float[Tensor, "batch cells 4"], Float[Tensor, "batch cells"]]:
-    """Of each cell, the box with the highest objectness: corners in input pixels, and that objectness."""
-    objectness, index = boxes[..., 4].max(-1)
+class CellBoxes(NamedTuple):
+    """One box per cell: corners in input pixels, objectness and category scores."""
+
+    corners: Float[Tensor, "batch cells 4"]
+    objectness: Float[Tensor, "batch cells"]
+    classes: Float[Tensor, "batch cells classes"]
+
+
+def best_boxes(boxes: Float[Tensor, "batch cells per_cell values"]) -> CellBoxes:
+    """Of each cell, the box with the highest objectness."""
+    index = boxes[..., 4].argmax(-1)
     chosen = boxes.gather(2, index[..., None, None].expand(*index.shape, 1, boxes.shape[-1])).squeeze(2)
-    return cxcywh_to_xyxy(chosen[..., :4]), objectness
+    return CellBoxes(cxcywh_to_xyxy(chosen[..., :4]), chosen[..., 4], chosen[..., 5:])
 
 
 def map_to_cells(feature_map: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch h*w channels"]:

@@ -23,14 +23,17 @@ def summarise(samples: pd.DataFrame, *, resamples: int, seed: int) -> dict[str, 
     """Metrics of one split.
 
     Args:
-        samples: One row per expression: image_id, iou (box), group, floors and ceiling as hit shares; and, where
-            masks were predicted, intersection and union in pixels and point_in_mask.
+        samples: One row per expression: image_id, iou (box), group, floors and ceiling as hit shares; where
+            masks were predicted, intersection and union in pixels and point_in_mask; for teachers, iou_match: of the
+            box that matches best, before place words count.
         resamples: Bootstrap resamples; images, not expressions, are drawn.
 
     Returns:
         Fractions with 95 % percentile intervals (`_lo`, `_hi`), counts as integers.
     """
     columns = {"acc50": samples["iou"] > THRESHOLD, "miou_box": samples["iou"]}
+    if "iou_match" in samples:
+        columns["acc50_match"] = samples["iou_match"] > THRESHOLD
     ratios: dict[str, tuple[str, str]] = {}
     if "union" in samples:
         mask_iou = samples["intersection"] / samples["union"].clip(lower=1)

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
-from deixis.types import Detections, Grounding, PseudoLabels, StudentBatch, TeacherBatch
+from deixis.types import Candidates, Detections, Grounding, StudentBatch, TeacherBatch
 
 
 class Detector(Protocol):
@@ -22,7 +22,7 @@ class Expert(Protocol):
 
 
 class Teacher(Protocol):
-    """Learns from image-phrase pairs alone; answers with boxes."""
+    """Learns from image-phrase pairs alone; weighs the detector's boxes for each phrase."""
 
     Config: ClassVar[Any]
     expert_names: tuple[str, ...]
@@ -30,14 +30,15 @@ class Teacher(Protocol):
     @property
     def term_weights(self) -> dict[str, float]: ...
     def loss(self, batch: TeacherBatch) -> dict[str, Float[Tensor, ""]]: ...
-    def label(self, batch: TeacherBatch) -> PseudoLabels: ...
+    def match(self, batch: TeacherBatch) -> Candidates: ...
 
 
 class Student(Protocol):
-    """Learns from boxes, whoever drew them; answers with boxes."""
+    """Learns from boxes, and masks where it needs them, whoever drew them; answers with the same."""
 
     Config: ClassVar[Any]
     has_score: ClassVar[bool]
+    needs_masks: ClassVar[bool]
 
     @property
     def term_weights(self) -> dict[str, float]: ...

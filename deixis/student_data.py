@@ -9,6 +9,7 @@ from torch import Tensor
 
 from deixis.boxes import xyxy_to_cxcywh
 from deixis.imaging.images import ImageReader
+from deixis.imaging.masks import RLE, decode_mask, encode_mask
 from deixis.samples import unique_images
 from deixis.tokens import encode
 from deixis.types import StudentBatch
@@ -18,7 +19,7 @@ class PhraseReader:
     """Phrases of a table, with the squares of their images and, where the table has a `box`, the target.
 
     Args:
-        table: Columns image_id, text, and optionally box (corners in stored pixels) and weight.
+        table: Columns image_id, text, and optionally box (corners in stored pixels), mask (RLE or None) and weight.
         images: Columns image_id, path, width, height.
     """
 
@@ -40,6 +41,7 @@ class PhraseReader:
         self._tokens = encode(table["text"].tolist(), vocabulary, length)
         boxes = table["box"] if "box" in table else [None] * len(table)
         self._boxes = [None if box is None else torch.tensor(list(box), dtype=torch.float32) for box in boxes]
+        self._masks = table["mask"].tolist() if "mask" in table else None
         self._weights = torch.tensor(table["weight"].to_numpy(), dtype=torch.float32) if "weight" in table else None
         self._device = device
 
@@ -67,8 +69,26 @@ class PhraseReader:
             tokens=self._tokens[list(rows)].to(self._device),
             image_of=image_of.to(self._device),
             boxes_norm=boxes,
+            masks=None if self._masks is None else self._mask_targets(rows).to(self._device),
             weights=None if self._weights is None else self._weights[list(rows)].to(self._device),
         )
+
+    def _mask_targets(self, rows: Sequence[int]) -> Tensor:
+        targets = torch.zeros(len(rows), self.side, self.side)
+        for place, row in enumerate(rows):
+            rle = self._masks[row] if self._masks else None
+            if rle is not None:
+                letterbox = self._images.letterbox(self.image_ids[row])
+                targets[place] = torch.from_numpy(letterbox.mask_to_input(decode_mask(rle)))
+        return targets
+
+    def masks_to_image(self, rows: Sequence[int], soft: Tensor, threshold: float) -> list[RLE]:
+        """Soft masks of some phrases from the square back to stored pixels, cut at the threshold."""
+        pairs = zip(rows, soft.float().cpu().numpy(), strict=True)
+        return [
+            encode_mask(self._images.letterbox(self.image_ids[row]).mask_to_image(mask) > threshold)
+            for row, mask in pairs
+        ]
 
     def to_image(self, rows: Sequence[int], boxes_xyxy: Tensor) -> Tensor:
         """Boxes of some phrases from the square back to stored pixels."""

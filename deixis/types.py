@@ -46,24 +46,21 @@ class TeacherBatch:
 
 
 @dataclass(frozen=True)
-class PseudoLabels:
-    """One box per phrase, in pixels of the letterboxed input.
+class Candidates:
+    """The boxes that a teacher weighed for each phrase, in pixels of the letterboxed input.
 
     Attributes:
-        boxes_xyxy: Best box of each phrase.
-        scores: Match score of the best candidate; any scale, higher is better.
-        margins: Best minus second-best match score.
-        runner_up_xyxy: Box of the second-best candidate.
-        objectness: Detector objectness of the chosen box, in [0, 1].
+        scores: How well each box matches its phrase; any scale, higher is better.
+        objectness: Detector objectness of each box, in [0, 1].
+        classes: Detector scores of its categories for each box, in [0, 1].
         experts: Indices of the experts that were routed to, most probable first; no columns where there are none.
     """
 
-    boxes_xyxy: Float[Tensor, "batch 4"]
-    scores: Float[Tensor, " batch"]
-    margins: Float[Tensor, " batch"]
-    runner_up_xyxy: Float[Tensor, "batch 4"]
-    objectness: Float[Tensor, " batch"]
-    experts: Int[Tensor, "batch top"]
+    boxes_xyxy: Float[Tensor, "phrases candidates 4"]
+    scores: Float[Tensor, "phrases candidates"]
+    objectness: Float[Tensor, "phrases candidates"]
+    classes: Float[Tensor, "phrases candidates classes"]
+    experts: Int[Tensor, "phrases top"]
 
 
 @dataclass(frozen=True)
@@ -76,6 +73,8 @@ class StudentBatch:
         tokens: Token ids of each phrase.
         image_of: Row of each phrase's picture.
         boxes_norm: Targets as cx, cy, w, h over the side of the square; None when predicting.
+        masks: Targets as shares of covered pixels in [0, 1], for students that learn masks; all zero where a label
+            has none.
         weights: Trust in each target, in [0, 1]; None for full trust.
     """
 
@@ -84,12 +83,22 @@ class StudentBatch:
     tokens: Int[Tensor, "phrases length"]
     image_of: Int[Tensor, " phrases"]
     boxes_norm: Float[Tensor, "phrases 4"] | None = None
+    masks: Float[Tensor, "phrases side side"] | None = None
     weights: Float[Tensor, " phrases"] | None = None
 
 
 @dataclass(frozen=True)
 class Grounding:
-    """A student's answer: one box per phrase in pixels of the letterboxed input, and a score where it has one."""
+    """A student's answer to each phrase.
 
-    boxes_xyxy: Float[Tensor, "batch 4"]
-    scores: Float[Tensor, " batch"]
+    Attributes:
+        boxes_xyxy: In pixels of the letterboxed input.
+        scores: Higher is better; constant for students that have none.
+        masks: In [0, 1] per pixel of the letterboxed input; None for students that answer with boxes alone.
+        mask_threshold: A pixel belongs to the mask above this.
+    """
+
+    boxes_xyxy: Float[Tensor, "phrases 4"]
+    scores: Float[Tensor, " phrases"]
+    masks: Float[Tensor, "phrases side side"] | None = None
+    mask_threshold: float = 0.5

@@ -31,7 +31,9 @@ def fit_student(
     device: Device,
     supervision: str,
 ) -> None:
-    """Train on `train` (image_id, text, box in stored pixels) and write checkpoint and curves.
+    """Train on `train` (sample_id, image_id, text, box in stored pixels, mask) and write checkpoint and curves.
+
+    A label without a mask trains the box alone; the card counts them.
 
     Args:
         supervision: Who drew the boxes; a teacher's name or "truth". Recorded in the card.
@@ -48,6 +50,14 @@ def fit_student(
         )
     vocabulary = build_vocabulary(train["text"])
     model = build_student(student, config, vocabulary)
+    without_mask = int(train["mask"].isna().sum())
+    if not model.needs_masks:
+        train = train.drop(columns="mask")
+    elif without_mask == len(train):
+        raise DataError(
+            f"{student} learns masks, and none of the {len(train)} labels has one. "
+            "Run: dvc repro segment_boxes, or name a student that needs boxes alone"
+        )
     weights, _ = load_state(backbone / "model.safetensors")
     model.backbone.load_state_dict(weights, strict=True)
     model.to(hardware, memory_format=torch.channels_last)
@@ -62,7 +72,8 @@ def fit_student(
         device=hardware,
     )
     order = shuffled_batches(len(reader), recipe.batch_size, seed=seed)
-    inputs = pd.util.hash_pandas_object(train[["sample_id", "text"]]).sum(), str(train["box"].map(list).tolist())
+    targets = str(train["box"].map(list).tolist()), str(train["mask"].tolist() if model.needs_masks else None)
+    inputs = pd.util.hash_pandas_object(train[["sample_id", "text"]]).sum(), *targets
     facts = fit(
         model,
         model.loss,
@@ -78,4 +89,6 @@ def fit_student(
     )
     card = {"student": student, "model": asdict(config), "vocabulary": vocabulary, "training": facts}
     about = {"supervision": supervision, "selection": "last epoch, averaged weights", "seed": seed}
+    if model.needs_masks:
+        about["labels_without_mask"] = without_mask
     save_checkpoint(model, out, config=card | about)

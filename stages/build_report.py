@@ -104,6 +104,7 @@ def results_table(scores: dict[str, Any]) -> pd.DataFrame:
                 shown = {"split": split, "predictor": name, "n": part["n"]}
                 for metric, title in (
                     ("acc50", "Acc@0.5"),
+                    ("acc50_match", "match alone"),
                     ("miou_box", "box mIoU"),
                     ("miou", "mask mIoU"),
                     ("oiou", "mask oIoU"),

@@ -59,6 +59,8 @@ def evaluate(
     samples = join_truth(predictions, pairs, truth)
     samples = samples.join(reference_scores(samples, candidates, images))
     samples["iou"] = box_iou(_stack(samples["box"]), _stack(samples["true_box"]))
+    if "match_box" in samples:
+        samples["iou_match"] = box_iou(_stack(samples["match_box"]), _stack(samples["true_box"]))
     samples["group"] = samples["text"].map(difficulty)
     if samples["mask"].notna().any():
         samples = samples.join(mask_scores(samples))
@@ -81,15 +83,19 @@ def join_truth(predictions: Path, pairs: Path, truth: Path) -> pd.DataFrame:
     known = read_table(truth, columns=("sample_id", "box", "mask"), made_by="prepare")
     known = known.rename(columns={"box": "true_box", "mask": "true_mask"})
     found = read_table(
-        predictions, columns=("sample_id", "box", "mask", "score"), made_by="segment_boxes or predict_student"
+        predictions,
+        columns=("sample_id", "box", "mask", "score"),
+        optional=("match_box",),
+        made_by="segment_boxes or predict_student",
     )
     samples = table.merge(known, on="sample_id", how="left", validate="one_to_one")
     if samples["true_box"].isna().any():
         missing = samples.loc[samples["true_box"].isna(), "sample_id"].iloc[0]
         raise DataError(f"{truth}: no truth for {missing}. Run: dvc repro -f prepare")
     samples = samples.merge(found, on="sample_id", how="left", validate="one_to_one")
-    nothing = [np.full(4, np.nan)] * len(samples)
-    samples["box"] = samples["box"].where(samples["box"].notna(), pd.Series(nothing, index=samples.index))
+    nothing = pd.Series([np.full(4, np.nan)] * len(samples), index=samples.index)
+    for column in {"box", "match_box"} & set(samples):
+        samples[column] = samples[column].where(samples[column].notna(), nothing)
     return samples
 
 

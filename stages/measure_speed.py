@@ -149,7 +149,7 @@ def teacher_pass(
         watch.lap("preprocess")
         found = detector.detect(squares)
         watch.lap("detector")
-        teacher.label(TeacherBatch(tokens, only, found, LiveExpertMaps(experts, squares)))
+        teacher.match(TeacherBatch(tokens, only, found, LiveExpertMaps(experts, squares)))
         watch.lap("match")
 
     return answer

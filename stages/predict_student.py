@@ -1,4 +1,6 @@
-"""Let a trained student answer the evaluation pairs, and the segmenter draw masks in its boxes. No truth is read.
+"""Let a trained student answer the evaluation pairs. No truth is read.
+
+Masks are the student's own where it draws some, else the segmenter's in its boxes; `mask_source` says whose.
 
 reads   pairs.parquet, images.parquet, the images, the student, the segmenter
 writes  predictions.parquet
@@ -14,6 +16,7 @@ from deixis.core.progress import track
 from deixis.core.records import read_table, write_table
 from deixis.core.runtime import Device, autocast, pick_device
 from deixis.features import chunks
+from deixis.imaging.masks import RLE
 from deixis.samples import PAIR_COLUMNS
 from deixis.segmenting import segment_table
 from deixis.student_data import PhraseReader
@@ -50,16 +53,23 @@ def predict_student(
     )
     boxes: list[list[float]] = []
     scores: list[float] = []
+    drawn: list[RLE] = []
     batches = list(chunks(range(len(reader)), BATCH_SIZE))
     for rows in track(batches, "predicting", total=len(batches)):
         with autocast(hardware):
             found = model.predict(reader.batch(rows))
         boxes += reader.to_image(rows, found.boxes_xyxy.float()).tolist()
         scores += found.scores.float().tolist()
+        if found.masks is not None:
+            drawn += reader.masks_to_image(rows, found.masks, found.mask_threshold)
     table = pd.DataFrame(table[["sample_id", "image_id", "expression", "split"]]).assign(box=boxes, score=scores)
-    paths = {image_id: image_root / path for image_id, path in pictures[["image_id", "path"]].itertuples(index=False)}
-    masks, quality = segment_table(load_segmenter("small_sam", segmenter, hardware), table, paths=paths)
-    write_table(table.assign(mask=masks, mask_quality=quality), out)
+    if drawn:
+        table = table.assign(mask=drawn, mask_source="student")
+    else:
+        paths = {number: image_root / path for number, path in pictures[["image_id", "path"]].itertuples(index=False)}
+        masks, quality = segment_table(load_segmenter("small_sam", segmenter, hardware), table, paths=paths)
+        table = table.assign(mask=masks, mask_quality=quality, mask_source="segmenter")
+    write_table(table, out)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ from models.encoders import load_segmenter
 
 SCHEMA_VERSION = 1
 BOX_COLUMNS = (
-    "sample_id", "image_id", "expression", "split", "box", "runner_up", "score", "margin", "objectness", "experts",
-    "accept", "reason",
+    "sample_id", "image_id", "expression", "split", "box", "runner_up", "match_box", "score", "margin", "objectness",
+    "experts", "accept", "reason",
 )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from deixis.core.runtime import Device
 from deixis.samples import PAIR_COLUMNS
 from models.student_training import fit_student
 
-LABEL_COLUMNS = ("sample_id", "box", "accept", "teacher")
+LABEL_COLUMNS = ("sample_id", "box", "mask", "accept", "teacher")
 
 
 def train_student(

@@ -1,4 +1,4 @@
-"""Train one student on the TRUE boxes: the supervised upper bound, outside the rule that training never sees truth.
+"""Train one student on the TRUE boxes and masks: the upper bound, outside the rule that training never sees truth.
 
 reads   truth.parquet, pairs.parquet, images.parquet, the images, the pretrained backbone;
         params: seed, students.<student>
@@ -28,9 +28,9 @@ def train_upper_bound(
     params: Path = Path("params.yaml"),
     device: Device = "auto",
 ) -> None:
-    """Train one student on the true boxes of the training split."""
+    """Train one student on the true boxes and masks of the training split."""
     table = read_table(pairs, columns=PAIR_COLUMNS, made_by="prepare")
-    boxes = read_table(truth, columns=("sample_id", "box"), made_by="prepare")
+    boxes = read_table(truth, columns=("sample_id", "box", "mask"), made_by="prepare")
     train = table[table["split"] == "train"].merge(boxes, on="sample_id")
     fit_student(
         student,

@@ -1,11 +1,14 @@
 """Let a trained teacher answer every pair: one box, score and margin each. No truth is read.
 
 reads   pairs.parquet, images.parquet, feature stores, the teacher; params: labels
-writes  boxes.parquet (one row per pair) and candidates.parquet (kept cells of every image)
+writes  boxes.parquet (one row per pair), candidates.parquet (kept cells of every image) and labelling.json
 run     dvc repro write_pseudo_labels@scenes-dvin
 """
 
+import dataclasses
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any, Literal
 
 import pandas as pd
 import torch
@@ -13,21 +16,26 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from deixis.anchors import best_boxes, gather_cells, keep_confident_cells
+from deixis.boxes import paired_iou
 from deixis.core.cli import run_stage
 from deixis.core.config import STRICT, read_section
 from deixis.core.progress import track
-from deixis.core.records import read_json, read_table, write_table
+from deixis.core.records import read_json, read_table, write_json, write_table
 from deixis.core.runtime import Device, autocast, pick_device
 from deixis.features import FeatureStore, chunks
 from deixis.imaging.letterbox import Letterbox
+from deixis.place_scores import MATCH_SHARE, SAME_OBJECT, choose_place_weight, look_scores, place_scores
+from deixis.place_words import parse_place_words
 from deixis.samples import PAIR_COLUMNS, PairReader
 from models.build_teacher import load_teacher
 
 
 @dataclass(frozen=True, config=STRICT)
 class LabelParams:
-    """When a label is good enough to learn from; never decided by looking at truth."""
+    """What decides beside the match, and when a label is good enough to learn from; never by looking at truth."""
 
+    # score: place words weigh in; filter: labels that they contradict are refused; off: they are words like others
+    place_words: Literal["score", "filter", "off"] = "score"
     min_margin: float = 0.0  # best minus second-best match score
     min_side: float = 0.0  # pixels of the stored image
     batch_size: int = 128
@@ -51,62 +59,127 @@ def write_pseudo_labels(
     sizes = read_table(images, columns=("image_id", "width", "height"), made_by="prepare").set_index("image_id")
     side = read_json(features / "detector" / "meta.json", made_by="extract_features")["input_size"]
     letterboxes = {image_id: Letterbox(int(w), int(h), side) for image_id, w, h in sizes.itertuples()}
-    reader = PairReader(
-        table,
-        features=features,
-        expert_names=model.expert_names,
-        vocabulary=model.text_encoder.vocabulary,
-        length=model.config.text.length,
-        device=hardware,
-    )
-    rows = []
-    batches = list(chunks(range(len(table)), rules.batch_size))
-    for numbers in track(batches, "labelling", total=len(batches)):
-        with autocast(hardware):
-            labels = model.label(reader.batch(numbers))
-        rows += _rows(labels, table.iloc[list(numbers)], letterboxes, model.expert_names)
-    labelled = pd.DataFrame(rows)
-    labelled["reason"] = [_refusal(row, rules) for row in labelled.itertuples()]
-    labelled["accept"] = labelled["reason"] == ""
+    matcher = Matcher(model, features, letterboxes, rules.batch_size, hardware)
+    matched = matcher.weigh(table)
+    scores, place_facts = matched.scores, {}
+    if rules.place_words != "off":
+        scores, place_facts = with_place_words(matched, table, matcher)
+    labelled = _rows(matched, scores, table, rules)
     write_table(labelled, out / "boxes.parquet")
     write_table(_candidates(features, letterboxes, model.config.keep_fraction), out / "candidates.parquet")
+    refused = labelled["reason"].value_counts().drop("", errors="ignore").to_dict()
+    facts = {"rules": asdict(rules), "pairs": len(labelled), "refused": refused, "place_words": place_facts}
+    write_json(facts, out / "labelling.json")
 
 
-def _rows(
-    labels: object, pairs: pd.DataFrame, letterboxes: dict[int, Letterbox], experts: tuple[str, ...]
-) -> list[dict]:
-    columns = {
-        name: getattr(labels, name).float().cpu()
-        for name in ("boxes_xyxy", "runner_up_xyxy", "scores", "margins", "objectness", "experts")
-    }
-    rows = []
-    for index, pair in enumerate(pairs.itertuples()):
-        letterbox = letterboxes[pair.image_id]
-        rows.append(
-            {
-                "sample_id": pair.sample_id,
-                "image_id": pair.image_id,
-                "expression": pair.expression,
-                "split": pair.split,
-                "box": letterbox.boxes_to_image(columns["boxes_xyxy"][index]).tolist(),
-                "runner_up": letterbox.boxes_to_image(columns["runner_up_xyxy"][index]).tolist(),
-                "score": float(columns["scores"][index]),
-                "margin": float(columns["margins"][index]),
-                "objectness": float(columns["objectness"][index]),
-                "experts": [experts[choice] for choice in columns["experts"][index].int().tolist()],
-            }
+@dataclasses.dataclass(frozen=True)
+class Matched:
+    """All phrases of a table, weighed: [phrases, candidates]; boxes in stored pixels."""
+
+    boxes: Tensor
+    scores: Tensor
+    looks: Tensor
+    objectness: Tensor
+    experts: list[list[str]]
+    sizes_wh: Tensor  # [phrases, 2], of the stored image
+
+    def boxes_in_pictures(self) -> Tensor:
+        """Corners from 0 to 1."""
+        return (self.boxes / self.sizes_wh.repeat(1, 2)[:, None]).clamp(0, 1)
+
+
+class Matcher:
+    """A trained teacher and the stored features it reads."""
+
+    def __init__(
+        self, model: Any, features: Path, letterboxes: dict[int, Letterbox], batch_size: int, device: torch.device
+    ) -> None:
+        self._model = model
+        self._features = features
+        self._letterboxes = letterboxes
+        self._batch_size = batch_size
+        self._device = device
+
+    def weigh(self, table: pd.DataFrame) -> Matched:
+        """Weigh the candidates of every row's image for the row's `text`."""
+        reader = PairReader(
+            table,
+            features=self._features,
+            expert_names=self._model.expert_names,
+            vocabulary=self._model.text_encoder.vocabulary,
+            length=self._model.config.text.length,
+            device=self._device,
         )
-    return rows
+        parts: list[tuple[Tensor, ...]] = []
+        experts: list[list[str]] = []
+        batches = list(chunks(range(len(table)), self._batch_size))
+        for numbers in track(batches, "labelling", total=len(batches)):
+            with autocast(self._device):
+                found = self._model.match(reader.batch(numbers))
+            scores, objectness, classes = found.scores.float(), found.objectness.float(), found.classes.float()
+            boxes = found.boxes_xyxy.float().cpu()
+            frames = [self._letterboxes[image_id] for image_id in table["image_id"].iloc[list(numbers)]]
+            stored = torch.stack([frame.boxes_to_image(box) for frame, box in zip(frames, boxes, strict=True)])
+            sizes = torch.tensor([[frame.width, frame.height] for frame in frames])
+            looks = look_scores(scores, objectness, classes)
+            parts.append((stored, scores.cpu(), looks.cpu(), objectness.cpu(), sizes))
+            experts += [[self._model.expert_names[choice] for choice in row] for row in found.experts.tolist()]
+        boxes, scores, looks, objectness, sizes = (torch.cat(columns) for columns in zip(*parts, strict=True))
+        return Matched(boxes, scores, looks, objectness, experts, sizes)
 
 
-def _refusal(row: tuple, rules: LabelParams) -> str:
-    """Why a label is not to be learned from; empty when it is."""
-    left, top, right, bottom = row.box  # type: ignore[attr-defined]
-    if row.margin < rules.min_margin:  # type: ignore[attr-defined]
-        return "margin"
-    if min(right - left, bottom - top) < rules.min_side:
-        return "size"
-    return ""
+def with_place_words(matched: Matched, table: pd.DataFrame, matcher: Matcher) -> tuple[Tensor, dict[str, Any]]:
+    """Match scores with place words weighed in where a phrase has some, and how their weight was found.
+
+    What a phrase says beside its place, and the landmark that it names, are put to the teacher as phrases.
+    """
+    words = [parse_place_words(text) for text in table["text"]]
+    rows = [row for row, found in enumerate(words) if not found.is_empty]
+    facts: dict[str, Any] = {"phrases": len(rows)}
+    is_train = (table["split"] == "train").to_numpy()[rows]
+    if not is_train.any():
+        return matched.scores, facts
+    said, about = [words[row] for row in rows], table.iloc[rows]
+    own = matcher.weigh(about.assign(text=[w.rest or t for w, t in zip(said, about["text"], strict=True)]))
+    landmark = own.scores
+    if any(found.landmark for found in said):
+        landmark = matcher.weigh(about.assign(text=[w.landmark or w.rest for w in said])).scores
+    boxes = own.boxes_in_pictures()
+    place = place_scores(said, boxes, own.scores, landmark)
+    train = torch.from_numpy(is_train)
+    weight, separation = choose_place_weight(own.looks[train], place[train], boxes[train])
+    facts |= {"weight": weight, "separation": {str(key): round(value, 6) for key, value in separation.items()}}
+    unit = own.scores.std(1, keepdim=True) / MATCH_SHARE  # back to the scale of the match scores
+    scores = matched.scores.clone()
+    scores[rows] = own.scores.amax(1, keepdim=True) + unit * (own.looks + weight * place)
+    return scores, facts
+
+
+def _rows(matched: Matched, scores: Tensor, table: pd.DataFrame, rules: LabelParams) -> pd.DataFrame:
+    """One label per pair: the best candidate, or the best match where place words only filter."""
+    row = torch.arange(len(table))
+    by_match = matched.scores.argmax(1)
+    contradicted = paired_iou(matched.boxes[row, by_match], matched.boxes[row, scores.argmax(1)]) < SAME_OBJECT
+    decisive = matched.scores if rules.place_words == "filter" else scores
+    top, rank = decisive.topk(2, dim=1)
+    best = rank[:, 0]
+    labelled = table[["sample_id", "image_id", "expression", "split"]].assign(
+        box=matched.boxes[row, best].tolist(),
+        runner_up=matched.boxes[row, rank[:, 1]].tolist(),
+        match_box=matched.boxes[row, by_match].tolist(),
+        score=top[:, 0].numpy(),
+        margin=(top[:, 0] - top[:, 1]).numpy(),
+        objectness=matched.objectness[row, best].numpy(),
+        experts=matched.experts,
+    )
+    corners = matched.boxes[row, best]
+    thin = (corners[:, 2:] - corners[:, :2]).amin(1) < rules.min_side
+    labelled["reason"] = ""
+    labelled.loc[thin.numpy(), "reason"] = "size"
+    labelled.loc[labelled["margin"] < rules.min_margin, "reason"] = "margin"
+    if rules.place_words == "filter":
+        labelled.loc[contradicted.numpy(), "reason"] = "place"
+    return labelled.assign(accept=labelled["reason"] == "")
 
 
 def _candidates(features: Path, letterboxes: dict[int, Letterbox], keep_fraction: float) -> pd.DataFrame:
@@ -119,8 +192,7 @@ def _candidates(features: Path, letterboxes: dict[int, Letterbox], keep_fraction
         cells = gather_cells(boxes, kept)
         confidence: Tensor = cells[..., 4].mean(-1)
         order = confidence.argsort(dim=1, descending=True, stable=True)
-        corners, _ = best_boxes(cells)
-        corners = torch.gather(corners, 1, order[..., None].expand(-1, -1, 4))
+        corners = torch.gather(best_boxes(cells).corners, 1, order[..., None].expand(-1, -1, 4))
         for image_id, found in zip(ids, corners, strict=True):
             rows.append((image_id, letterboxes[image_id].boxes_to_image(found).flatten().tolist()))
     return pd.DataFrame(rows, columns=["image_id", "boxes"])

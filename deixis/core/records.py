@@ -53,8 +53,8 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
     write_atomically(path, lambda temporary: table.to_csv(temporary, index=False, float_format="%.6g"))
 
 
-def read_table(path: Path, *, columns: tuple[str, ...], made_by: str) -> pd.DataFrame:
-    """Read the named columns of a Parquet file that the stage `made_by` wrote.
+def read_table(path: Path, *, columns: tuple[str, ...], made_by: str, optional: tuple[str, ...] = ()) -> pd.DataFrame:
+    """Read the named columns of a Parquet file that the stage `made_by` wrote, and the optional ones that it has.
 
     Raises:
         DataError: If the file is missing, cut short, or lacks a column.
@@ -70,7 +70,7 @@ def read_table(path: Path, *, columns: tuple[str, ...], made_by: str) -> pd.Data
     if missing:
         found = ", ".join(map(str, table.columns))
         raise DataError(f"{path}: lacks {', '.join(missing)}; has {found}. Run: dvc repro -f {made_by}")
-    return table[list(columns)]
+    return table[[*columns, *(column for column in optional if column in table)]]
 
 
 def file_sha256(path: Path) -> str:

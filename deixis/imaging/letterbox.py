@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from PIL import Image
 from torch import Tensor
 
@@ -54,6 +54,22 @@ class Letterbox:
     def boxes_to_image(self, boxes_xyxy: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n 4"]:
         """Pixels of the square -> pixels of the stored image; not clipped to it."""
         return (boxes_xyxy - self._shift(boxes_xyxy)) / self._scale(boxes_xyxy)
+
+    def mask_to_input(self, mask: Bool[np.ndarray, "height width"]) -> Float[np.ndarray, "side side"]:
+        """Pixels of the stored image -> share of each pixel of the square that is covered."""
+        canvas = np.zeros((self.side, self.side), np.float32)
+        width, height = self.resized_wh
+        left, top = self.offset_xy
+        levels = Image.fromarray(mask.astype(np.float32)).resize((width, height), Image.Resampling.BOX)
+        canvas[top : top + height, left : left + width] = np.asarray(levels)
+        return canvas
+
+    def mask_to_image(self, soft: Float[np.ndarray, "side side"]) -> Float[np.ndarray, "height width"]:
+        """Levels per pixel of the square -> per pixel of the stored image; threshold them afterwards."""
+        width, height = self.resized_wh
+        left, top = self.offset_xy
+        content = Image.fromarray(soft[top : top + height, left : left + width].astype(np.float32))
+        return np.asarray(content.resize((self.width, self.height), Image.Resampling.BILINEAR))
 
     def _scale(self, like: Tensor) -> Tensor:
         width, height = self.resized_wh

@@ -3,4 +3,6 @@
 STUDENTS = {
     "simrec": "models.students.simrec:SimREC",
     "transvg": "models.students.transvg:TransVG",
+    "realgin": "models.students.realgin:RealGIN",
+    "mcn": "models.students.mcn:MCN",
 }

@@ -59,6 +59,7 @@ class TransVG(nn.Module):
 
     Config = TransVGConfig
     has_score = False
+    needs_masks = False
 
     def __init__(self, config: TransVGConfig, vocabulary: Sequence[str]) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What the anchor-text teachers share: a joint space for phrases and kept cells, its contrast, and its answer."""
+"""What the anchor-text teachers share: a joint space for phrases and kept cells, its contrast, and its scores."""
 
 import torch
 from jaxtyping import Float, Int
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from deixis.anchors import best_boxes, gather_cells
 from deixis.losses import anchor_contrastive_loss
-from deixis.types import PseudoLabels
+from deixis.types import Candidates
 
 
 class AnchorMatcher(nn.Module):
@@ -28,7 +28,7 @@ class AnchorMatcher(nn.Module):
         return anchor_contrastive_loss(self.text_project(text), self.anchor_project(anchors), negatives=negatives)
 
     @torch.no_grad()
-    def label(
+    def match(
         self,
         anchors: Float[Tensor, "batch kept anchor_width"],
         text: Float[Tensor, "batch text_width"],
@@ -36,17 +36,8 @@ class AnchorMatcher(nn.Module):
         kept: Int[Tensor, "batch kept"],
         boxes: Float[Tensor, "batch cells per_cell values"],
         experts: Int[Tensor, "batch top"],
-    ) -> PseudoLabels:
-        """The box of the cell that matches each phrase best, and how sure that is."""
+    ) -> Candidates:
+        """The most confident box of every kept cell, and how well the cell matches the phrase."""
         scores = torch.einsum("bkd,bd->bk", self.anchor_project(anchors), self.text_project(text)).float()
-        top, rank = scores.topk(2, dim=1)
-        corners, objectness = best_boxes(gather_cells(boxes, kept))
-        row = torch.arange(len(scores), device=scores.device)
-        return PseudoLabels(
-            boxes_xyxy=corners[row, rank[:, 0]],
-            scores=top[:, 0],
-            margins=top[:, 0] - top[:, 1],
-            runner_up_xyxy=corners[row, rank[:, 1]],
-            objectness=objectness[row, rank[:, 0]],
-            experts=experts,
-        )
+        found = best_boxes(gather_cells(boxes, kept))
+        return Candidates(found.corners, scores, found.objectness, found.classes, experts)

@@ -21,7 +21,7 @@ from deixis.anchors import gather_cells, keep_confident_cells, map_to_cells
 from deixis.core.config import STRICT
 from deixis.core.errors import ConfigError
 from deixis.losses import diversity_loss, text_guided_loss, vision_guided_loss
-from deixis.types import PseudoLabels, TeacherBatch
+from deixis.types import Candidates, TeacherBatch
 from models.layers import MultiScaleFusion
 from models.teachers.anchor_matching import AnchorMatcher
 from models.text.gru_attention import GRUAttentionEncoder, TextConfig
@@ -135,8 +135,8 @@ class DViN(nn.Module):
         }
 
     @torch.no_grad()
-    def label(self, batch: TeacherBatch) -> PseudoLabels:
-        """One box per phrase; asks for the maps of the chosen experts only."""
+    def match(self, batch: TeacherBatch) -> Candidates:
+        """The kept cells' boxes, weighed for every phrase; asks for the maps of the chosen experts only."""
         text = self.text_encoder(batch.tokens).flat
         detector = self.fusion(*batch.detections.maps)["coarse"].index_select(0, batch.image_of)
         routing = self.route(detector, text)
@@ -144,7 +144,7 @@ class DViN(nn.Module):
         boxes = batch.detections.boxes[batch.image_of]
         kept = keep_confident_cells(boxes, self.config.keep_fraction)
         anchors = gather_cells(map_to_cells(fused), kept)
-        return self.matcher.label(anchors, text, kept=kept, boxes=boxes, experts=routing.chosen)
+        return self.matcher.match(anchors, text, kept=kept, boxes=boxes, experts=routing.chosen)
 
     def route(self, detector: Float[Tensor, "batch width h w"], text: Float[Tensor, "batch text_width"]) -> Routing:
         """Choose experts from the fused detector map and, where so configured, the phrase; neither gets a gradient."""

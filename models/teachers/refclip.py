@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from deixis.anchors import gather_cells, keep_confident_cells, map_to_cells
 from deixis.core.config import STRICT
-from deixis.types import PseudoLabels, TeacherBatch
+from deixis.types import Candidates, TeacherBatch
 from models.layers import MultiScaleFusion
 from models.teachers.anchor_matching import AnchorMatcher
 from models.text.gru_attention import GRUAttentionEncoder, TextConfig
@@ -70,13 +70,13 @@ class RefCLIP(nn.Module):
         return {}
 
     @torch.no_grad()
-    def label(self, batch: TeacherBatch) -> PseudoLabels:
-        """One box per phrase."""
+    def match(self, batch: TeacherBatch) -> Candidates:
+        """The kept cells' boxes, weighed for every phrase."""
         anchors, kept = self._anchors(batch)
         text = self.text_encoder(batch.tokens).flat
         boxes = batch.detections.boxes[batch.image_of]
         none = torch.empty(len(text), 0, dtype=torch.long, device=text.device)
-        return self.matcher.label(anchors, text, kept=kept, boxes=boxes, experts=none)
+        return self.matcher.match(anchors, text, kept=kept, boxes=boxes, experts=none)
 
     def _anchors(self, batch: TeacherBatch) -> tuple[Tensor, Tensor]:
         """Features and numbers of the kept cells of each phrase's image."""

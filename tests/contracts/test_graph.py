@@ -139,14 +139,54 @@ def source(module: str) -> str:
     return str((path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).relative_to(ROOT))
 
 
+def code_deps(stage: dict[str, Any]) -> set[str]:
+    """First-party files and folders that a stage depends on.
+
+    `models/teachers/${item.teacher}.py` stands for every registered teacher, and a parameter of the registry's file,
+    such as `TEACHERS.${item.teacher}`, for that file: so a new method makes no other one stale.
+    """
+    found = [path for path in paths(stage, "deps") if path.startswith(FIRST_PARTY)]
+    found += [file for entry in stage.get("params", []) if isinstance(entry, dict) for file in entry]
+    for path in [path for path in found if "${" in path]:
+        folder = path.rsplit("/", 1)[0]
+        modules = [target.split(":")[0] for registry in REGISTRIES.values() for target in registry.values()]
+        found.remove(path)
+        found += [file for file in map(source, modules) if file.rsplit("/", 1)[0] == folder]
+    return set(found)
+
+
+def imported_files(stage: dict[str, Any], imports) -> set[str]:
+    module = re.search(r"python -m (stages\.\w+)", stage["cmd"]).group(1)
+    return {source(found) for found in code_closure(module, imports)}
+
+
 @pytest.mark.parametrize("name", sorted(stages()))
 def test_deps_cover_every_first_party_module_that_the_stage_imports(name, imports):
     stage = stages()[name]
-    module = re.search(r"python -m (stages\.\w+)", stage["cmd"]).group(1)
-    deps = paths(stage, "deps")
-    wanted = {source(found) for found in code_closure(module, imports)}
+    wanted, deps = imported_files(stage, imports), code_deps(stage)
     unlisted = sorted(path for path in wanted if not any(overlap(path, dep) for dep in deps))
     assert not unlisted, f"dvc.yaml: add to the deps of {name}: {', '.join(unlisted)}"
+
+
+@pytest.mark.parametrize("name", sorted(stages()))
+def test_no_dependency_is_listed_that_the_stage_does_not_import(name, imports):
+    stage = stages()[name]
+    wanted = imported_files(stage, imports)
+    needless = sorted(
+        dep for dep in code_deps(stage) if dep.endswith(".py") and not any(overlap(path, dep) for path in wanted)
+    )
+    assert not needless, f"dvc.yaml: take from the deps of {name}: {', '.join(needless)}"
+
+
+@pytest.mark.parametrize(("folder", "registry"), [("teachers", TEACHERS), ("students", STUDENTS)])
+def test_a_stage_of_one_method_depends_on_that_method_alone(folder, registry):
+    for name, stage in stages().items():
+        files = [path for path in paths(stage, "deps") if path.startswith(f"models/{folder}")]
+        of_one_method = f"--{folder[:-1]} " in stage["cmd"] and f"item.{folder[:-1]}" in stage["cmd"]
+        if of_one_method and name != "segment_boxes":
+            named = {target.split(":")[0].rsplit(".", 1)[1] for target in registry.values()}
+            assert f"models/{folder}/${{item.{folder[:-1]}}}.py" in files, name
+            assert not {Path(path).stem for path in files} & named, name
 
 
 @pytest.mark.parametrize("name", sorted(stages()))

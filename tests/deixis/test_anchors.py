@@ -60,7 +60,7 @@ def test_class_scores_do_not_rank_cells():
 
 
 def test_box_of_a_cell_is_the_one_with_the_highest_objectness():
-    corners, objectness = best_boxes(grid_boxes(torch.tensor([[[0.1, 0.9, 0.2, 0.4]]])))
+    corners, objectness, _ = best_boxes(grid_boxes(torch.tensor([[[0.1, 0.9, 0.2, 0.4]]])))
     assert objectness.tolist() == [[pytest.approx(0.9)]]
     assert corners.tolist() == [[[98.0, 98.0, 102.0, 102.0]]]  # the second box, 4 pixels wide, as corners
 

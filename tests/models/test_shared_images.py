@@ -34,10 +34,10 @@ def spread(batch: TeacherBatch) -> TeacherBatch:
     [refclip, dvin, lambda: dvin(routing="both", top_experts=2), lambda: dvin(compat="released")],
     ids=["refclip", "dvin", "dvin by phrase, two experts", "dvin released"],
 )
-def test_teachers_label_as_with_copies(make):
+def test_teachers_match_as_with_copies(make):
     teacher, batch = make().eval(), shared_teacher_batch()
-    shared, copied = teacher.label(batch), teacher.label(spread(batch))
-    for name in ("boxes_xyxy", "scores", "margins", "runner_up_xyxy", "objectness", "experts"):
+    shared, copied = teacher.match(batch), teacher.match(spread(batch))
+    for name in ("boxes_xyxy", "scores", "objectness", "classes", "experts"):
         torch.testing.assert_close(getattr(shared, name), getattr(copied, name), atol=1e-4, rtol=1e-4)
     with torch.no_grad():
         torch.testing.assert_close(teacher.loss(batch), teacher.loss(spread(batch)), atol=1e-4, rtol=1e-4)
@@ -45,7 +45,7 @@ def test_teachers_label_as_with_copies(make):
 
 def test_an_expert_looks_at_each_image_once():
     batch = shared_teacher_batch()
-    dvin(top_experts=4).eval().label(batch)
+    dvin(top_experts=4).eval().match(batch)
     assert batch.experts.asked == {name: 3 for name in batch.experts.stored}
 
 

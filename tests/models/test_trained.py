@@ -26,14 +26,14 @@ CPU = torch.device("cpu")
     ],
     ids=["refclip", "dvin", "dvin, two experts", "dvin released", "dvin, experts in another order"],
 )
-def test_a_loaded_teacher_labels_as_before(tmp_path, name, make):
+def test_a_loaded_teacher_matches_as_before(tmp_path, name, make):
     teacher, batch = make().eval(), teacher_batch(8)
     card = {"teacher": name, "model": asdict(teacher.config), "vocabulary": VOCABULARY}
     save_checkpoint(teacher, tmp_path, config=card)
     loaded = load_teacher(tmp_path, CPU)
     assert loaded.expert_names == teacher.expert_names
-    before, after = teacher.label(batch), loaded.label(batch)
-    for field in ("boxes_xyxy", "scores", "margins", "runner_up_xyxy", "objectness", "experts"):
+    before, after = teacher.match(batch), loaded.match(batch)
+    for field in ("boxes_xyxy", "scores", "objectness", "classes", "experts"):
         torch.testing.assert_close(getattr(after, field), getattr(before, field))
 
 

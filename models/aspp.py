@@ -1,0 +1,30 @@
+"""Atrous spatial pyramid pooling (DeepLab v3), as the mask heads of MCN and WeakMCN end."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from models.layers import conv_bn
+
+
+class ASPP(nn.Module):
+    """One point-wise, several dilated and one pooled branch, joined into a single logit per place."""
+
+    def __init__(self, channels: int, width: int, *, rates: Sequence[int]) -> None:
+        super().__init__()
+        dilated = [
+            nn.Sequential(
+                nn.Conv2d(channels, width, 3, padding=rate, dilation=rate, bias=False), nn.BatchNorm2d(width), nn.ReLU()
+            )
+            for rate in rates
+        ]
+        self.branches = nn.ModuleList([conv_bn(channels, width, 1, activation=nn.ReLU), *dilated])
+        self.pooled = conv_bn(channels, width, 1, activation=nn.ReLU)
+        self.output = nn.Conv2d((len(rates) + 2) * width, 1, 1)
+
+    def forward(self, x: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch 1 h w"]:
+        """Logits."""
+        pooled = self.pooled(x.mean((2, 3), keepdim=True)).expand(-1, -1, *x.shape[2:])
+        return self.output(torch.cat([*(branch(x) for branch in self.branches), pooled], 1))

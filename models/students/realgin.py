@@ -1,0 +1,139 @@
+"""RealGIN (Zhou et al. 2019): one-stage student. The phrase chooses among three scales, then attends globally.
+
+Built as RefCLIP must have built it: SimREC's backbone, text encoder, head and recipe round RealGIN's own parts, which
+are adaptive feature selection, global attention, and a loss that pulls the attention to the target. The released code
+is a ZSGNet with 19,215 anchors for other collections (docs/methods.md).
+"""
+
+from collections.abc import Sequence
+from dataclasses import field
+
+import torch
+from jaxtyping import Float
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from deixis.boxes import cxcywh_to_xyxy, paired_iou
+from deixis.core.config import STRICT
+from deixis.resize import ResizeMode, random_resize
+from deixis.types import Grounding, StudentBatch
+from models.cell_head import TERM_WEIGHTS, CellHead, best_cell, detection_terms
+from models.csp_darknet import CSPConfig, CSPDarkNet
+from models.garan import Attended, GlobalAttention, Orientation
+from models.layers import conv_bn
+from models.text.gru_attention import GRUAttentionEncoder, TextConfig
+
+
+@dataclass(frozen=True, config=STRICT)
+class RealGINConfig:
+    """Sizes; the defaults are those of SimREC's framework."""
+
+    input_size: int = 416
+    resize_sides: tuple[int, ...] = tuple(range(224, 609, 32))  # training draws one per step
+    resize_mode: ResizeMode = "bilinear"
+    backbone: CSPConfig = field(default_factory=CSPConfig)
+    frozen_backbone: bool = False  # all but the last stage; needs pretrained weights to make sense
+    selection_width: int = 256  # inside adaptive feature selection
+    fused_width: int = 512
+    attention_heads: int = 2
+    attention_orientation: Orientation = "correct"  # the release swaps rows and columns
+    weight_attention: float = 1.0
+    head_width: int = 256
+    text: TextConfig = field(default_factory=lambda: TextConfig(layers=1))
+
+
+class RealGIN(nn.Module):
+    """Student: trains on one box per phrase, whoever drew it."""
+
+    Config = RealGINConfig
+    has_score = True
+    needs_masks = False
+
+    def __init__(self, config: RealGINConfig, vocabulary: Sequence[str]) -> None:
+        super().__init__()
+        self.config = config
+        self.vocabulary = list(vocabulary)
+        self.text_encoder = GRUAttentionEncoder(config.text, vocabulary)
+        self.backbone = CSPDarkNet(config.backbone)
+        width = config.fused_width
+        self.selection = FeatureSelection(
+            config.backbone.widths[-3:], config.text.width, hidden=config.selection_width, width=width
+        )
+        self.attention = GlobalAttention(
+            width,
+            config.text.width,
+            heads=config.attention_heads,
+            orientation=config.attention_orientation,
+            has_projection=False,
+        )
+        self.head = CellHead(width, config.head_width)
+        if config.frozen_backbone:
+            self.backbone.freeze_all_but_last()
+
+    @property
+    def term_weights(self) -> dict[str, float]:
+        """Factors of the loss terms."""
+        return TERM_WEIGHTS | {"attention": self.config.weight_attention}
+
+    def loss(self, batch: StudentBatch) -> dict[str, Float[Tensor, ""]]:
+        """SimREC's `box` and `objectness`, and `attention`: where the phrase collected, against a heat map."""
+        assert batch.boxes_norm is not None
+        squares = random_resize(batch.squares, self.config.resize_sides, mode=self.config.resize_mode)
+        attended = self._attend(squares, batch)
+        heat = iou_heat_map(batch.boxes_norm, side=attended.map.shape[-1])
+        attention = F.binary_cross_entropy_with_logits(attended.logits.float(), heat)
+        terms = detection_terms(
+            self.head(attended.map), batch.boxes_norm, stride=self.config.backbone.stride, weight=batch.weights
+        )
+        return terms | {"attention": attention}
+
+    def parameter_groups(self) -> list[tuple[list[nn.Parameter], float]]:
+        """One group at the full learning rate."""
+        return [([p for p in self.parameters() if p.requires_grad], 1.0)]
+
+    @torch.no_grad()
+    def predict(self, batch: StudentBatch) -> Grounding:
+        """Box of the cell with the highest objectness; no suppression, no clipping."""
+        raw = self.head(self._attend(batch.squares, batch).map)
+        return best_cell(raw, stride=self.config.backbone.stride)
+
+    def _attend(self, squares: Tensor, batch: StudentBatch) -> Attended:
+        text = self.text_encoder(batch.tokens).flat
+        images = (squares.float() / 255).contiguous(memory_format=torch.channels_last)
+        maps = [x.index_select(0, batch.image_of) for x in self.backbone(images)]
+        return self.attention(self.selection(maps, text), text)
+
+
+class FeatureSelection(nn.Module):
+    """AFS: three scales brought to the coarse grid, weighed by the phrase.
+
+    Args:
+        channels: Of the fine, middle and coarse maps.
+    """
+
+    def __init__(self, channels: Sequence[int], text_width: int, *, hidden: int, width: int) -> None:
+        super().__init__()
+        self.scales = nn.ModuleList(nn.Sequential(conv_bn(c, hidden, 3), conv_bn(hidden, width, 1)) for c in channels)
+        self.weigh = nn.Linear(text_width, len(channels))
+
+    def forward(self, maps: Sequence[Tensor], text: Float[Tensor, "batch text_width"]) -> Tensor:
+        """Fine, middle and coarse maps -> [batch, width, h, w] on the coarse grid."""
+        grid = maps[-1].shape[-2:]
+        seen = torch.stack([scale(F.adaptive_avg_pool2d(x, grid)) for scale, x in zip(self.scales, maps, strict=True)])
+        return torch.einsum("bs,sbchw->bchw", self.weigh(text).softmax(-1), seen)
+
+
+def iou_heat_map(boxes_norm: Float[Tensor, "batch 4"], *, side: int) -> Float[Tensor, "batch cells"]:
+    """IoU of each box with itself moved to the middle of every cell, and cut off at the border; row-major.
+
+    The release centres the moved box on the cell's corner, half a cell off.
+
+    Args:
+        boxes_norm: cx, cy, w, h over the side of the square.
+    """
+    cells = torch.arange(side * side, device=boxes_norm.device)
+    middle = (torch.stack([cells % side, cells // side], -1) + 0.5) / side
+    moved = torch.cat([middle.expand(len(boxes_norm), -1, 2), boxes_norm[:, None, 2:].expand(-1, side * side, 2)], -1)
+    target = cxcywh_to_xyxy(boxes_norm)[:, None].expand(-1, side * side, 4)
+    return paired_iou(cxcywh_to_xyxy(moved).clamp(0, 1), target)
