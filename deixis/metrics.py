@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-THRESHOLD = 0.5  # a hit is strictly above
+THRESHOLD = 0.5  # a box hits strictly above; P@X of masks, as nearly everywhere, counts equality too
+MASK_PERCENTS = (50, 60, 70, 80, 90)
 
 
 def box_iou(found: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -24,25 +25,30 @@ def summarise(samples: pd.DataFrame, *, resamples: int, seed: int) -> dict[str, 
 
     Args:
         samples: One row per expression: image_id, iou (box), group, floors and ceiling as hit shares; where
-            masks were predicted, intersection and union in pixels and point_in_mask; for teachers, iou_match: of the
-            box that matches best, before place words count.
+            masks were predicted, intersection and union in pixels, point_in_mask and point_in_box; iou_match of the
+            box that matches best, before place words count; iou_any of the best of several boxes (TRIS's any-box rule);
+            mask_iou_prompted of the segmenter's mask in the box, for predictors that draw masks of their own.
         resamples: Bootstrap resamples; images, not expressions, are drawn.
 
     Returns:
         Fractions with 95 % percentile intervals (`_lo`, `_hi`), counts as integers.
     """
     columns = {"acc50": samples["iou"] > THRESHOLD, "miou_box": samples["iou"]}
-    if "iou_match" in samples:
-        columns["acc50_match"] = samples["iou_match"] > THRESHOLD
+    for name in ("match", "any"):
+        if f"iou_{name}" in samples:
+            columns[f"acc50_{name}"] = samples[f"iou_{name}"] > THRESHOLD
     ratios: dict[str, tuple[str, str]] = {}
     if "union" in samples:
         mask_iou = samples["intersection"] / samples["union"].clip(lower=1)
+        columns |= {"miou": mask_iou}
+        columns |= {f"p{percent}": mask_iou >= percent / 100 for percent in MASK_PERCENTS}
         columns |= {
-            "miou": mask_iou,
-            "p70": mask_iou > 0.7,
-            "p90": mask_iou > 0.9,
+            "inconsistency": columns["acc50"] != (mask_iou >= THRESHOLD),
             "point_in_mask": samples["point_in_mask"],
+            "point_in_box": samples["point_in_box"],
         }
+        if "mask_iou_prompted" in samples:
+            columns["miou_prompted"] = samples["mask_iou_prompted"]
         ratios["oiou"] = ("intersection", "union")
     result: dict[str, Any] = {
         "n": len(samples),

@@ -25,6 +25,7 @@ class Teacher(Protocol):
     """Learns from image-phrase pairs alone; weighs the detector's boxes for each phrase."""
 
     Config: ClassVar[Any]
+    needs_box_masks: ClassVar[bool]
     expert_names: tuple[str, ...]
 
     @property

@@ -3,14 +3,15 @@
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from deixis.features import FeatureStore
 from deixis.tokens import encode
-from deixis.types import Detections, TeacherBatch
+from deixis.types import BoxMasks, Detections, TeacherBatch
 
 PAIR_COLUMNS = ("sample_id", "image_id", "expression", "text", "split")
 
@@ -41,18 +42,20 @@ class PairReader:
         vocabulary: Sequence[str],
         length: int,
         device: torch.device,
+        needs_box_masks: bool = False,
     ) -> None:
         self._image_ids = pairs["image_id"].tolist()
         self._tokens = encode(pairs["text"].tolist(), vocabulary, length)
         self._detector = FeatureStore(features / "detector")
         self._experts = {name: FeatureStore(features / name) for name in expert_names}
+        self._box_masks = FeatureStore(features / "box_masks", made_by="propose_masks") if needs_box_masks else None
         self._device = device
 
     def __len__(self) -> int:
         """Number of pairs."""
         return len(self._image_ids)
 
-    def batch(self, rows: Sequence[int]) -> TeacherBatch:
+    def batch(self, rows: Sequence[int], *, epoch: int = 0) -> TeacherBatch:
         """Some pairs, by position."""
         ids, image_of = unique_images([self._image_ids[row] for row in rows])
         names = ("coarse", "middle", "fine", "boxes")
@@ -63,7 +66,28 @@ class PairReader:
             image_of=image_of.to(self._device),
             detections=Detections(maps=tuple(maps), boxes=boxes),
             experts=StoredExpertMaps(self._experts, ids, self._device),
+            box_masks=self._read_box_masks(ids),
+            epoch=epoch,
         )
+
+    def _read_box_masks(self, image_ids: Sequence[int]) -> BoxMasks | None:
+        if self._box_masks is None:
+            return None
+        cells, packed, content = (
+            self._box_masks.read(name, image_ids).to(self._device) for name in ("cells", "masks", "content")
+        )
+        return BoxMasks(cells=cells.long(), masks=unpack_bits(packed), content_xyxy=content)
+
+
+def pack_bits(masks: Bool[np.ndarray, "*n width"]) -> UInt8[np.ndarray, "*n bytes"]:
+    """Eight pixels of a row to a byte."""
+    return np.packbits(masks, axis=-1)
+
+
+def unpack_bits(packed: Tensor) -> Bool[Tensor, "*n width"]:
+    """What `pack_bits` packed, for widths that are multiples of eight."""
+    shifts = torch.arange(7, -1, -1, device=packed.device)
+    return ((packed.long()[..., None] >> shifts) & 1).flatten(-2).bool()
 
 
 def unique_images(image_ids: Sequence[int]) -> tuple[list[int], Int[Tensor, " phrases"]]:

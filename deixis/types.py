@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 
@@ -31,18 +31,37 @@ class ExpertMaps(Protocol):
 
 
 @dataclass(frozen=True)
+class BoxMasks:
+    """A frozen segmenter's masks of detector boxes, over the whole input at any resolution.
+
+    Attributes:
+        cells: Numbers of the coarse cells whose best boxes were segmented, ascending.
+        masks: One per cell.
+        content_xyxy: Where each picture lies in the square; the rest is padding.
+    """
+
+    cells: Int[Tensor, "images kept"]
+    masks: Bool[Tensor, "images kept h w"]
+    content_xyxy: Float[Tensor, "images 4"]
+
+
+@dataclass(frozen=True)
 class TeacherBatch:
     """Phrases, and what frozen models say about their images, each image once.
 
     Attributes:
         tokens: Token ids of each phrase.
-        image_of: Row of each phrase's image in `detections` and `experts`.
+        image_of: Row of each phrase's image in `detections`, `experts` and `box_masks`.
+        box_masks: For teachers that need them; None otherwise, and when labelling.
+        epoch: Of training, from 0.
     """
 
     tokens: Int[Tensor, "phrases length"]
     image_of: Int[Tensor, " phrases"]
     detections: Detections
     experts: ExpertMaps
+    box_masks: BoxMasks | None = None
+    epoch: int = 0
 
 
 @dataclass(frozen=True)
@@ -54,6 +73,8 @@ class Candidates:
         objectness: Detector objectness of each box, in [0, 1].
         classes: Detector scores of its categories for each box, in [0, 1].
         experts: Indices of the experts that were routed to, most probable first; no columns where there are none.
+        masks: The teacher's own mask of each phrase, in [0, 1] over the whole input at any resolution; None for
+            teachers that draw none.
     """
 
     boxes_xyxy: Float[Tensor, "phrases candidates 4"]
@@ -61,6 +82,7 @@ class Candidates:
     objectness: Float[Tensor, "phrases candidates"]
     classes: Float[Tensor, "phrases candidates classes"]
     experts: Int[Tensor, "phrases top"]
+    masks: Float[Tensor, "phrases h w"] | None = None
 
 
 @dataclass(frozen=True)

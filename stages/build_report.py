@@ -36,6 +36,7 @@ class RunParams:
     student_teachers: tuple[str, ...]
     reference_teacher: str
     upper_bounds: tuple[str, ...]
+    mask_datasets: tuple[str, ...]
     reference_datasets: tuple[str, ...]
     experts: tuple[str, ...]
     encoders: tuple[str, ...]
@@ -107,6 +108,7 @@ def results_table(scores: dict[str, Any]) -> pd.DataFrame:
                     ("acc50_match", "match alone"),
                     ("miou_box", "box mIoU"),
                     ("miou", "mask mIoU"),
+                    ("miou_prompted", "mIoU of box prompts"),
                     ("oiou", "mask oIoU"),
                 ):
                     if metric in part:

@@ -6,6 +6,7 @@ writes  the metrics of every split, and one row per expression
 run     dvc repro evaluate_teacher@scenes-dvin
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,10 @@ def evaluate(
     samples["iou"] = box_iou(_stack(samples["box"]), _stack(samples["true_box"]))
     if "match_box" in samples:
         samples["iou_match"] = box_iou(_stack(samples["match_box"]), _stack(samples["true_box"]))
+    if "boxes" in samples:
+        samples["iou_any"] = [
+            best_iou(boxes, true_box) for boxes, true_box in zip(samples["boxes"], samples["true_box"], strict=True)
+        ]
     samples["group"] = samples["text"].map(difficulty)
     if samples["mask"].notna().any():
         samples = samples.join(mask_scores(samples))
@@ -85,7 +90,7 @@ def join_truth(predictions: Path, pairs: Path, truth: Path) -> pd.DataFrame:
     found = read_table(
         predictions,
         columns=("sample_id", "box", "mask", "score"),
-        optional=("match_box",),
+        optional=("match_box", "boxes", "point", "prompted_mask"),
         made_by="segment_boxes or predict_student",
     )
     samples = table.merge(known, on="sample_id", how="left", validate="one_to_one")
@@ -118,17 +123,44 @@ def reference_scores(samples: pd.DataFrame, candidates: Path, images: Path) -> p
 
 
 def mask_scores(samples: pd.DataFrame) -> pd.DataFrame:
-    """Overlap in pixels, and whether the box centre lies in the true mask."""
+    """Overlap in pixels, and whether the predictor's point lies in the true mask (PointM) and box (PointIt)."""
     overlaps = [mask_overlap(found, true) for found, true in zip(samples["mask"], samples["true_mask"], strict=True)]
-    inside = []
-    for box, true in zip(samples["box"], samples["true_mask"], strict=True):
-        mask, box = decode_mask(true), np.asarray(box)
-        centre = ((box[:2] + box[2:]) / 2) if np.isfinite(box).all() else np.array([-1.0, -1.0])
-        column, row = np.floor(centre).astype(int)
-        in_image = 0 <= row < mask.shape[0] and 0 <= column < mask.shape[1]
-        inside.append(bool(in_image and mask[row, column]))
+    prompted = {}
+    if "prompted_mask" in samples:
+        pairs = zip(samples["prompted_mask"], samples["true_mask"], strict=True)
+        prompted["mask_iou_prompted"] = [shared / max(union, 1) for shared, union in (mask_overlap(*p) for p in pairs)]
+    points = samples["point"] if "point" in samples else samples["box"].map(middle)
+    hits = [
+        point_hits(point, mask=decode_mask(mask), box=box)
+        for point, mask, box in zip(points, samples["true_mask"], samples["true_box"], strict=True)
+    ]
     table = pd.DataFrame(overlaps, columns=["intersection", "union"], index=samples.index)
-    return table.assign(point_in_mask=inside)
+    table = table.join(pd.DataFrame(hits, columns=["point_in_mask", "point_in_box"], index=samples.index))
+    return table.assign(**prompted)
+
+
+def middle(box: np.ndarray) -> tuple[int, int]:
+    """Pixel in the middle of a box, for predictors that name no point; outside of every image where there is no box."""
+    corners = np.asarray(box, float)
+    if not np.isfinite(corners).all():
+        return -1, -1
+    x, y = np.floor((corners[:2] + corners[2:]) / 2).astype(int)
+    return int(x), int(y)
+
+
+def point_hits(point: Sequence[int], *, mask: np.ndarray, box: np.ndarray) -> tuple[bool, bool]:
+    """Whether a pixel (x, y) lies in the mask, and in the box cut to whole pixels, all four sides included."""
+    x, y = int(point[0]), int(point[1])
+    in_image = 0 <= y < mask.shape[0] and 0 <= x < mask.shape[1]
+    left, top = int(box[0]), int(box[1])
+    right, bottom = left + int(box[2] - box[0]), top + int(box[3] - box[1])
+    return bool(in_image and mask[y, x]), bool(in_image and left <= x <= right and top <= y <= bottom)
+
+
+def best_iou(boxes: Any, true_box: np.ndarray) -> float:
+    """IoU of the best of several boxes, given as flat corners; 0 where there is none."""
+    found = np.asarray(boxes, float).reshape(-1, 4)
+    return float(box_iou(found, np.broadcast_to(np.asarray(true_box), found.shape)).max(initial=0.0))
 
 
 def describe(card: dict[str, Any], predictions: Path, seed: int) -> dict[str, Any]:

@@ -24,8 +24,8 @@ from deixis.core.records import write_table
 from deixis.core.runtime import Device, pick_device, seed_everything
 from deixis.datasets.pretraining import PretrainingSet
 from deixis.fit import Recipe, fit
-from models.csp_darknet import CellDetector, CSPConfig, CSPDarkNet
-from models.experts.contrastive_objective import CaptionMatcher
+from models.blocks.csp_darknet import CellDetector, CSPConfig, CSPDarkNet
+from models.experts.contrastive_objective import CaptionObjective
 
 TERM_WEIGHTS = {"box": 2.0}
 
@@ -52,8 +52,8 @@ def pretrain_backbone(
     backbone = CSPDarkNet(config.model)
     width = backbone.num_features
     cells = CellDetector(width, num_classes=data.num_categories, stride=config.model.stride)
-    matcher = CaptionMatcher(width, data.captions())
-    model = nn.ModuleDict({"backbone": backbone, "cells": cells, "matcher": matcher})
+    captions = CaptionObjective(width, data.captions())
+    model = nn.ModuleDict({"backbone": backbone, "cells": cells, "captions": captions})
     model.to(hardware).to(memory_format=torch.channels_last)
     steps = len(data.image_ids) // config.recipe.batch_size
 
@@ -75,8 +75,8 @@ def pretrain_backbone(
     def loss(batch: Any) -> dict[str, Tensor]:
         images, known, rows, generator = batch
         coarse = backbone.stage_maps(images)[2]
-        captions = matcher.loss(coarse.mean((2, 3)), rows, generator)
-        return cells.loss(backbone.pyramid(coarse), *known) | captions
+        described = captions.loss(coarse.mean((2, 3)), rows, generator)
+        return cells.loss(backbone.pyramid(coarse), *known) | described
 
     facts = fit(
         model,

@@ -1,7 +1,7 @@
 """Train one expert on the detection split, with the objective of its namesake.
 
 reads   the pretraining folder (captions only where the objective asks for them); params: seed, experts.<name>
-writes  model.safetensors, config.json, training_images.parquet
+writes  model.safetensors, config.json, training_images.parquet; contrastive experts also matcher/, their text tower
 run     dvc repro pretrain_expert@contrastive_vit
 """
 
@@ -20,6 +20,7 @@ from deixis.core.runtime import Device, pick_device, seed_everything
 from deixis.datasets.pretraining import PretrainingSet
 from deixis.fit import Recipe, fit
 from models.experts import EXPERTS
+from models.experts.contrastive_objective import ContrastiveObjective
 
 
 def pretrain_expert(
@@ -55,6 +56,11 @@ def pretrain_expert(
         scratch=Path("scratch/pretrain_expert") / run_key(expert, config, recipe, seed, pretraining / "instances.json"),
     )
     save_checkpoint(model, out, config={"model": asdict(config), "labels": kind.labels, "training": facts})
+    if isinstance(objective, ContrastiveObjective):  # with its text tower the expert is an image-text model
+        captions = objective.captions
+        save_checkpoint(
+            captions.matcher, out / "matcher", config={"width": model.width, "vocabulary": captions.vocabulary}
+        )
     write_table(pd.DataFrame({"image_id": data.image_ids}), out / "training_images.parquet")
 
 

@@ -1,5 +1,7 @@
 """Turn the teacher's boxes into masks: `labels.parquet`, the product. No truth is read.
 
+A teacher that draws masks keeps its own; the segmenter's stand beside them as `prompted_mask`.
+
 reads   boxes.parquet, images.parquet, the images, the segmenter, the teacher's card
 writes  labels.parquet
 run     dvc repro segment_boxes@scenes-dvin
@@ -34,7 +36,7 @@ def segment_boxes(
 ) -> None:
     """Turn the teacher's boxes into masks."""
     hardware = pick_device(device)
-    table = read_table(boxes, columns=BOX_COLUMNS, made_by="write_pseudo_labels")
+    table = read_table(boxes, columns=BOX_COLUMNS, optional=("own_mask",), made_by="write_pseudo_labels")
     paths = read_table(images, columns=("image_id", "path"), made_by="prepare").set_index("image_id")["path"]
     model = load_segmenter("small_sam", segmenter, hardware)
     masks, quality = segment_table(
@@ -42,6 +44,13 @@ def segment_boxes(
     )
     card = read_json(teacher / "config.json", made_by="train_teacher")
     config = json.dumps(card["model"]).encode()
+    if "own_mask" in table:  # a teacher that draws masks: its own, and beside it the segmenter's for its box
+        table["prompted_mask"] = masks
+        own = table.pop("own_mask")
+        masks = [drawn if drawn is not None else prompted for drawn, prompted in zip(own, masks, strict=True)]
+        table["mask_source"] = ["segmenter" if drawn is None else "teacher" for drawn in own]
+    else:
+        table["mask_source"] = "segmenter"
     table = table.assign(
         mask=masks,
         mask_quality=quality,

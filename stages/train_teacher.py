@@ -54,13 +54,15 @@ def train_teacher(
         vocabulary=vocabulary,
         length=config.text.length,
         device=hardware,
+        needs_box_masks=model.needs_box_masks,
     )
     order = shuffled_batches(len(reader), recipe.batch_size, seed=seed)
-    stores = [features / name / "meta.json" for name in ("detector", *model.expert_names)]
+    names = ("detector", *model.expert_names, *(["box_masks"] if model.needs_box_masks else []))
+    stores = [features / name / "meta.json" for name in names]
     facts = fit(
         model,
         model.loss,
-        lambda epoch: (reader.batch(rows) for rows in order(epoch)),
+        lambda epoch: (reader.batch(rows, epoch=epoch) for rows in order(epoch)),
         steps_per_epoch=len(reader) // recipe.batch_size,
         recipe=recipe,
         device=hardware,

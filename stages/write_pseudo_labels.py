@@ -6,6 +6,7 @@ run     dvc repro write_pseudo_labels@scenes-dvin
 """
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +15,7 @@ import pandas as pd
 import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor
+from torch.nn import functional as F
 
 from deixis.anchors import best_boxes, gather_cells, keep_confident_cells
 from deixis.boxes import paired_iou
@@ -24,10 +26,13 @@ from deixis.core.records import read_json, read_table, write_json, write_table
 from deixis.core.runtime import Device, autocast, pick_device
 from deixis.features import FeatureStore, chunks
 from deixis.imaging.letterbox import Letterbox
+from deixis.imaging.masks import RLE, encode_mask
 from deixis.place_scores import MATCH_SHARE, SAME_OBJECT, choose_place_weight, look_scores, place_scores
 from deixis.place_words import parse_place_words
 from deixis.samples import PAIR_COLUMNS, PairReader
 from models.build_teacher import load_teacher
+
+OWN_MASK_THRESHOLD = 0.5
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -81,6 +86,7 @@ class Matched:
     looks: Tensor
     objectness: Tensor
     experts: list[list[str]]
+    masks: list[RLE] | None  # the teacher's own, one per phrase
     sizes_wh: Tensor  # [phrases, 2], of the stored image
 
     def boxes_in_pictures(self) -> Tensor:
@@ -112,6 +118,7 @@ class Matcher:
         )
         parts: list[tuple[Tensor, ...]] = []
         experts: list[list[str]] = []
+        masks: list[RLE] = []
         batches = list(chunks(range(len(table)), self._batch_size))
         for numbers in track(batches, "labelling", total=len(batches)):
             with autocast(self._device):
@@ -123,9 +130,19 @@ class Matcher:
             sizes = torch.tensor([[frame.width, frame.height] for frame in frames])
             looks = look_scores(scores, objectness, classes)
             parts.append((stored, scores.cpu(), looks.cpu(), objectness.cpu(), sizes))
+            if found.masks is not None:
+                masks += masks_to_image(found.masks, frames)
             experts += [[self._model.expert_names[choice] for choice in row] for row in found.experts.tolist()]
         boxes, scores, looks, objectness, sizes = (torch.cat(columns) for columns in zip(*parts, strict=True))
-        return Matched(boxes, scores, looks, objectness, experts, sizes)
+        return Matched(boxes, scores, looks, objectness, experts, masks or None, sizes)
+
+
+def masks_to_image(soft: Tensor, frames: Sequence[Letterbox]) -> list[RLE]:
+    """A teacher's own masks, in stored pixels."""
+    side = frames[0].side
+    squares = F.interpolate(soft.float()[:, None], size=(side, side), mode="bilinear")[:, 0].cpu().numpy()
+    pairs = zip(frames, squares, strict=True)
+    return [encode_mask(frame.mask_to_image(square) > OWN_MASK_THRESHOLD) for frame, square in pairs]
 
 
 def with_place_words(matched: Matched, table: pd.DataFrame, matcher: Matcher) -> tuple[Tensor, dict[str, Any]]:
@@ -174,6 +191,9 @@ def _rows(matched: Matched, scores: Tensor, table: pd.DataFrame, rules: LabelPar
     )
     corners = matched.boxes[row, best]
     thin = (corners[:, 2:] - corners[:, :2]).amin(1) < rules.min_side
+    if matched.masks is not None:  # the teacher drew what matches best; where place words chose another object, nothing
+        own = pd.Series(matched.masks, index=labelled.index, dtype=object)
+        labelled["own_mask"] = own.where(~contradicted.numpy() | (rules.place_words == "filter"), None)
     labelled["reason"] = ""
     labelled.loc[thin.numpy(), "reason"] = "size"
     labelled.loc[labelled["margin"] < rules.min_margin, "reason"] = "margin"

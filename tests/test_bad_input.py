@@ -59,7 +59,7 @@ def test_params_file_absent(tmp_path):
 
 
 def test_unknown_name_lists_the_known():
-    with pytest.raises(ConfigError, match=r'there is no teacher "divn"\. Known: dvin, refclip\.'):
+    with pytest.raises(ConfigError, match=r'there is no teacher "divn"\. Known: dvin, refclip, weakmcn\.'):
         resolve(TEACHERS, "divn", role="teacher")
 
 

@@ -25,6 +25,7 @@ def shrink(params: dict[str, Any]) -> None:
     params["pretraining"]["images"] = 32
     params["scenes"]["scenes_plus"]["images"] = {"train": 32, "val": 8, "testA": 6, "testB": 6}
     params["detector"]["rigid_epochs"] = 0
+    params["teachers"]["weakmcn"]["model"] |= {"warm_epochs": 0, "suppress_from_epoch": 0}
     params["evaluation"]["resamples"] = 20
     params["speed"] = {"phrases": 2, "warmup": 1}
     sections = [params["detector"], params["segmenter"], params["backbone"]]
@@ -63,6 +64,7 @@ def start(checkout: Path, *command: str) -> subprocess.Popen[str]:
     environment = os.environ | {
         "PREFECT_HOME": str(home),
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "90",
+        "OMP_NUM_THREADS": "1",  # stages run side by side
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
     environment.pop("PYTHONPATH", None)
@@ -158,6 +160,65 @@ def test_labels_are_the_product_and_hold_no_truth(checkout, rebuilt):
     assert not [column for column in labels if "true" in column or "truth" in column]
     pairs = pd.read_parquet(checkout / "data/prepared/scenes_plus/pairs.parquet")
     assert set(labels["sample_id"]) == set(pairs["sample_id"])
+
+
+def run_stage(checkout: Path, stage: str, **options: str) -> None:
+    words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", value)]
+    process = start(checkout, f"stages.{stage}", *words)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output[-4000:]
+
+
+@pytest.mark.slow
+def test_a_teacher_of_masks_learns_labels_and_is_scored(checkout, rebuilt):
+    prepared, features, out = "data/prepared/scenes_plus", "data/features/scenes_plus", "data/toy/weakmcn"
+    pictures = {"images": f"{prepared}/images.parquet", "image_root": "data/raw/scenes_plus/images"}
+    pairs, segmenter = f"{prepared}/pairs.parquet", "data/weights/embedded/segmenter"
+    run_stage(
+        checkout, "propose_masks", **pictures, features=f"{features}/detector", segmenter=segmenter,
+        out=f"{features}/box_masks",
+    )  # fmt: skip
+    run_stage(
+        checkout, "train_teacher", teacher="weakmcn", pairs=pairs, features=features, out=out, curves=f"{out}.csv"
+    )
+    run_stage(
+        checkout, "write_pseudo_labels", pairs=pairs, images=pictures["images"], features=features, teacher=out, out=out
+    )
+    run_stage(
+        checkout, "segment_boxes", **pictures, boxes=f"{out}/boxes.parquet", segmenter=segmenter, teacher=out,
+        out=f"{out}/labels.parquet",
+    )  # fmt: skip
+    run_stage(
+        checkout, "evaluate", predictions=f"{out}/labels.parquet", candidates=f"{out}/candidates.parquet",
+        card=f"{out}/config.json", pairs=pairs, truth=f"{prepared}/truth.parquet", images=pictures["images"],
+        leakage="reports/leakage.json", out=f"{out}/metrics.json", samples_out=f"{out}/samples.parquet",
+    )  # fmt: skip
+    labels = pd.read_parquet(checkout / out / "labels.parquet")
+    assert set(labels["mask_source"]) == {"teacher"} and labels["prompted_mask"].notna().any()
+    assert {"miou", "miou_prompted", "inconsistency"} <= json.loads((checkout / out / "metrics.json").read_text())[
+        "val"
+    ].keys()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("student", "drawn_by"), [("realgin", "segmenter"), ("mcn", "student")])
+def test_other_students_learn_from_the_same_labels(checkout, rebuilt, student, drawn_by):
+    prepared, out = "data/prepared/scenes_plus", f"data/toy/{student}"
+    common = {
+        "pairs": f"{prepared}/pairs.parquet",
+        "images": f"{prepared}/images.parquet",
+        "image_root": "data/raw/scenes_plus/images",
+    }
+    run_stage(
+        checkout, "train_student", **common, student=student, labels="data/labels/scenes_plus/dvin/labels.parquet",
+        backbone="data/weights/embedded/backbone", out=out, curves=f"{out}.csv",
+    )  # fmt: skip
+    run_stage(
+        checkout, "predict_student", **common, student=out, segmenter="data/weights/embedded/segmenter",
+        out=f"{out}.parquet",
+    )  # fmt: skip
+    answers = pd.read_parquet(checkout / f"{out}.parquet")
+    assert set(answers["mask_source"]) == {drawn_by}
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from deixis.core.errors import DataError
 from deixis.core.records import file_sha256, write_atomically, write_json
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]  # of the checkout
 
 
 def run_key(*parts: Any) -> str:

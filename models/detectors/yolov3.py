@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from deixis.core.config import STRICT
 from deixis.imaging.images import standardise
 from deixis.types import Detections
-from models.layers import conv_bn
+from models.blocks.layers import conv_bn
 
 OBJECTNESS_PRIOR = -4.6  # log odds of 1 %
 GUIDE_LIMIT = 4.0  # largest |log scale| of a guide or size output; exp stays finite whatever the weights

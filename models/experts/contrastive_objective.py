@@ -1,5 +1,6 @@
 """How image-text contrast teaches an encoder: each picture must find its caption in the batch, and back."""
 
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -28,38 +29,51 @@ class PooledEncoder(Protocol):
 
 
 class CaptionMatcher(nn.Module):
-    """CLIP's loss with a small text tower; the tower is thrown away after pretraining."""
+    """CLIP's two projections and its text tower, small: pooled pictures and texts in one space."""
 
-    def __init__(self, width: int, captions: list[list[str]]) -> None:
+    def __init__(self, width: int, vocabulary: Sequence[str]) -> None:
         super().__init__()
-        texts = [[normalise(text) for text in group] for group in captions]
-        self.text_encoder = GRUAttentionEncoder(
-            CAPTION_TEXT, build_vocabulary(text for group in texts for text in group)
-        )
-        flat = encode([text for group in texts for text in group], self.text_encoder.vocabulary, CAPTION_TEXT.length)
-        self.register_buffer("tokens", flat.view(len(texts), -1, CAPTION_TEXT.length), persistent=False)
+        self.text_encoder = GRUAttentionEncoder(CAPTION_TEXT, vocabulary)
         self.image_project = nn.Linear(width, CAPTION_TEXT.width)
         self.log_scale = nn.Parameter(torch.tensor(1 / START_TEMPERATURE).log())
 
     def loss(
-        self, images: Float[Tensor, "batch width"], rows: Int[Tensor, " batch"], generator: torch.Generator
-    ) -> dict[str, Tensor]:
-        """`contrast`: one caption per picture, drawn afresh at each visit."""
-        pick = torch.randint(self.tokens.shape[1], (len(rows),), generator=generator).to(rows.device)
-        text = self.text_encoder(self.tokens[rows, pick]).flat
+        self, images: Float[Tensor, "batch width"], tokens: Int[Tensor, "batch length"]
+    ) -> dict[str, Float[Tensor, ""]]:
+        """`contrast` of pooled pictures with one caption each."""
+        text = self.text_encoder(tokens).flat
         return {"contrast": clip_loss(self.image_project(images), text, self.log_scale.clamp(max=MAX_LOG_SCALE))}
 
 
+class CaptionObjective(nn.Module):
+    """The captions of the detection split, and the matcher that they teach."""
+
+    def __init__(self, width: int, captions: list[list[str]]) -> None:
+        super().__init__()
+        texts = [[normalise(text) for text in group] for group in captions]
+        self.vocabulary = build_vocabulary(text for group in texts for text in group)
+        self.matcher = CaptionMatcher(width, self.vocabulary)
+        flat = encode([text for group in texts for text in group], self.vocabulary, CAPTION_TEXT.length)
+        self.register_buffer("tokens", flat.view(len(texts), -1, CAPTION_TEXT.length), persistent=False)
+
+    def loss(
+        self, images: Float[Tensor, "batch width"], rows: Int[Tensor, " batch"], generator: torch.Generator
+    ) -> dict[str, Float[Tensor, ""]]:
+        """`contrast`: one caption per picture, drawn afresh at each visit."""
+        pick = torch.randint(self.tokens.shape[1], (len(rows),), generator=generator).to(rows.device)
+        return self.matcher.loss(images, self.tokens[rows, pick])
+
+
 class ContrastiveObjective(nn.Module):
-    """An expert and the matcher that teaches it."""
+    """An expert and the captions that teach it."""
 
     def __init__(self, expert: PooledEncoder, captions: list[list[str]]) -> None:
         super().__init__()
         self.expert = expert
-        self.matcher = CaptionMatcher(expert.width, captions)
+        self.captions = CaptionObjective(expert.width, captions)
 
     def loss(
         self, squares: UInt8[Tensor, "batch 3 side side"], rows: Int[Tensor, " batch"], generator: torch.Generator
-    ) -> dict[str, Tensor]:
+    ) -> dict[str, Float[Tensor, ""]]:
         """`contrast` of the pooled pictures."""
-        return self.matcher.loss(self.expert.pooled(squares), rows, generator)
+        return self.captions.loss(self.expert.pooled(squares), rows, generator)

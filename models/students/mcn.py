@@ -18,10 +18,10 @@ from deixis.boxes import cxcywh_to_xyxy, paired_iou
 from deixis.core.config import STRICT
 from deixis.resize import ResizeMode, random_resize
 from deixis.types import Grounding, StudentBatch
-from models.aspp import ASPP
-from models.csp_darknet import CSPConfig, CSPDarkNet
-from models.garan import GlobalAttention, Orientation, TextProduct
-from models.layers import MultiScaleFusion
+from models.blocks.aspp import ASPP
+from models.blocks.csp_darknet import CSPConfig, CSPDarkNet
+from models.blocks.garan import GlobalAttention, Orientation, TextProduct
+from models.blocks.layers import MultiScaleFusion
 from models.text.gru_attention import GRUAttentionEncoder, TextConfig
 
 IGNORED_OVERLAP = 0.5  # a wrong anchor that overlaps the target more than this is not told to be silent

@@ -18,10 +18,10 @@ from deixis.boxes import cxcywh_to_xyxy, paired_iou
 from deixis.core.config import STRICT
 from deixis.resize import ResizeMode, random_resize
 from deixis.types import Grounding, StudentBatch
-from models.cell_head import TERM_WEIGHTS, CellHead, best_cell, detection_terms
-from models.csp_darknet import CSPConfig, CSPDarkNet
-from models.garan import Attended, GlobalAttention, Orientation
-from models.layers import conv_bn
+from models.blocks.cell_head import TERM_WEIGHTS, CellHead, best_cell, detection_terms
+from models.blocks.csp_darknet import CSPConfig, CSPDarkNet
+from models.blocks.garan import Attended, GlobalAttention, Orientation
+from models.blocks.layers import conv_bn
 from models.text.gru_attention import GRUAttentionEncoder, TextConfig
 
 

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from deixis.core.config import STRICT
 from deixis.resize import ResizeMode, random_resize
 from deixis.types import Grounding, StudentBatch
-from models.cell_head import TERM_WEIGHTS, CellHead, best_cell, detection_terms
-from models.csp_darknet import CSPConfig, CSPDarkNet
-from models.garan import GlobalAttention, Orientation, TextProduct
-from models.layers import MultiScaleFusion
+from models.blocks.cell_head import TERM_WEIGHTS, CellHead, best_cell, detection_terms
+from models.blocks.csp_darknet import CSPConfig, CSPDarkNet
+from models.blocks.garan import GlobalAttention, Orientation, TextProduct
+from models.blocks.layers import MultiScaleFusion
 from models.text.gru_attention import GRUAttentionEncoder, TextConfig
 
 SCALES = ("fine", "middle", "coarse")

@@ -20,9 +20,9 @@ from deixis.core.frozen import freeze
 from deixis.imaging.images import IMAGENET_MEAN, standardise
 from deixis.text import PAD, START
 from deixis.types import Grounding, StudentBatch
-from models.csp_darknet import CSPConfig, CSPDarkNet
-from models.detr_encoder import DETREncoder, sine_position
-from models.resnet import ResNetConfig, build_resnet
+from models.blocks.csp_darknet import CSPConfig, CSPDarkNet
+from models.blocks.detr_encoder import DETREncoder, sine_position
+from models.blocks.resnet import ResNetConfig, build_resnet
 from models.text.bert import BERT, BERTConfig
 
 GAZE_MARGIN = 0.01  # of the canvas; a reference on the very edge would have no finite logit

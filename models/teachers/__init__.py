@@ -3,4 +3,5 @@
 TEACHERS = {
     "refclip": "models.teachers.refclip:RefCLIP",
     "dvin": "models.teachers.dvin:DViN",
+    "weakmcn": "models.teachers.weakmcn:WeakMCN",
 }

@@ -22,8 +22,8 @@ from deixis.core.config import STRICT
 from deixis.core.errors import ConfigError
 from deixis.losses import diversity_loss, text_guided_loss, vision_guided_loss
 from deixis.types import Candidates, TeacherBatch
-from models.layers import MultiScaleFusion
-from models.teachers.anchor_matching import AnchorMatcher
+from models.blocks.anchor_matching import AnchorMatcher
+from models.blocks.layers import MultiScaleFusion
 from models.text.gru_attention import GRUAttentionEncoder, TextConfig
 
 SCALES = ("coarse", "middle", "fine")
@@ -79,6 +79,7 @@ class DViN(nn.Module):
     """Teacher: no box is ever given to it; its loss needs image-phrase pairs alone."""
 
     Config = DViNConfig
+    needs_box_masks = False
 
     def __init__(self, config: DViNConfig, vocabulary: Sequence[str]) -> None:
         super().__init__()

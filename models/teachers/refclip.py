@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from deixis.anchors import gather_cells, keep_confident_cells, map_to_cells
 from deixis.core.config import STRICT
 from deixis.types import Candidates, TeacherBatch
-from models.layers import MultiScaleFusion
-from models.teachers.anchor_matching import AnchorMatcher
+from models.blocks.anchor_matching import AnchorMatcher
+from models.blocks.layers import MultiScaleFusion
 from models.text.gru_attention import GRUAttentionEncoder, TextConfig
 
 SCALES = ("coarse", "middle", "fine")
@@ -46,6 +46,7 @@ class RefCLIP(nn.Module):
     """Teacher: no box is ever given to it; its loss needs image-phrase pairs alone."""
 
     Config = RefCLIPConfig
+    needs_box_masks = False
     expert_names: tuple[str, ...] = ()
 
     def __init__(self, config: RefCLIPConfig, vocabulary: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ from torch import nn
 
 from deixis.core.frozen import freeze
 from deixis.fit import Recipe, fit
-from models.csp_darknet import CSPConfig
+from models.blocks.csp_darknet import CSPConfig
 from models.detectors.yolov3 import YOLOv3, YOLOv3Config
 from models.students.simrec import SimREC, SimRECConfig
 from tests.factories import TINY_TEXT, VOCABULARY, dvin, refclip, student_batch, teacher_batch

@@ -59,7 +59,12 @@ def test_a_missing_prediction_counts_as_a_miss():
     assert report["acc50"] == report["miou_box"] == pytest.approx(1 / 3, abs=1e-6)
 
 
-MASKS = {"intersection": [10, 300, 0, 190], "union": [20, 400, 0, 200], "point_in_mask": [True, True, False, False]}
+MASKS = {
+    "intersection": [10, 300, 0, 190],
+    "union": [20, 400, 0, 200],
+    "point_in_mask": [True, True, False, False],
+    "point_in_box": [True] * 4,
+}
 
 
 def test_both_mask_means_by_hand():
@@ -67,23 +72,39 @@ def test_both_mask_means_by_hand():
     expected = {
         "miou": (0.5 + 0.75 + 0 + 0.95) / 4,  # both empty counts 0 in a set whose every phrase has a target
         "oiou": 500 / 620,
+        "p50": 3 / 4,
         "p70": 2 / 4,
         "p90": 1 / 4,
         "point_in_mask": 2 / 4,
+        "point_in_box": 1.0,
+        "inconsistency": 2 / 4,  # masks of the first two reach one half and their boxes do not; the third fails in both
         "miou_box": 0.3,
         "acc50": 0.25,
     }
     assert {name: report[name] for name in expected} == pytest.approx(expected, abs=1e-6)
 
 
-def test_precision_is_strict_too():
-    report = score([1.0, 1.0], intersection=[7, 9], union=[10, 10], point_in_mask=[True, True])
-    assert (report["p70"], report["p90"]) == (0.5, 0.0)
+def test_precision_of_masks_counts_equality():
+    report = score([1.0, 1.0], intersection=[7, 9], union=[10, 10], point_in_mask=[True] * 2, point_in_box=[True] * 2)
+    assert (report["p70"], report["p80"], report["p90"]) == (1.0, 0.5, 0.5)
+
+
+def test_10_means_and_precision_of_two_masks():
+    report = score([0.0] * 2, intersection=[50, 1], union=[100, 10], point_in_mask=[True] * 2, point_in_box=[True] * 2)
+    assert (report["miou"], report["oiou"], report["p50"]) == pytest.approx((0.3, 51 / 110, 0.5), abs=1e-6)
+
+
+def test_any_of_several_boxes_and_the_best_match_are_scored_beside_the_answer():
+    report = score([0.2, 0.9], iou_any=[0.6, 0.9], iou_match=[0.2, 0.5], mask_iou_prompted=[0.1, 0.1])
+    assert (report["acc50"], report["acc50_any"], report["acc50_match"]) == (0.5, 1.0, 0.0)
+    assert "miou_prompted" not in report  # without masks of its own there is nothing to compare
 
 
 def test_huge_pixel_sums_do_not_overflow():
     pixels = [60_000_000] * 100
-    report = score([1.0] * 100, intersection=pixels, union=pixels, point_in_mask=[True] * 100)
+    report = score(
+        [1.0] * 100, intersection=pixels, union=pixels, point_in_mask=[True] * 100, point_in_box=[True] * 100
+    )
     assert report["oiou"] == report["miou"] == 1.0
 
 
@@ -103,7 +124,11 @@ def test_bootstrap_draws_images_and_not_expressions():
 
 def test_ratios_are_taken_anew_from_the_sums_of_each_resample():
     ious, pixels = [0.9, 0.1, 0.1, 0.1], {"intersection": [90, 1, 1, 1], "union": [100, 10, 10, 10]}
-    columns = pixels | {"point_in_mask": [True, False, False, False], "image_ids": [7, 8, 8, 8]}
+    columns = pixels | {
+        "point_in_mask": [True, False, False, False],
+        "point_in_box": [True] * 4,
+        "image_ids": [7, 8, 8, 8],
+    }
     report = score(ious, resamples=4000, **columns)
     assert report["acc50"] == 0.25 and report["oiou"] == pytest.approx(93 / 130, abs=1e-6)
     bounds = [report[f"{name}_{end}"] for name in ("acc50", "oiou", "miou") for end in ("lo", "hi")]

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from models.detr_encoder import DETREncoder, sine_position
+from models.blocks.detr_encoder import DETREncoder, sine_position
 
 with_either_norm = pytest.mark.parametrize("norm_first", [False, True])
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from models.garan import GlobalAttention
+from models.blocks.garan import GlobalAttention
 
 
 def attention(orientation: str = "correct") -> GlobalAttention:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from models.csp_darknet import CSPConfig
+from models.blocks.csp_darknet import CSPConfig
 from models.students.mcn import (
     MCN,
     MCNConfig,

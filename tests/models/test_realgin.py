@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from models.csp_darknet import CSPConfig
+from models.blocks.csp_darknet import CSPConfig
 from models.students.realgin import FeatureSelection, RealGIN, RealGINConfig, iou_heat_map
 from tests.factories import TINY_TEXT, VOCABULARY, alone_in_batch, student_batch
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from models.csp_darknet import CSPConfig
+from models.blocks.csp_darknet import CSPConfig
 from models.students.simrec import SimREC, SimRECConfig
 from tests.factories import TINY_TEXT, VOCABULARY, alone_in_batch, student_batch
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from deixis.types import StudentBatch
-from models.csp_darknet import CSPConfig
-from models.resnet import ResNetConfig
+from models.blocks.csp_darknet import CSPConfig
+from models.blocks.resnet import ResNetConfig
 from models.students.transvg import (
     TransVG,
     TransVGConfig,

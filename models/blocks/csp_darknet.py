@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from deixis.boxes import cxcywh_to_xyxy, paired_iou, xyxy_to_cxcywh
 from deixis.core.config import STRICT
 from deixis.core.frozen import freeze
-from models.layers import conv_bn
+from models.blocks.layers import conv_bn
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -7,11 +7,20 @@ from torch.nn import functional as F
 
 
 def conv_bn(
-    channels_in: int, channels_out: int, kernel: int, *, stride: int = 1, activation: type[nn.Module] | None = None
+    channels_in: int,
+    channels_out: int,
+    kernel: int,
+    *,
+    stride: int = 1,
+    activation: type[nn.Module] | None = None,
+    bias: bool = False,
 ) -> nn.Sequential:
-    """Convolution without bias, BatchNorm, activation (default LeakyReLU 0.1), "same" padding for odd kernels."""
+    """Convolution, BatchNorm, activation (default LeakyReLU 0.1), "same" padding for odd kernels.
+
+    A bias has no effect before BatchNorm; some released models have one all the same.
+    """
     return nn.Sequential(
-        nn.Conv2d(channels_in, channels_out, kernel, stride, kernel // 2, bias=False),
+        nn.Conv2d(channels_in, channels_out, kernel, stride, kernel // 2, bias=bias),
         nn.BatchNorm2d(channels_out),
         nn.LeakyReLU(0.1) if activation is None else activation(),
     )
@@ -21,7 +30,8 @@ class MultiScaleFusion(nn.Module):
     """Top-down, then bottom-up fusion of three scales (RefCLIP `MultiScaleFusion`; SimREC has the same plan).
 
     Scales are ordered coarse, middle, fine; each is twice the side of the one before. Only the outputs named
-    in `outputs` get a projection: the released models also build projections that nothing ever reads.
+    in `outputs` get a projection: the released models also build projections that nothing ever reads. Without a coarse
+    or middle output there is no bottom-up path.
 
     Args:
         channels: Input channels of the coarse, middle and fine maps.
@@ -45,8 +55,9 @@ class MultiScaleFusion(nn.Module):
         self.upsampling = upsampling
         self.up_middle = nn.Sequential(conv_bn(coarse, half, 1), conv_bn(half, half, 3))
         self.up_fine = nn.Sequential(conv_bn(half + middle, half, 1), conv_bn(half, half, 3))
-        self.down_middle = nn.Sequential(conv_bn(half + fine, half, 1), conv_bn(half, half, 3))
-        self.down_coarse = nn.Sequential(conv_bn(half + half + middle, half, 1), conv_bn(half, half, 3))
+        if outputs != ("fine",):
+            self.down_middle = nn.Sequential(conv_bn(half + fine, half, 1), conv_bn(half, half, 3))
+            self.down_coarse = nn.Sequential(conv_bn(half + half + middle, half, 1), conv_bn(half, half, 3))
         widths = {"coarse": half + coarse, "middle": half + half + middle, "fine": half + fine}
         self.project = nn.ModuleDict({name: conv_bn(widths[name], hidden, 1) for name in outputs})
 
@@ -59,6 +70,8 @@ class MultiScaleFusion(nn.Module):
         """Fuse; return the requested scales by name, each [batch, hidden, height, width]."""
         middle_up = torch.cat([self.up_middle(self._grow(coarse)), middle], 1)
         fine_up = torch.cat([self.up_fine(self._grow(middle_up)), fine], 1)
+        if self.outputs == ("fine",):
+            return {"fine": self.project["fine"](fine_up)}
         middle_down = torch.cat([self.down_middle(F.avg_pool2d(fine_up, 2)), middle_up], 1)
         coarse_down = torch.cat([self.down_coarse(F.avg_pool2d(middle_down, 2)), coarse], 1)
         maps = {"coarse": coarse_down, "middle": middle_down, "fine": fine_up}

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from models.layers import conv_bn
+from models.blocks.layers import conv_bn
 
 Orientation = Literal["correct", "transposed"]
 
@@ -14,10 +14,10 @@ Orientation = Literal["correct", "transposed"]
 class TextProduct(nn.Module):
     """Picture times phrase, each through a 1x1 convolution of its own."""
 
-    def __init__(self, channels: int, text_width: int, width: int) -> None:
+    def __init__(self, channels: int, text_width: int, width: int, *, bias: bool = False) -> None:
         super().__init__()
-        self.image = conv_bn(channels, width, 1)
-        self.text = conv_bn(text_width, width, 1)
+        self.image = conv_bn(channels, width, 1, bias=bias)
+        self.text = conv_bn(text_width, width, 1, bias=bias)
         self.after = nn.Sequential(nn.BatchNorm2d(width), nn.LeakyReLU(0.1))
 
     def forward(self, image: Tensor, text: Tensor) -> Tensor:
@@ -39,6 +39,7 @@ class GlobalAttention(nn.Module):
         orientation: The released code of SimREC adds the result with rows and columns swapped; `transposed` keeps that.
         has_projection: A 1x1 convolution before the normalisation, and the residual after it (SimREC, MCN's port);
             without it the normalised sum of both (RealGIN).
+        bias: Of that convolution, as some released models have it.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class GlobalAttention(nn.Module):
         heads: int,
         orientation: Orientation = "correct",
         has_projection: bool = True,
+        bias: bool = False,
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
@@ -58,7 +60,7 @@ class GlobalAttention(nn.Module):
         self.query = nn.Linear(text_width, width)
         self.collect_key, self.diffuse_key, self.value = (nn.Conv2d(width, width, 1) for _ in range(3))
         self.dropout = nn.Dropout(dropout)
-        projection = [nn.Conv2d(width, width, 1, bias=False)] if has_projection else []
+        projection = [nn.Conv2d(width, width, 1, bias=bias)] if has_projection else []
         self.output = nn.Sequential(*projection, nn.BatchNorm2d(width))
         self.activation = nn.LeakyReLU(0.1)
 

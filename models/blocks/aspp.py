@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from models.layers import conv_bn
+from models.blocks.layers import conv_bn
 
 
 class ASPP(nn.Module):

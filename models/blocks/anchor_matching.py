@@ -23,9 +23,12 @@ class AnchorMatcher(nn.Module):
         text: Float[Tensor, "batch text_width"],
         *,
         negatives: int,
+        code: Float[Tensor, "batch kept joint_width"] | None = None,
     ) -> Float[Tensor, ""]:
-        """Anchor-text contrast over the batch."""
-        return anchor_contrastive_loss(self.text_project(text), self.anchor_project(anchors), negatives=negatives)
+        """Anchor-text contrast over the batch; `code` is added to the projected anchors."""
+        projected = self.anchor_project(anchors)
+        projected = projected if code is None else projected + code
+        return anchor_contrastive_loss(self.text_project(text), projected, negatives=negatives)
 
     @torch.no_grad()
     def match(
@@ -36,8 +39,11 @@ class AnchorMatcher(nn.Module):
         kept: Int[Tensor, "batch kept"],
         boxes: Float[Tensor, "batch cells per_cell values"],
         experts: Int[Tensor, "batch top"],
+        code: Float[Tensor, "batch kept joint_width"] | None = None,
     ) -> Candidates:
         """The most confident box of every kept cell, and how well the cell matches the phrase."""
-        scores = torch.einsum("bkd,bd->bk", self.anchor_project(anchors), self.text_project(text)).float()
+        projected = self.anchor_project(anchors)
+        projected = projected if code is None else projected + code
+        scores = torch.einsum("bkd,bd->bk", projected, self.text_project(text)).float()
         found = best_boxes(gather_cells(boxes, kept))
         return Candidates(found.corners, scores, found.objectness, found.classes, experts)

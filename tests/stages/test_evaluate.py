@@ -1,0 +1,28 @@
+"""Points and boxes against truth, as the response-map papers count them."""
+
+import numpy as np
+import pytest
+
+from stages.evaluate import best_iou, middle, point_hits
+
+
+@pytest.mark.parametrize(
+    "box", [np.array([1, 0, 3, 3]), np.array([0, 0, 2, 3])], ids=["inside", "on the right side, which belongs"]
+)
+def test_12_a_peak_may_lie_in_the_box_and_not_in_the_mask(box):
+    mask = np.ones((4, 4), bool)
+    mask[1, 2] = False
+    assert point_hits((2, 1), mask=mask, box=box) == (False, True)
+
+
+def test_a_point_outside_the_picture_hits_nothing():
+    mask = np.ones((4, 4), bool)
+    assert point_hits((-1, -1), mask=mask, box=np.array([0, 0, 4, 4])) == (False, False)
+    assert middle(np.array([np.nan] * 4)) == (-1, -1)
+    assert middle(np.array([1.0, 2.0, 4.9, 4.0])) == (2, 3)
+
+
+def test_18_any_of_several_boxes_must_overlap_more_than_half():
+    true_box = np.array([0.0, 0, 10, 10])
+    assert best_iou([50, 50, 60, 60, 0, 0, 10, 5], true_box) == 0.5  # which is no hit
+    assert best_iou([], true_box) == 0
