@@ -122,7 +122,7 @@ def results_table(scores: dict[str, Any]) -> pd.DataFrame:
                     "exposure": part["exposure"],
                 }
                 rows.append(shown)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).fillna("")  # not every predictor has every score
 
 
 def split_tables(results: pd.DataFrame) -> dict[str, str]:
