@@ -50,11 +50,14 @@ def params(tmp_path, share: float):
 def test_written_tables_keep_the_contract(tmp_path, raw):
     out = tmp_path / "out"
     prepare(dataset="toy", raw=raw, out=out, params=params(tmp_path, 0.0))
-    tables = {name: pd.read_parquet(out / f"{name}.parquet") for name in ("pairs", "truth", "images", "quarantine")}
+    tables = {
+        name: pd.read_parquet(out / f"{name}.parquet") for name in ("pairs", "truth", "images", "objects", "quarantine")
+    }
     assert {name: list(table.columns) for name, table in tables.items()} == {
         "pairs": ["sample_id", "image_id", "ref_id", "sent_id", "expression", "text", "split"],
         "truth": ["sample_id", "box", "mask", "category", "area"],
         "images": ["image_id", "path", "sha256", "width", "height", "licence"],
+        "objects": ["image_id", "boxes", "categories"],
         "quarantine": ["file", "line", "code", "value"],
     }
     assert tables["pairs"]["sample_id"].tolist() == tables["truth"]["sample_id"].tolist() == ALL
