@@ -175,6 +175,8 @@ def describe(card: dict[str, Any], predictions: Path, seed: int) -> dict[str, An
         "effective_ema_decay": round(card["training"]["last_ema_decay"], 6),
         "seed": seed,
     }
+    if "candidates" in card:
+        meta["candidates"] = card["candidates"]  # numbers over annotated candidates compare with no others
     table = pd.read_parquet(predictions)
     if "experts" in table and table["experts"].str.len().any():
         usage = table.loc[table["split"] != "train", "experts"].explode().value_counts(normalize=True).sort_index()
