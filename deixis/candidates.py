@@ -82,9 +82,9 @@ class CandidateTable:
 
 
 class Nearest(NamedTuple):
-    """Number of the candidate that overlaps a box most, and their IoU."""
+    """Place of the candidate that overlaps a box most, and their IoU."""
 
-    index: Int[Tensor, " boxes"]
+    place: Int[Tensor, " boxes"]
     iou: Float[Tensor, " boxes"]
 
 
@@ -98,8 +98,8 @@ def nearest_candidates(
     IoU does not change with the frame, so stored pixels and those of the letterboxed input give the same answer.
     """
     overlap = paired_iou(boxes_xyxy[:, None].expand_as(candidates_xyxy), candidates_xyxy)
-    iou, index = overlap.masked_fill(~valid, -1.0).max(1)
-    return Nearest(index, iou)
+    iou, place = overlap.masked_fill(~valid, -1.0).max(1)
+    return Nearest(place, iou)
 
 
 def cut_to(boxes_xyxy: Float[Tensor, "*n 4"], frames_xyxy: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n 4"]:

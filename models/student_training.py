@@ -70,9 +70,9 @@ def fit_student(
         about = {"candidates": candidates_from, "labels_dropped": labels - len(train)}
     order, steps = batch_order(model, train, recipe, seed)
     if not steps:
+        of_images = f" of {train['image_id'].nunique()} images" if model.batches_by_image else ""
         raise DataError(
-            f"{len(train)} labelled pairs, fewer than one batch of {recipe.batch_size}"
-            f"{' images' if model.batches_by_image else ''}. "
+            f"{len(train)} labelled pairs{of_images}, fewer than one batch of {recipe.batch_size}. "
             f"Lower students.{student}.recipe.batch_size in params.yaml, then run: dvc repro"
         )
     weights, _ = load_state(backbone / "model.safetensors")
@@ -90,7 +90,7 @@ def fit_student(
     )
     targets = str(train["box"].map(list).tolist()), str(train["mask"].tolist() if model.needs_masks else None)
     inputs = pd.util.hash_pandas_object(train[["sample_id", "text"]]).sum(), *targets
-    files = [images, backbone / "model.safetensors", *([candidates] if candidates and boxes else [])]
+    files = [images, backbone / "model.safetensors", *([] if boxes is None or candidates is None else [candidates])]
     facts = fit(
         model,
         model.loss,
@@ -111,10 +111,21 @@ def fit_student(
 
 
 def with_positives(train: pd.DataFrame, candidates: CandidateTable, *, min_iou: float) -> pd.DataFrame:
-    """Labels that a candidate overlaps by `min_iou` or more, with its number in their image as `positive`."""
+    """Labels that a candidate overlaps by `min_iou` or more, with its place among their image's as `positive`.
+
+    Raises:
+        DataError: If there are none.
+    """
     boxes = torch.tensor(train["box"].map(list).tolist(), dtype=torch.float32).view(-1, 4)
     nearest = candidates.nearest(train["image_id"].tolist(), boxes)
-    return train.assign(positive=nearest.index.numpy())[(nearest.iou >= min_iou).numpy()]
+    near = (nearest.iou >= min_iou).numpy()
+    if not near.any():
+        raise DataError(
+            f"none of the {len(train)} labels has a candidate at IoU {min_iou} or more; the best is at "
+            f"{nearest.iou.max():.2f}. Allowed: candidates of the labels' own images, or a lower min_iou of the "
+            "student in params.yaml. Then run: dvc repro"
+        )
+    return train.assign(positive=nearest.place.numpy())[near]
 
 
 def batch_order(

@@ -1,7 +1,7 @@
 """Score one predictor against the withheld truth: the only reader of truth beside the upper bound.
 
-reads   predictions.parquet, candidates.parquet, pairs.parquet, truth.parquet, images.parquet, leakage.json,
-        the predictor's card; params: seed, evaluation
+reads   predictions.parquet, candidates.parquet (objects.parquet for students on annotated boxes), pairs.parquet,
+        truth.parquet, images.parquet, leakage.json, the predictor's card; params: seed, evaluation
 writes  the metrics of every split, and one row per expression
 run     dvc repro evaluate_teacher@scenes-dvin
 """

@@ -35,9 +35,9 @@ def offsets(boxes_xyxy: Float[Tensor, "*n 4"], others_xyxy: Float[Tensor, "*n 4"
 
 
 class Neighbours(NamedTuple):
-    """Other regions of each region's image, nearest first; `valid` is false where there are no more."""
+    """Other regions of each region's image, nearest first, by number; `valid` is false where there are no more."""
 
-    index: Int[Tensor, "regions count"]
+    region: Int[Tensor, "regions count"]
     valid: Bool[Tensor, "regions count"]
 
 
@@ -79,9 +79,9 @@ class Objects(NamedTuple):
 
 
 class Negatives(NamedTuple):
-    """One wrong partner for each object; `found` is false where there is none."""
+    """One wrong partner for each object, by its place in the pool; `found` is false where there is none."""
 
-    index: Int[Tensor, " objects"]
+    place: Int[Tensor, " objects"]
     found: Bool[Tensor, " objects"]
 
 

@@ -114,14 +114,14 @@ class MAttNet(nn.Module):
         target = cut_to(corners, batch.content_xyxy[batch.image_of])
         nearest = nearest_candidates(target, given.boxes_xyxy[batch.image_of], given.valid[batch.image_of])
         learned = nearest.iou >= self.config.min_iou
-        positive = region_numbers(given.valid)[batch.image_of, nearest.index]
+        positive = region_numbers(given.valid)[batch.image_of, nearest.place]
         own = Objects(batch.image_of, regions.objects.category[positive], positive)
         share = self.config.same_category_share
         wrong_region = draw_negatives(own, regions.objects, same_category_share=share)
         wrong_phrase = draw_negatives(own, own, same_category_share=share, usable=learned)
         phrase = torch.arange(len(positive), device=positive.device)
-        region_of_pair = torch.cat([positive, wrong_region.index, positive])
-        phrase_of_pair = torch.cat([phrase, phrase, wrong_phrase.index])
+        region_of_pair = torch.cat([positive, wrong_region.place, positive])
+        phrase_of_pair = torch.cat([phrase, phrase, wrong_phrase.place])
         seen = self.subject.describe(regions)
         scores = self._score(regions, seen, phrases, region_of_pair, phrase_of_pair)
         right, *wrong = scores.float().chunk(3)
@@ -163,7 +163,7 @@ class MAttNet(nn.Module):
         _, middle, coarse = self.backbone.stage_maps(pictures)
         rivals = neighbours(boxes, image, category, count=count, same_category_only=True)
         context = neighbours(boxes, image, category, count=count, same_category_only=False)
-        around = offsets(boxes[:, None].expand(-1, count, 4), boxes[rivals.index]) * rivals.valid[..., None]
+        around = offsets(boxes[:, None].expand(-1, count, 4), boxes[rivals.region]) * rivals.valid[..., None]
         side = batch.squares.shape[-1]
         return Regions(
             objects=Objects(image, category, torch.arange(len(image), device=image.device)),
@@ -171,9 +171,9 @@ class MAttNet(nn.Module):
             coarse=_pool(coarse, boxes, image, side),
             location=location(boxes, batch.content_xyxy[image]),
             around=around.flatten(1),
-            context=context.index,
+            context=context.region,
             context_valid=context.valid,
-            context_offsets=offsets(boxes[:, None].expand(-1, count, 4), boxes[context.index]),
+            context_offsets=offsets(boxes[:, None].expand(-1, count, 4), boxes[context.region]),
         )
 
     def _score(self, regions: Regions, seen: "Seen", phrases: ModularPhrases, region: Tensor, phrase: Tensor) -> Tensor:
@@ -230,8 +230,8 @@ class Subject(nn.Module):
     def forward(self, seen: Seen, said: Float[Tensor, "pairs width"], region: Int[Tensor, " pairs"]) -> Tensor:
         """Scores of pairs in [-1, 1]."""
         hidden = torch.tanh(self.look(seen.cells)[region] + self.listen(self.phrase_scale(said))[:, None])
-        weights = self.place(hidden).softmax(1)
-        return self.match((weights * seen.cells[region]).sum(1), said)
+        weights = self.place(hidden).softmax(1).transpose(1, 2)
+        return self.match((weights @ seen.cells[region]).squeeze(1), said)
 
 
 class Location(nn.Module):

@@ -67,6 +67,20 @@ def test_written_tables_keep_the_contract(tmp_path, raw):
     assert tables["quarantine"].empty
 
 
+def test_objects_are_all_that_is_annotated_and_do_not_tell_what_is_referred_to(raw):
+    def add(instances, _):
+        first = instances["annotations"][0]
+        others = ([0.0, 0.0, 40.0, 30.0], [5.0, 5.0, 2.0, 3.0], [1.0, 1.0, 0.0, 9.0], "no box")
+        instances["annotations"] += [
+            first | {"id": 100 + number, "bbox": box, "category_id": 3} for number, box in enumerate(others)
+        ]
+
+    change(raw, add)
+    objects = {image_id: (boxes, kinds) for image_id, boxes, kinds in read(raw)[0].objects}
+    assert objects[0] == ([0.0, 0.0, 40.0, 30.0, 10.0, 8.0, 30.0, 24.0, 5.0, 5.0, 7.0, 8.0], [3, 1, 3])
+    assert objects[1] == ([10.0, 8.0, 30.0, 24.0], [1]) and len(objects) == 4
+
+
 def test_rows_are_sorted_whatever_the_order_of_the_file(raw):
     def shuffle(instances, refs):
         for rows in (refs, *(instances[name] for name in ("images", "annotations"))):
