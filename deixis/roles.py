@@ -1,5 +1,6 @@
 """The five roles that models play. Interfaces only: nothing is inherited from here."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -40,12 +41,20 @@ class Student(Protocol):
     Config: ClassVar[Any]
     has_score: ClassVar[bool]
     needs_masks: ClassVar[bool]
+    needs_candidates: ClassVar[bool]
+    batches_by_image: ClassVar[bool]
 
     @property
     def term_weights(self) -> dict[str, float]: ...
     def loss(self, batch: StudentBatch) -> dict[str, Float[Tensor, ""]]: ...
     def predict(self, batch: StudentBatch) -> Grounding: ...
     def parameter_groups(self) -> list[tuple[list[nn.Parameter], float]]: ...
+
+
+class RankingStudent(Student, Protocol):
+    """A student with `needs_candidates`: answers with one of the boxes that it is given."""
+
+    def choose_attributes(self, texts: Sequence[str]) -> None: ...
 
 
 class Segmenter(Protocol):

@@ -106,3 +106,35 @@ def shuffled_batches(count: int, batch_size: int, *, seed: int) -> Callable[[int
             yield rows.tolist()
 
     return batches
+
+
+def image_batches(
+    image_ids: Sequence[int], objects: Sequence[int], *, images: int, phrases_per_object: int, seed: int
+) -> Callable[[int], Iterator[list[int]]]:
+    """Epoch -> batches of row numbers, whole images at a time: a phrase meets the others of its image.
+
+    Every image comes once per epoch, with all its objects, and of each object a few phrases drawn anew; the last
+    partial batch is dropped. The order depends on seed and epoch only.
+
+    Args:
+        image_ids: Of each row.
+        objects: What each row's phrase is about; equal numbers within one image mean one object.
+        images: Number of images of a batch.
+        phrases_per_object: At most so many.
+    """
+    rows_of: dict[int, dict[int, list[int]]] = {}
+    for row, (image_id, thing) in enumerate(zip(image_ids, objects, strict=True)):
+        rows_of.setdefault(image_id, {}).setdefault(thing, []).append(row)
+    groups = [list(things.values()) for things in rows_of.values()]
+
+    def batches(epoch: int) -> Iterator[list[int]]:
+        generator = torch.Generator().manual_seed(seed * 100_003 + epoch)
+        order = torch.randperm(len(groups), generator=generator)
+        for chosen in order[: len(groups) // images * images].split(images):
+            rows = []
+            for group in (group for image in chosen.tolist() for group in groups[image]):
+                drawn = torch.randperm(len(group), generator=generator)[:phrases_per_object]
+                rows += [group[place] for place in drawn.tolist()]
+            yield rows
+
+    return batches

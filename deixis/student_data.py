@@ -6,13 +6,15 @@ from pathlib import Path
 import pandas as pd
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from deixis.boxes import xyxy_to_cxcywh
+from deixis.candidates import CandidateTable
 from deixis.imaging.images import ImageReader
 from deixis.imaging.masks import RLE, decode_mask, encode_mask
 from deixis.samples import unique_images
 from deixis.tokens import encode
-from deixis.types import StudentBatch
+from deixis.types import CandidateBoxes, StudentBatch
 
 
 class PhraseReader:
@@ -21,6 +23,7 @@ class PhraseReader:
     Args:
         table: Columns image_id, text, and optionally box (corners in stored pixels), mask (RLE or None) and weight.
         images: Columns image_id, path, width, height.
+        candidates: For students that rank candidates.
     """
 
     def __init__(
@@ -33,6 +36,7 @@ class PhraseReader:
         vocabulary: Sequence[str],
         length: int,
         device: torch.device,
+        candidates: CandidateTable | None = None,
         cache_bytes: int = 1 << 30,
     ) -> None:
         self.side = side
@@ -43,6 +47,7 @@ class PhraseReader:
         self._boxes = [None if box is None else torch.tensor(list(box), dtype=torch.float32) for box in boxes]
         self._masks = table["mask"].tolist() if "mask" in table else None
         self._weights = torch.tensor(table["weight"].to_numpy(), dtype=torch.float32) if "weight" in table else None
+        self._candidates = candidates
         self._device = device
 
     def __len__(self) -> int:
@@ -71,6 +76,20 @@ class PhraseReader:
             boxes_norm=boxes,
             masks=None if self._masks is None else self._mask_targets(rows).to(self._device),
             weights=None if self._weights is None else self._weights[list(rows)].to(self._device),
+            candidates=None if self._candidates is None else self._padded_candidates(self._candidates, ids),
+        )
+
+    def _padded_candidates(self, table: CandidateTable, image_ids: Sequence[int]) -> CandidateBoxes:
+        found = [table[image_id] for image_id in image_ids]
+        boxes = [
+            self._images.letterbox(image_id).boxes_to_input(candidates.boxes_xyxy)
+            for image_id, candidates in zip(image_ids, found, strict=True)
+        ]
+        valid = pad_sequence([torch.ones_like(c.categories) for c in found], batch_first=True).bool()
+        return CandidateBoxes(
+            boxes_xyxy=pad_sequence(boxes, batch_first=True).to(self._device),
+            categories=pad_sequence([c.categories for c in found], batch_first=True).to(self._device),
+            valid=valid.to(self._device),
         )
 
     def _mask_targets(self, rows: Sequence[int]) -> Tensor:

@@ -86,6 +86,21 @@ class Candidates:
 
 
 @dataclass(frozen=True)
+class CandidateBoxes:
+    """The boxes of each image that a ranking student may answer with, padded to the same number.
+
+    Attributes:
+        boxes_xyxy: In pixels of the letterboxed input.
+        categories: Numbers of their categories, whatever they are called.
+        valid: False for padding; every image has at least one that is true.
+    """
+
+    boxes_xyxy: Float[Tensor, "images candidates 4"]
+    categories: Int[Tensor, "images candidates"]
+    valid: Bool[Tensor, "images candidates"]
+
+
+@dataclass(frozen=True)
 class StudentBatch:
     """Pictures, each once, and phrases about them; in training also the box that each phrase should give.
 
@@ -98,6 +113,7 @@ class StudentBatch:
         masks: Targets as shares of covered pixels in [0, 1], for students that learn masks; all zero where a label
             has none.
         weights: Trust in each target, in [0, 1]; None for full trust.
+        candidates: For students that rank candidates; None for all others.
     """
 
     squares: UInt8[Tensor, "images 3 side side"]
@@ -107,6 +123,7 @@ class StudentBatch:
     boxes_norm: Float[Tensor, "phrases 4"] | None = None
     masks: Float[Tensor, "phrases side side"] | None = None
     weights: Float[Tensor, " phrases"] | None = None
+    candidates: CandidateBoxes | None = None
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 
+from deixis.candidates import CandidateSource, CandidateTable
 from deixis.core.config import read_section
+from deixis.core.errors import DataError
 from deixis.core.registry import resolve
 from models.students import STUDENTS
 from models.trained import load_trained
@@ -24,3 +27,22 @@ def build_student(name: str, config: Any, vocabulary: list[str]) -> Any:
 def load_student(folder: Path, device: torch.device) -> Any:
     """A trained student, frozen."""
     return load_trained(folder, role="student", registry=STUDENTS, device=device)
+
+
+def read_candidates(
+    student: Any, path: Path | None, images: pd.DataFrame, *, source: CandidateSource
+) -> CandidateTable | None:
+    """The boxes that a ranking student may answer with; None for students that draw their own.
+
+    Raises:
+        DataError: If the student needs candidates and no file is named.
+    """
+    if not student.needs_candidates:
+        return None
+    if path is None:
+        raise DataError(
+            f"{type(student).__name__} ranks candidate boxes, and no file of them was named. Allowed: --candidates "
+            "with the candidates.parquet of a teacher's labels, or with the dataset's objects.parquet to choose among "
+            "annotated boxes. Run: dvc repro write_pseudo_labels"
+        )
+    return CandidateTable(path, images, source=source, suppression=student.config.suppression)

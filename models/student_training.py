@@ -1,21 +1,24 @@
 """How any student is trained on any boxes: shared by the stages that train on labels and on truth."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
 
+from deixis.candidates import CandidateSource, CandidateTable
 from deixis.core.checkpoints import load_state, run_key, save_checkpoint
 from deixis.core.config import read_section
 from deixis.core.errors import DataError
 from deixis.core.records import read_table
 from deixis.core.runtime import Device, pick_device, seed_everything
 from deixis.fit import Recipe, fit
-from deixis.samples import shuffled_batches
+from deixis.samples import image_batches, shuffled_batches
 from deixis.student_data import PhraseReader
 from deixis.text import build_vocabulary
-from models.build_student import build_student, student_config
+from models.build_student import build_student, read_candidates, student_config
 
 
 def fit_student(
@@ -30,6 +33,8 @@ def fit_student(
     params: Path,
     device: Device,
     supervision: str,
+    candidates: Path | None = None,
+    candidates_from: CandidateSource = "detections",
 ) -> None:
     """Train on `train` (sample_id, image_id, text, box in stored pixels, mask) and write checkpoint and curves.
 
@@ -37,17 +42,14 @@ def fit_student(
 
     Args:
         supervision: Who drew the boxes; a teacher's name or "truth". Recorded in the card.
+        candidates: Table of boxes, for students that rank candidates; others never open it.
+        candidates_from: Whose boxes they are. Recorded in the card of such students.
     """
     config = student_config(student, params)
     recipe = read_section(params, f"students.{student}.recipe", Recipe)
     seed = read_section(params, "seed", int)
     seed_everything(seed)
     hardware = pick_device(device)
-    if len(train) < recipe.batch_size:
-        raise DataError(
-            f"{len(train)} labelled pairs, fewer than one batch of {recipe.batch_size}. "
-            f"Lower students.{student}.recipe.batch_size in params.yaml, then run: dvc repro"
-        )
     vocabulary = build_vocabulary(train["text"])
     model = build_student(student, config, vocabulary)
     without_mask = int(train["mask"].isna().sum())
@@ -58,10 +60,24 @@ def fit_student(
             f"{student} learns masks, and none of the {len(train)} labels has one. "
             "Run: dvc repro segment_boxes, or name a student that needs boxes alone"
         )
+    table = read_table(images, columns=("image_id", "path", "width", "height"), made_by="prepare")
+    about: dict[str, Any] = {}
+    boxes = read_candidates(model, candidates, table, source=candidates_from)
+    if boxes is not None:
+        labels = len(train)
+        model.choose_attributes(train["text"].tolist())
+        train = with_positives(train, boxes, min_iou=model.config.min_iou)
+        about = {"candidates": candidates_from, "labels_dropped": labels - len(train)}
+    order, steps = batch_order(model, train, recipe, seed)
+    if not steps:
+        of_images = f" of {train['image_id'].nunique()} images" if model.batches_by_image else ""
+        raise DataError(
+            f"{len(train)} labelled pairs{of_images}, fewer than one batch of {recipe.batch_size}. "
+            f"Lower students.{student}.recipe.batch_size in params.yaml, then run: dvc repro"
+        )
     weights, _ = load_state(backbone / "model.safetensors")
     model.backbone.load_state_dict(weights, strict=True)
     model.to(hardware, memory_format=torch.channels_last)
-    table = read_table(images, columns=("image_id", "path", "width", "height"), made_by="prepare")
     reader = PhraseReader(
         train,
         table,
@@ -70,25 +86,61 @@ def fit_student(
         vocabulary=vocabulary,
         length=config.text.length,
         device=hardware,
+        candidates=boxes,
     )
-    order = shuffled_batches(len(reader), recipe.batch_size, seed=seed)
     targets = str(train["box"].map(list).tolist()), str(train["mask"].tolist() if model.needs_masks else None)
     inputs = pd.util.hash_pandas_object(train[["sample_id", "text"]]).sum(), *targets
+    files = [images, backbone / "model.safetensors", *([] if boxes is None or candidates is None else [candidates])]
     facts = fit(
         model,
         model.loss,
         lambda epoch: (reader.batch(rows) for rows in order(epoch)),
-        steps_per_epoch=len(reader) // recipe.batch_size,
+        steps_per_epoch=steps,
         recipe=recipe,
         device=hardware,
-        scratch=Path("scratch/train_student")
-        / run_key(student, config, recipe, seed, inputs, images, backbone / "model.safetensors"),
+        scratch=Path("scratch/train_student") / run_key(student, config, recipe, seed, inputs, candidates_from, *files),
         curves=curves,
         weights=model.term_weights,
         groups=model.parameter_groups(),
     )
     card = {"student": student, "model": asdict(config), "vocabulary": vocabulary, "training": facts}
-    about = {"supervision": supervision, "selection": "last epoch, averaged weights", "seed": seed}
+    about |= {"supervision": supervision, "selection": "last epoch, averaged weights", "seed": seed}
     if model.needs_masks:
         about["labels_without_mask"] = without_mask
     save_checkpoint(model, out, config=card | about)
+
+
+def with_positives(train: pd.DataFrame, candidates: CandidateTable, *, min_iou: float) -> pd.DataFrame:
+    """Labels that a candidate overlaps by `min_iou` or more, with its place among their image's as `positive`.
+
+    Raises:
+        DataError: If there are none.
+    """
+    boxes = torch.tensor(train["box"].map(list).tolist(), dtype=torch.float32).view(-1, 4)
+    nearest = candidates.nearest(train["image_id"].tolist(), boxes)
+    near = (nearest.iou >= min_iou).numpy()
+    if not near.any():
+        raise DataError(
+            f"none of the {len(train)} labels has a candidate at IoU {min_iou} or more; the best is at "
+            f"{nearest.iou.max():.2f}. Allowed: candidates of the labels' own images, or a lower min_iou of the "
+            "student in params.yaml. Then run: dvc repro"
+        )
+    return train.assign(positive=nearest.place.numpy())[near]
+
+
+def batch_order(
+    model: Any, train: pd.DataFrame, recipe: Recipe, seed: int
+) -> tuple[Callable[[int], Iterator[list[int]]], int]:
+    """Batches of each epoch, and how many; the recipe's batch size counts images where a student learns by image."""
+    size = recipe.batch_size
+    if not model.batches_by_image:
+        return shuffled_batches(len(train), size, seed=seed), len(train) // size
+    ids = train["image_id"].tolist()
+    order = image_batches(
+        ids,
+        train["positive"].tolist(),
+        images=size,
+        phrases_per_object=model.config.phrases_per_object,
+        seed=seed,
+    )
+    return order, len(set(ids)) // size

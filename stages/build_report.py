@@ -35,6 +35,7 @@ class RunParams:
     students: tuple[str, ...]
     student_teachers: tuple[str, ...]
     reference_teacher: str
+    annotation_students: tuple[str, ...]
     upper_bounds: tuple[str, ...]
     mask_datasets: tuple[str, ...]
     reference_datasets: tuple[str, ...]
@@ -44,8 +45,10 @@ class RunParams:
     def predictors(self, dataset: str) -> list[str]:
         """Predictor ids, teachers first."""
         students = [f"{teacher}-{student}" for teacher in self.student_teachers for student in self.students]
-        bounds = [f"truth-{student}" for student in self.upper_bounds if dataset in self.reference_datasets]
-        return [*self.teachers, *students, *bounds]
+        if dataset not in self.reference_datasets:
+            return [*self.teachers, *students]
+        given = [f"{t}-{student}-on_annotations" for t in self.student_teachers for student in self.annotation_students]
+        return [*self.teachers, *students, *given, *(f"truth-{student}" for student in self.upper_bounds)]
 
 
 def build_report(

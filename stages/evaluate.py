@@ -1,7 +1,7 @@
 """Score one predictor against the withheld truth: the only reader of truth beside the upper bound.
 
-reads   predictions.parquet, candidates.parquet, pairs.parquet, truth.parquet, images.parquet, leakage.json,
-        the predictor's card; params: seed, evaluation
+reads   predictions.parquet, candidates.parquet (objects.parquet for students on annotated boxes), pairs.parquet,
+        truth.parquet, images.parquet, leakage.json, the predictor's card; params: seed, evaluation
 writes  the metrics of every split, and one row per expression
 run     dvc repro evaluate_teacher@scenes-dvin
 """
@@ -175,6 +175,8 @@ def describe(card: dict[str, Any], predictions: Path, seed: int) -> dict[str, An
         "effective_ema_decay": round(card["training"]["last_ema_decay"], 6),
         "seed": seed,
     }
+    if "candidates" in card:
+        meta["candidates"] = card["candidates"]  # numbers over annotated candidates compare with no others
     table = pd.read_parquet(predictions)
     if "experts" in table and table["experts"].str.len().any():
         usage = table.loc[table["split"] != "train", "experts"].explode().value_counts(normalize=True).sort_index()

@@ -2,7 +2,8 @@
 
 Masks are the student's own where it draws some, else the segmenter's in its boxes; `mask_source` says whose.
 
-reads   pairs.parquet, images.parquet, the images, the student, the segmenter
+reads   pairs.parquet, images.parquet, the images, the student, the segmenter; for students that rank boxes the table
+        of boxes that they learned with
 writes  predictions.parquet
 run     dvc repro predict_student@scenes-dvin-simrec
 """
@@ -13,14 +14,14 @@ import pandas as pd
 
 from deixis.core.cli import run_stage
 from deixis.core.progress import track
-from deixis.core.records import read_table, write_table
+from deixis.core.records import read_json, read_table, write_table
 from deixis.core.runtime import Device, autocast, pick_device
 from deixis.features import chunks
 from deixis.imaging.masks import RLE
 from deixis.samples import PAIR_COLUMNS
 from deixis.segmenting import segment_table
 from deixis.student_data import PhraseReader
-from models.build_student import load_student
+from models.build_student import load_student, read_candidates
 from models.encoders import load_segmenter
 
 BATCH_SIZE = 64
@@ -34,6 +35,7 @@ def predict_student(
     image_root: Path,
     segmenter: Path,
     out: Path,
+    candidates: Path | None = None,
     device: Device = "auto",
 ) -> None:
     """Let a trained student answer the evaluation pairs."""
@@ -42,6 +44,7 @@ def predict_student(
     table = read_table(pairs, columns=PAIR_COLUMNS, made_by="prepare")
     table = table[table["split"] != "train"].reset_index(drop=True)
     pictures = read_table(images, columns=("image_id", "path", "width", "height"), made_by="prepare")
+    card = read_json(student / "config.json", made_by="train_student")
     reader = PhraseReader(
         table,
         pictures,
@@ -50,6 +53,7 @@ def predict_student(
         vocabulary=model.vocabulary,
         length=model.config.text.length,
         device=hardware,
+        candidates=read_candidates(model, candidates, pictures, source=card.get("candidates", "detections")),
     )
     boxes: list[list[float]] = []
     scores: list[float] = []

@@ -1,7 +1,8 @@
 """Read one raw dataset, keep what is sound, and write our tables: the only reader of foreign formats.
 
 reads   data/raw/<dataset>; params: datasets.<dataset>
-writes  pairs.parquet, truth.parquet, images.parquet, quarantine.parquet
+writes  pairs.parquet, truth.parquet, images.parquet, quarantine.parquet; objects.parquet: every annotated box of every
+        image, whether a phrase refers to it or not
 run     dvc repro prepare@scenes
 """
 
@@ -28,6 +29,7 @@ from deixis.text import normalise
 
 PAIR_COLUMNS = ("sample_id", "image_id", "ref_id", "sent_id", "expression", "text", "split")
 TRUTH_COLUMNS = ("sample_id", "box", "mask", "category", "area")
+OBJECT_COLUMNS = ("image_id", "boxes", "categories")
 IMAGE_COLUMNS = ("image_id", "path", "sha256", "width", "height", "licence")
 
 
@@ -42,15 +44,16 @@ class DatasetParams:
 
 @dataclasses.dataclass(frozen=True)
 class Tables:
-    """The rows of the three tables of a dataset."""
+    """The rows of the four tables of a dataset."""
 
     pairs: list[tuple[Any, ...]]
     truth: list[tuple[Any, ...]]
     images: list[tuple[Any, ...]]
+    objects: list[tuple[Any, ...]]
 
 
 def prepare(*, dataset: str, raw: Path, out: Path, params: Path = Path("params.yaml")) -> None:
-    """Read one raw dataset and write pairs, truth, images and quarantine."""
+    """Read one raw dataset and write pairs, truth, images, objects and quarantine."""
     config = read_section(params, f"datasets.{dataset}", DatasetParams)
     read = resolve(DATASETS, config.adapter, role="dataset adapter")
     folder = read(raw, split_by=config.split_by)
@@ -66,6 +69,7 @@ def prepare(*, dataset: str, raw: Path, out: Path, params: Path = Path("params.y
             f"then run: dvc repro prepare@{dataset}"
         )
     write_table(pd.DataFrame(tables.images, columns=list(IMAGE_COLUMNS)), out / "images.parquet")
+    write_table(pd.DataFrame(tables.objects, columns=list(OBJECT_COLUMNS)), out / "objects.parquet")
     write_table(pd.DataFrame(tables.truth, columns=list(TRUTH_COLUMNS)), out / "truth.parquet")
     write_table(pd.DataFrame(tables.pairs, columns=list(PAIR_COLUMNS)), out / "pairs.parquet")
 
@@ -113,7 +117,8 @@ def read_tables(folder: ReferFolder, *, dataset: str, quarantine: Quarantine) ->
     order = sorted(range(len(pairs)), key=lambda row: [_natural(value) for value in pairs[row][1:4]])
     kept = [pairs[row] for row in order]
     by_sample = {row[0]: row for row in truth}
-    return Tables(kept, [by_sample[row[0]] for row in kept if row[0] in by_sample], list(sound.values()))
+    scored = [by_sample[row[0]] for row in kept if row[0] in by_sample]
+    return Tables(kept, scored, list(sound.values()), _read_objects(folder.instances["annotations"], sound))
 
 
 def _is_ref(ref: Any) -> bool:
@@ -178,6 +183,29 @@ def _read_target(
         quarantine.add(folder.refs_path, line, "E_MASK_EMPTY", annotation["id"])
         return None
     return [left, top, right, bottom], rle, float(area(rle))
+
+
+def _read_objects(annotations: list[Any], sound: dict[int, tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Corners and category of every annotated object, for each image.
+
+    Largest first, so that the order cannot tell which objects phrases refer to; without those whose box is no box.
+    """
+    found: dict[int, list[tuple[float, list[float], int]]] = {image_id: [] for image_id in sound}
+    for annotation in annotations:
+        try:
+            left, top, width, height = (float(value) for value in annotation["bbox"])
+            category = int(annotation["category_id"])
+        except (TypeError, ValueError, KeyError):
+            continue
+        if annotation.get("image_id") in found and np.isfinite([left, top, width, height]).all():
+            if width > 0 and height > 0:
+                box = [left, top, left + width, top + height]
+                found[annotation["image_id"]].append((-width * height, box, category))
+    rows = []
+    for image_id, things in found.items():
+        things.sort()
+        rows.append((image_id, [value for _, box, _ in things for value in box], [kind for *_, kind in things]))
+    return rows
 
 
 def _natural(value: int | str) -> tuple[bool, int, str]:

@@ -1,13 +1,14 @@
 """Train one student on a teacher's labels. No truth is read.
 
-reads   labels.parquet, pairs.parquet, images.parquet, the images, the pretrained backbone;
-        params: seed, students.<student>
+reads   labels.parquet, pairs.parquet, images.parquet, the images, the pretrained backbone,
+        candidates.parquet or objects.parquet for students that rank boxes; params: seed, students.<student>
 writes  model.safetensors, config.json; the curve of every loss term
 run     dvc repro train_student@scenes-dvin-simrec
 """
 
 from pathlib import Path
 
+from deixis.candidates import CandidateSource
 from deixis.core.cli import run_stage
 from deixis.core.errors import DataError
 from deixis.core.records import read_table
@@ -28,6 +29,8 @@ def train_student(
     backbone: Path,
     out: Path,
     curves: Path,
+    candidates: Path | None = None,
+    candidates_from: CandidateSource = "detections",
     params: Path = Path("params.yaml"),
     device: Device = "auto",
 ) -> None:
@@ -50,6 +53,8 @@ def train_student(
         curves=curves,
         params=params,
         device=device,
+        candidates=candidates,
+        candidates_from=candidates_from,
         supervision=str(train["teacher"].iloc[0]),
     )
 

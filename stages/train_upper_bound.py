@@ -1,7 +1,7 @@
 """Train one student on the TRUE boxes and masks: the upper bound, outside the rule that training never sees truth.
 
-reads   truth.parquet, pairs.parquet, images.parquet, the images, the pretrained backbone;
-        params: seed, students.<student>
+reads   truth.parquet, pairs.parquet, images.parquet, the images, the pretrained backbone,
+        objects.parquet for students that rank boxes; params: seed, students.<student>
 writes  model.safetensors, config.json; the curve of every loss term
 run     dvc repro train_upper_bound@scenes_plus-simrec, with simrec under run.upper_bounds in params.yaml
 """
@@ -25,6 +25,7 @@ def train_upper_bound(
     backbone: Path,
     out: Path,
     curves: Path,
+    candidates: Path | None = None,
     params: Path = Path("params.yaml"),
     device: Device = "auto",
 ) -> None:
@@ -42,6 +43,8 @@ def train_upper_bound(
         curves=curves,
         params=params,
         device=device,
+        candidates=candidates,
+        candidates_from="annotations",
         supervision="truth",
     )
 

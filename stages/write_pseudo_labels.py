@@ -203,7 +203,7 @@ def _rows(matched: Matched, scores: Tensor, table: pd.DataFrame, rules: LabelPar
 
 
 def _candidates(features: Path, letterboxes: dict[int, Letterbox], keep_fraction: float) -> pd.DataFrame:
-    """Best box and objectness of each kept cell of each image, most confident cell first."""
+    """Best box of each kept cell of each image, and the detector's category for it; most confident cell first."""
     store = FeatureStore(features / "detector")
     rows = []
     for ids in chunks(sorted(letterboxes), 256):
@@ -212,10 +212,12 @@ def _candidates(features: Path, letterboxes: dict[int, Letterbox], keep_fraction
         cells = gather_cells(boxes, kept)
         confidence: Tensor = cells[..., 4].mean(-1)
         order = confidence.argsort(dim=1, descending=True, stable=True)
-        corners = torch.gather(best_boxes(cells).corners, 1, order[..., None].expand(-1, -1, 4))
-        for image_id, found in zip(ids, corners, strict=True):
-            rows.append((image_id, letterboxes[image_id].boxes_to_image(found).flatten().tolist()))
-    return pd.DataFrame(rows, columns=["image_id", "boxes"])
+        best = best_boxes(cells)
+        corners = torch.gather(best.corners, 1, order[..., None].expand(-1, -1, 4))
+        categories = best.classes.argmax(-1).gather(1, order)
+        for image_id, found, kinds in zip(ids, corners, categories, strict=True):
+            rows.append((image_id, letterboxes[image_id].boxes_to_image(found).flatten().tolist(), kinds.tolist()))
+    return pd.DataFrame(rows, columns=["image_id", "boxes", "categories"])
 
 
 if __name__ == "__main__":

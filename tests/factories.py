@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from deixis.types import Detections, StudentBatch, TeacherBatch
+from deixis.boxes import cxcywh_to_xyxy
+from deixis.types import CandidateBoxes, Detections, StudentBatch, TeacherBatch
 from models.teachers.dvin import DViN, DViNConfig
 from models.teachers.refclip import RefCLIP, RefCLIPConfig
 from models.text.gru_attention import TextConfig
@@ -77,14 +78,34 @@ def student_batch(batch: int = 4, *, side: int = 64, seed: int = 0) -> StudentBa
     )
 
 
+def with_candidates(batch: StudentBatch, *, count: int = 4, seed: int = 0) -> StudentBatch:
+    """The same phrases, with boxes to choose from: the first overlaps the image's first target, the last is padding."""
+    assert batch.boxes_norm is not None
+    generator = torch.Generator().manual_seed(seed)
+    side, images = batch.squares.shape[-1], len(batch.squares)
+    low = torch.rand(images, count, 2, generator=generator) * 0.6 * side
+    boxes = torch.cat([low, low + (0.1 + 0.2 * torch.rand(images, count, 2, generator=generator)) * side], -1)
+    for image in range(images):
+        rows = (batch.image_of == image).nonzero().flatten()
+        for place, row in enumerate(rows[: count - 1].tolist()):
+            boxes[image, place] = cxcywh_to_xyxy(batch.boxes_norm[row]) * side
+    valid = torch.ones(images, count, dtype=torch.bool)
+    valid[:, -1] = False
+    kinds = torch.randint(0, 2, (images, count), generator=generator)
+    return replace(batch, candidates=CandidateBoxes(boxes, kinds, valid))
+
+
 def alone_in_batch(batch: StudentBatch, row: int) -> StudentBatch:
     """One phrase of a batch, with its picture."""
-    image = batch.image_of[row : row + 1]
+    image, given = batch.image_of[row : row + 1], batch.candidates
     return StudentBatch(
         squares=batch.squares[image],
         content_xyxy=batch.content_xyxy[image],
         tokens=batch.tokens[row : row + 1],
         image_of=torch.zeros(1, dtype=torch.long),
+        candidates=None
+        if given is None
+        else CandidateBoxes(given.boxes_xyxy[image], given.categories[image], given.valid[image]),
     )
 
 

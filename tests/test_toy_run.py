@@ -201,13 +201,16 @@ def test_a_teacher_of_masks_learns_labels_and_is_scored(checkout, rebuilt):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("student", "drawn_by"), [("realgin", "segmenter"), ("mcn", "student")])
+@pytest.mark.parametrize(
+    ("student", "drawn_by"), [("realgin", "segmenter"), ("mattnet", "segmenter"), ("mcn", "student")]
+)
 def test_other_students_learn_from_the_same_labels(checkout, rebuilt, student, drawn_by):
     prepared, out = "data/prepared/scenes_plus", f"data/toy/{student}"
     common = {
         "pairs": f"{prepared}/pairs.parquet",
         "images": f"{prepared}/images.parquet",
         "image_root": "data/raw/scenes_plus/images",
+        "candidates": "data/labels/scenes_plus/dvin/candidates.parquet",
     }
     run_stage(
         checkout, "train_student", **common, student=student, labels="data/labels/scenes_plus/dvin/labels.parquet",

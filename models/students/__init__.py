@@ -5,4 +5,5 @@ STUDENTS = {
     "transvg": "models.students.transvg:TransVG",
     "realgin": "models.students.realgin:RealGIN",
     "mcn": "models.students.mcn:MCN",
+    "mattnet": "models.students.mattnet:MAttNet",
 }

@@ -55,6 +55,8 @@ class MCN(nn.Module):
     Config = MCNConfig
     has_score = True
     needs_masks = True
+    needs_candidates = False
+    batches_by_image = False
 
     def __init__(self, config: MCNConfig, vocabulary: Sequence[str]) -> None:
         super().__init__()

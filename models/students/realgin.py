@@ -49,6 +49,8 @@ class RealGIN(nn.Module):
     Config = RealGINConfig
     has_score = True
     needs_masks = False
+    needs_candidates = False
+    batches_by_image = False
 
     def __init__(self, config: RealGINConfig, vocabulary: Sequence[str]) -> None:
         super().__init__()

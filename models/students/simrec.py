@@ -46,6 +46,8 @@ class SimREC(nn.Module):
     Config = SimRECConfig
     has_score = True
     needs_masks = False
+    needs_candidates = False
+    batches_by_image = False
 
     def __init__(self, config: SimRECConfig, vocabulary: Sequence[str]) -> None:
         super().__init__()

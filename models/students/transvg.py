@@ -60,6 +60,8 @@ class TransVG(nn.Module):
     Config = TransVGConfig
     has_score = False
     needs_masks = False
+    needs_candidates = False
+    batches_by_image = False
 
     def __init__(self, config: TransVGConfig, vocabulary: Sequence[str]) -> None:
         super().__init__()

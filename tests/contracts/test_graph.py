@@ -23,9 +23,16 @@ FIRST_PARTY = ("deixis", "models", "stages")
 MAY_READ_TRUTH = {
     "evaluate_teacher",
     "evaluate_student",
+    "evaluate_student_on_annotations",
     "evaluate_upper_bound",
     "evaluate_segmenter",
     "train_upper_bound",
+}
+MAY_READ_OBJECTS = MAY_READ_TRUTH | {  # every annotated box; which of them a phrase means is truth, and not in it
+    "train_student_on_annotations",
+    "predict_student_on_annotations",
+    "predict_upper_bound",
+    "measure_speed",
 }
 REGISTRIES = {
     "dataset adapter": DATASETS,
@@ -95,6 +102,15 @@ def test_no_training_or_labelling_stage_reaches_truth(name):
     chain = upstream(name, graph) if name not in ("predict_upper_bound", "measure_speed") else {name}
     assert not [stage for stage in chain if reads_truth(graph[stage])]
     assert not chain & MAY_READ_TRUTH
+
+
+@pytest.mark.parametrize("name", sorted(set(stages()) - MAY_READ_OBJECTS - {"check_leakage", "build_report"}))
+def test_annotated_boxes_reach_only_stages_that_say_so_in_their_name(name):
+    graph = stages()
+    objects = "data/prepared/*/objects.parquet"
+    chain = upstream(name, graph)
+    assert not [stage for stage in chain if any(overlap(generic(dep), objects) for dep in paths(graph[stage], "deps"))]
+    assert not chain & MAY_READ_OBJECTS
 
 
 @pytest.mark.parametrize("name", sorted(set(stages()) - {"prepare"}))
@@ -209,9 +225,15 @@ def test_every_registry_string_resolves(role, name):
 def test_run_lists_name_what_exists():
     run = read_section(ROOT / "params.yaml", "run", RunParams)
     assert set(run.teachers) <= set(TEACHERS)
-    assert set(run.students) | set(run.upper_bounds) <= set(STUDENTS)
+    assert set(run.students) | set(run.annotation_students) | set(run.upper_bounds) <= set(STUDENTS)
     assert set(run.encoders) - {"detector"} == set(EXPERTS)
     assert set(run.student_teachers) | {run.reference_teacher} <= set(run.teachers)
+
+
+@pytest.mark.parametrize("name", STUDENTS)
+def test_batches_by_image_are_made_of_objects_that_candidates_tell_apart(name):
+    student = resolve(STUDENTS, name, role="student")
+    assert student.needs_candidates or not student.batches_by_image
 
 
 def test_every_setting_of_params_parses(tmp_path):

@@ -1,9 +1,10 @@
 """Points and boxes against truth, as the response-map papers count them."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from stages.evaluate import best_iou, middle, point_hits
+from stages.evaluate import best_iou, describe, middle, point_hits
 
 
 @pytest.mark.parametrize(
@@ -26,3 +27,11 @@ def test_18_any_of_several_boxes_must_overlap_more_than_half():
     true_box = np.array([0.0, 0, 10, 10])
     assert best_iou([50, 50, 60, 60, 0, 0, 10, 5], true_box) == 0.5  # which is no hit
     assert best_iou([], true_box) == 0
+
+
+@pytest.mark.parametrize("source", ["detections", "annotations", None])
+def test_a_ranking_student_is_never_scored_without_naming_its_candidates(tmp_path, source):
+    card = {"num_parameters": 1, "sha256": "0", "training": {"last_ema_decay": 0.5}}
+    pd.DataFrame({"split": ["val"]}).to_parquet(tmp_path / "predictions.parquet")
+    meta = describe(card | ({"candidates": source} if source else {}), tmp_path / "predictions.parquet", 0)
+    assert meta.get("candidates") == source

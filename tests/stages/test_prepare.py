@@ -50,11 +50,14 @@ def params(tmp_path, share: float):
 def test_written_tables_keep_the_contract(tmp_path, raw):
     out = tmp_path / "out"
     prepare(dataset="toy", raw=raw, out=out, params=params(tmp_path, 0.0))
-    tables = {name: pd.read_parquet(out / f"{name}.parquet") for name in ("pairs", "truth", "images", "quarantine")}
+    tables = {
+        name: pd.read_parquet(out / f"{name}.parquet") for name in ("pairs", "truth", "images", "objects", "quarantine")
+    }
     assert {name: list(table.columns) for name, table in tables.items()} == {
         "pairs": ["sample_id", "image_id", "ref_id", "sent_id", "expression", "text", "split"],
         "truth": ["sample_id", "box", "mask", "category", "area"],
         "images": ["image_id", "path", "sha256", "width", "height", "licence"],
+        "objects": ["image_id", "boxes", "categories"],
         "quarantine": ["file", "line", "code", "value"],
     }
     assert tables["pairs"]["sample_id"].tolist() == tables["truth"]["sample_id"].tolist() == ALL
@@ -62,6 +65,20 @@ def test_written_tables_keep_the_contract(tmp_path, raw):
     assert tables["truth"]["box"][0].tolist() == [10.0, 8.0, 30.0, 24.0] and tables["truth"]["area"][0] == 320
     assert len(tables["images"]) == 4 and tables["images"]["sha256"].str.fullmatch("[0-9a-f]{64}").all()
     assert tables["quarantine"].empty
+
+
+def test_objects_are_all_that_is_annotated_and_do_not_tell_what_is_referred_to(raw):
+    def add(instances, _):
+        first = instances["annotations"][0]
+        others = ([0.0, 0.0, 40.0, 30.0], [5.0, 5.0, 2.0, 3.0], [1.0, 1.0, 0.0, 9.0], "no box")
+        instances["annotations"] += [
+            first | {"id": 100 + number, "bbox": box, "category_id": 3} for number, box in enumerate(others)
+        ]
+
+    change(raw, add)
+    objects = {image_id: (boxes, kinds) for image_id, boxes, kinds in read(raw)[0].objects}
+    assert objects[0] == ([0.0, 0.0, 40.0, 30.0, 10.0, 8.0, 30.0, 24.0, 5.0, 5.0, 7.0, 8.0], [3, 1, 3])
+    assert objects[1] == ([10.0, 8.0, 30.0, 24.0], [1]) and len(objects) == 4
 
 
 def test_rows_are_sorted_whatever_the_order_of_the_file(raw):
