@@ -37,6 +37,7 @@ class RunParams:
     reference_teacher: str
     upper_bounds: tuple[str, ...]
     mask_datasets: tuple[str, ...]
+    cue_datasets: tuple[str, ...]
     reference_datasets: tuple[str, ...]
     experts: tuple[str, ...]
     encoders: tuple[str, ...]
