@@ -6,7 +6,6 @@ run     dvc repro write_cues@scenes_plus, with scenes_plus under run.cue_dataset
 """
 
 import json
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import field
@@ -29,7 +28,7 @@ from deixis.cues.answers import Phrase
 from deixis.cues.asking import ask_all
 from deixis.cues.prompt import PROMPT
 
-PLENTY = 3  # the cues of which PCNet reads one per stage
+PLENTY = 3  # as many as PCNet reads, one per stage
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -55,7 +54,7 @@ def write_cues(*, dataset: str, pairs: Path, out: Path, params: Path = Path("par
     settings = read_section(params, "cues.settings", kind.Config)
     source = kind(settings)
     phrases = distinct_phrases(read_table(pairs, columns=("text", "ref_id", "sent_id"), made_by="prepare"))
-    key = run_key(dataset, splits, config.source, settings, os.environ.get("OPENAI_MODEL"), pairs)
+    key = run_key(dataset, splits, config.source, settings, pairs, *source.inputs)
     scratch = Path("scratch/write_cues") / f"{key}.jsonl"
     lines = ask_all(phrases, source, scratch=scratch, belongs_to={"dataset": dataset, "split_by": splits.split_by})
     statistics = summarise([json.loads(line) for line in lines])

@@ -53,7 +53,12 @@ class CueSource(Protocol):
 
     What is wrong with its settings is refused with a ConfigError when it is built. Afterwards it answers every phrase,
     in order, and where its model fails it answers by rule and says so.
+
+    Attributes:
+        inputs: What decides the answers beside the settings: a model's version, files by their content.
     """
+
+    inputs: tuple[Any, ...]
 
     def answer(self, phrases: Sequence[Phrase]) -> list[Answer]: ...
 

@@ -1,4 +1,4 @@
-"""Cues that were written before: a `cues.jsonl` of ours, or the folder that PCNet's authors release."""
+"""Cues that were written before: a `cues.jsonl` of ours, or a folder in the layout of PCNet's released code."""
 
 import json
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ class CacheConfig:
 
 
 class CachedCues:
-    """Looks cues up: in our file by text, so that partitions share them; in the released folder by `sent_id`.
+    """Looks cues up: in our file by text, so that partitions share them; in such a folder by `sent_id`.
 
     Raises:
         ConfigError: If there is no such file or folder.
@@ -41,8 +41,9 @@ class CachedCues:
             )
         self._by_text: dict[str, Answer] = {}
         self._by_sentence: dict[str, Answer] = {}
+        self.inputs = tuple(sorted(config.path.glob("*.json"))) if config.path.is_dir() else (config.path,)
         if config.path.is_dir():
-            self._by_sentence = read_released_folder(config.path)
+            self._by_sentence = read_folder(config.path)
         else:
             self._by_text = {record["text"]: answer_of(record) for record in read_records(config.path)}
 
@@ -63,10 +64,10 @@ class CachedCues:
         return fall_back(phrase.text, "not in the cache")
 
 
-def read_released_folder(folder: Path) -> dict[str, Answer]:
+def read_folder(folder: Path) -> dict[str, Answer]:
     """Cues by sentence from a folder of <ref_id>.json.
 
-    The release matches phrases to sentences by their order in the file; the keys say it, so they are what counts here.
+    PCNet's code matches phrases to sentences by their order in the file; their keys say it, so those count here.
 
     Raises:
         DataError: If the folder holds no such file, or one of them is something else.
@@ -79,7 +80,7 @@ def read_released_folder(folder: Path) -> dict[str, Answer]:
             for sent_id, phrases in sentences.items():
                 cues = first_distinct([cue for phrase in phrases if (cue := normalise(phrase))])
                 if cues:
-                    found[sent_id] = Answer(cues, "pcnet-release")
+                    found[sent_id] = Answer(cues, "imported")
         except (ValueError, TypeError, AttributeError) as error:
             reason = str(error).splitlines()[0]
             raise DataError(

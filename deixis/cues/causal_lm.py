@@ -58,6 +58,7 @@ class CausalLMCues:
         revision = getattr(model.config, "_commit_hash", None) or config.revision or "local"
         # The last part of a folder's path names the model as well on any other machine.
         self._source = f"hf:{Path(config.model).name if Path(config.model).exists() else config.model}@{revision}"
+        self.inputs = (self._source,)
         self._gen = {"do_sample": False, "max_new_tokens": config.max_new_tokens}
 
     def answer(self, phrases: Sequence[Phrase]) -> list[Answer]:
@@ -71,7 +72,7 @@ class CausalLMCues:
 
     def _ask(self, texts: list[str]) -> list[Answer]:
         try:
-            said = self._generate([PROMPT.write(text) for text in texts])
+            said = self.generate([PROMPT.write(text) for text in texts])
         except Exception as error:  # whatever a model can do wrong, out of memory included, must not end the run
             return [fall_back(text, type(error).__name__) for text in texts]
         return [
@@ -80,7 +81,7 @@ class CausalLMCues:
         ]
 
     @torch.inference_mode()
-    def _generate(self, prompts: list[str]) -> list[tuple[str, bool]]:
+    def generate(self, prompts: list[str]) -> list[tuple[str, bool]]:
         """What the model writes after each prompt, and whether it ended by itself."""
         chat = self._tokenizer.chat_template is not None
         if chat:

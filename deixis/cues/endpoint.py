@@ -52,6 +52,7 @@ class EndpointCues:
         self._client = import_extra("openai").OpenAI(
             api_key=key, base_url=address, max_retries=config.retries, timeout=config.timeout_s
         )
+        self.inputs = (self._model,)
         self._config = config
         self._gen: dict[str, Any] = {"temperature": 0, "max_tokens": config.max_tokens, "seed": config.seed}
         if config.json_mode:

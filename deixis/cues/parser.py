@@ -8,7 +8,8 @@ from pydantic.dataclasses import dataclass
 from deixis.core.config import STRICT
 from deixis.core.errors import ConfigError
 from deixis.cues.answers import Answer, Phrase, first_distinct, import_extra
-from deixis.cues.rule import COPULAS, DETERMINERS, RELATIVISERS, fall_back
+from deixis.cues.rule import fall_back
+from deixis.cues.word_classes import COPULAS, DETERMINERS, RELATIVISERS
 
 OWN_CUE = ("acl", "relcl", "prep", "advmod", "amod", "appos")  # labels of what, right of the noun, says one thing
 SUBJECTS = ("nsubj", "nsubjpass")
@@ -42,6 +43,7 @@ class ParserCues:
             raise ConfigError(f'cues.settings.model is "{config.model}", which has {parts}. {allowed}. {mend}')
         meta = self._parse.meta
         self._source = f"spacy:{meta['lang']}_{meta['name']}@{meta['version']}"
+        self.inputs = (self._source,)
 
     def answer(self, phrases: Sequence[Phrase]) -> list[Answer]:
         """Parse every phrase."""

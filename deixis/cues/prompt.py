@@ -7,7 +7,8 @@ from dataclasses import astuple, dataclass
 from typing import Any
 
 from deixis.cues.answers import MAX_CUES, Answer
-from deixis.cues.rule import DETERMINERS, NO_NOUN, PREPOSITIONS, RELATIVISERS, VERBS, fall_back
+from deixis.cues.rule import NO_NOUN, fall_back
+from deixis.cues.word_classes import DETERMINERS, PREPOSITIONS, RELATIVISERS, VERBS
 from deixis.text import normalise
 
 MAX_WORDS = 8
@@ -19,7 +20,7 @@ FUNCTION_WORDS = DETERMINERS | PREPOSITIONS | RELATIVISERS | VERBS | {"and", "or
 class Prompt:
     """The parts P_G, P_C, P_E and P_Q, kept apart so that each one's version can be told.
 
-    Source: PCNet, section 3.1.
+    Source: the parts are PCNet's, the words are ours.
 
     Attributes:
         task: What is to be done.
@@ -79,12 +80,10 @@ class BadAnswer(Exception):
     """An answer that cannot be used; says why, in words that are the same every time."""
 
 
-def judge_answer(
-    answer: str, text: str, *, finished: bool, source: str, gen: dict[str, Any], prompt: Prompt = PROMPT
-) -> Answer:
+def judge_answer(answer: str, text: str, *, finished: bool, source: str, gen: dict[str, Any]) -> Answer:
     """The cues of a model's answer where it is good, those of the rule where it is not."""
     try:
-        return Answer(read_answer(answer, text, finished=finished), source, prompt.sha1(), gen)
+        return Answer(read_answer(answer, text, finished=finished), source, PROMPT.sha1(), gen)
     except BadAnswer as reason:
         return fall_back(text, str(reason))
 

@@ -43,12 +43,14 @@ def read_records(path: Path) -> list[dict[str, Any]]:
         DataError: If the file is missing or a line of it is not a record.
     """
     try:
-        lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
+        lines = path.read_text(encoding="utf-8").split("\n")
     except FileNotFoundError:
         raise DataError(f"{path}: missing. It is written by write_cues; run: dvc repro write_cues") from None
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 ({error}). {MEND}") from None
     records = []
+    if not lines[-1]:
+        lines.pop()  # the last line ends as the others do
     for number, line in enumerate(lines, start=1):
         record = parse_record(line)
         if record is None:

@@ -11,33 +11,22 @@ from pydantic.dataclasses import dataclass
 
 from deixis.core.config import STRICT
 from deixis.cues.answers import Answer, Phrase, first_distinct
-from deixis.place_words import BACK, FRONT, MIDDLE, ORDINALS, SIDES
+from deixis.cues.word_classes import (
+    BEFORE_TO,
+    COPULAS,
+    DETERMINERS,
+    END_OF_NOUN,
+    NOUNS_IN_ING,
+    PLACES,
+    PREPOSITIONS,
+    RELATIVISERS,
+    TAKE_AN_OBJECT,
+    VERBS,
+)
+from deixis.place_words import ORDINALS
 
 RULE = "rule-v1"  # raise it with any change of what `rule_cues` answers
 NO_NOUN = "object"
-
-DETERMINERS = frozenset("a an the this these those some any each his her its their my your our".split())
-PREPOSITIONS = frozenset(
-    "about above across against along around at behind below beneath beside between by facing from in inside into "
-    "near off on onto opposite outside over past through to toward towards under underneath with without".split()
-)
-RELATIVISERS = frozenset("that which who whose whom where".split())
-COPULAS = frozenset("is are was were being".split())
-VERBS = COPULAS | frozenset(
-    "has have had holds wears sits stands catches rides walks looks eats lies leans runs plays hits throws swings "
-    "jumps faces carries drinks reads touches watches waits points reaches".split()
-)
-NOUNS_IN_ING = frozenset(
-    "awning bowling building ceiling clothing dining dressing earring evening everything frosting icing lighting "
-    "morning nothing opening painting parking pudding railing siding something spring string swing topping wedding "
-    "anything".split()
-)
-TAKE_AN_OBJECT = frozenset("carrying eating having holding riding using wearing".split())
-PLACES = frozenset(
-    (*SIDES, *MIDDLE, *FRONT, *BACK, *ORDINALS, *"far side corner edge half row most very higher up down".split())
-)
-BEFORE_TO = frozenset("next close closer closest nearest".split())  # "next to" is one preposition, a "next man" is none
-END_OF_NOUN = frozenset("of from than".split())  # where these stand in a head phrase, another object may follow
 
 
 def rule_cues(text: str) -> list[str]:
@@ -145,6 +134,7 @@ class RuleCues:
     """Cues by rule."""
 
     Config = NoSettings
+    inputs = ()
 
     def __init__(self, config: NoSettings) -> None:
         self.config = config
@@ -158,6 +148,7 @@ class NoCues:
     """The whole expression as its only cue, which turns PCNet's stages into repetitions of the full text."""
 
     Config = NoSettings
+    inputs = ()
 
     def __init__(self, config: NoSettings) -> None:
         self.config = config
