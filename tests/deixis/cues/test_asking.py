@@ -46,11 +46,11 @@ def test_a_half_written_file_is_continued_from_its_last_whole_chunk(tmp_path):
 
 
 def test_a_killed_run_goes_on_and_ends_with_the_same_lines(tmp_path):
-    phrases = [Phrase(f"man on the right of ball {number}", number, (number,)) for number in range(200 * CHUNK)]
+    phrases = [Phrase(f"man on the right of ball {number}", number, (number,)) for number in range(80 * CHUNK)]
     scratch = tmp_path / "s.jsonl"
     code = (
         "import sys, pathlib; from deixis.cues import answers, asking, rule\n"
-        "phrases = [answers.Phrase(f'man on the right of ball {n}', n, (n,)) for n in range(200 * asking.CHUNK)]\n"
+        "phrases = [answers.Phrase(f'man on the right of ball {n}', n, (n,)) for n in range(80 * asking.CHUNK)]\n"
         "belongs_to = {'dataset': 'toy', 'split_by': 'unc'}\n"
         "source = rule.RuleCues(rule.NoSettings())\n"
         "asking.ask_all(phrases, source, scratch=pathlib.Path(sys.argv[1]), belongs_to=belongs_to)"

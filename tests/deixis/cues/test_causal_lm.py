@@ -39,7 +39,7 @@ def taught(answer: str, texts: list[str]) -> LlamaForCausalLM:
     model, tokens = language_model(), tokenizer()
     wanted = tokens(f"{answer}</s>")["input_ids"]
     optimiser = torch.optim.Adam(model.parameters(), lr=0.02)
-    for text in texts * 50:
+    for text in texts * 30:
         prompt = tokens(PROMPT.write(text))["input_ids"]
         optimiser.zero_grad()
         labels = torch.tensor([[-100] * len(prompt) + wanted])
