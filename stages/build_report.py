@@ -38,6 +38,7 @@ class RunParams:
     annotation_students: tuple[str, ...]
     upper_bounds: tuple[str, ...]
     mask_datasets: tuple[str, ...]
+    cue_datasets: tuple[str, ...]
     reference_datasets: tuple[str, ...]
     experts: tuple[str, ...]
     encoders: tuple[str, ...]

@@ -10,6 +10,7 @@ from ruamel.yaml import YAML
 
 from deixis.core.config import read_section
 from deixis.core.registry import resolve
+from deixis.cues import CUE_SOURCES
 from deixis.datasets import DATASETS
 from models.detectors import DETECTORS
 from models.experts import EXPERTS
@@ -35,6 +36,7 @@ MAY_READ_OBJECTS = MAY_READ_TRUTH | {  # every annotated box; which of them a ph
     "measure_speed",
 }
 REGISTRIES = {
+    "cue source": CUE_SOURCES,
     "dataset adapter": DATASETS,
     "detector": DETECTORS,
     "expert": EXPERTS,
@@ -48,6 +50,7 @@ LAZY = {  # what a stage loads through a registry, by the module that asks
     "models.encoders": [target.split(":")[0] for registry in (EXPERTS, SEGMENTERS) for target in registry.values()],
     "stages.pretrain_expert": [target.split(":")[0] for target in EXPERTS.values()],
     "stages.prepare": [target.split(":")[0] for target in DATASETS.values()],
+    "stages.write_cues": [target.split(":")[0] for target in CUE_SOURCES.values()],
 }
 
 
@@ -219,7 +222,7 @@ def test_paths_in_the_command_are_declared(name):
 def test_every_registry_string_resolves(role, name):
     assert resolve(REGISTRIES[role], name, role=role)
     module = REGISTRIES[role][name].split(":")[0]
-    assert role == "dataset adapter" or module.endswith(f".{name}")
+    assert role in ("cue source", "dataset adapter") or module.endswith(f".{name}")
 
 
 def test_run_lists_name_what_exists():
@@ -243,11 +246,13 @@ def test_every_setting_of_params_parses(tmp_path):
     from stages.pretrain_backbone import BackboneParams
     from stages.pretrain_detector import DetectorParams
     from stages.pretrain_segmenter import SegmenterParams
+    from stages.write_cues import CueParams
     from stages.write_pseudo_labels import LabelParams
 
     params = ROOT / "params.yaml"
     for section, kind in {
         "detector": DetectorParams, "segmenter": SegmenterParams, "backbone": BackboneParams, "labels": LabelParams,
+        "cues": CueParams,
         "evaluation": EvaluationParams, "speed": SpeedParams,
     }.items():  # fmt: skip
         assert read_section(params, section, kind)

@@ -1,0 +1,48 @@
+import json
+
+import pytest
+
+from deixis.core.errors import ConfigError, DataError
+from deixis.cues.answers import Phrase
+from deixis.cues.cache import CacheConfig, CachedCues
+
+LEFT, BUS = Phrase("left guy", 7, (70, 71)), Phrase("bus", 8, (80,))
+
+
+def test_our_own_file_is_looked_up_by_text(tmp_path):
+    record = {"sent_id": 1, "text": "left guy", "cues": ["guy"], "source": "openai:x", "prompt_sha1": "1", "gen": {}}
+    (tmp_path / "cues.jsonl").write_text(json.dumps(record) + "\n")
+    found, missing = CachedCues(CacheConfig(tmp_path / "cues.jsonl")).answer([LEFT, BUS])
+    assert (found.cues, found.source, found.prompt_sha1, found.fallback) == (("guy",), "openai:x", "1", False)
+    assert (missing.cues, missing.fallback, missing.error) == (("bus",), True, "not in the cache")
+
+
+def test_a_folder_is_matched_by_sentence_and_not_by_order(tmp_path):
+    (tmp_path / "8.json").write_text(json.dumps({"80": ["A bus."] * 5}))
+    (tmp_path / "7.json").write_text(json.dumps({"71": ["guy", "Left guy!", "left guy", "", "guy"], "69": ["x"] * 5}))
+    left, bus = CachedCues(CacheConfig(tmp_path)).answer([LEFT, BUS])
+    assert left.cues == ("guy", "left guy") and bus.cues == ("a bus",)
+    assert {left.source, bus.source} == {"imported"} and not left.fallback
+
+
+def test_a_phrase_that_is_missing_may_be_refused(tmp_path):
+    (tmp_path / "8.json").write_text('{"80": ["bus"]}')
+    with pytest.raises(DataError, match=r'holds no cues of "left guy".*when_missing'):
+        CachedCues(CacheConfig(tmp_path, when_missing="refuse")).answer([BUS, LEFT])
+
+
+@pytest.mark.parametrize("content", ["[", "[1]", '{"1": 2}', '{"1": [2]}'])
+def test_a_file_of_something_else_is_named(tmp_path, content):
+    (tmp_path / "7.json").write_text(content)
+    with pytest.raises(DataError, match=r"7\.json: not the phrases of one object.*dvc repro write_cues"):
+        CachedCues(CacheConfig(tmp_path))
+
+
+def test_a_folder_without_files_is_refused(tmp_path):
+    with pytest.raises(DataError, match=r"holds no <ref_id>\.json"):
+        CachedCues(CacheConfig(tmp_path))
+
+
+def test_a_path_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"absent: no such file or folder\. Allowed"):
+        CachedCues(CacheConfig(tmp_path / "absent"))

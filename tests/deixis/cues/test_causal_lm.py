@@ -1,0 +1,87 @@
+import pytest
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from deixis.core.errors import ConfigError
+from deixis.cues.answers import Phrase
+from deixis.cues.causal_lm import CausalLMConfig, CausalLMCues
+from deixis.cues.prompt import PROMPT
+
+PHRASES = [Phrase("man on the right", 1, (1,)), Phrase("guy", 2, (2,)), Phrase("left guy near a bus", 3, (3,))]
+
+
+def tokenizer() -> PreTrainedTokenizerFast:
+    """One token per byte."""
+    letters = [*sorted(pre_tokenizers.ByteLevel.alphabet()), "</s>"]
+    tokens = Tokenizer(models.BPE({letter: place for place, letter in enumerate(letters)}, []))
+    tokens.pre_tokenizer, tokens.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    return PreTrainedTokenizerFast(tokenizer_object=tokens, eos_token="</s>")
+
+
+def language_model(*, words: int = 257) -> LlamaForCausalLM:
+    """A model as it was drawn at random."""
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    return LlamaForCausalLM(LlamaConfig(vocab_size=words, eos_token_id=256, bos_token_id=None, **sizes))
+
+
+def save(folder, model=None, *, chat_template: str | None = None) -> str:
+    tokens = tokenizer()
+    tokens.chat_template = chat_template
+    tokens.save_pretrained(folder)
+    (model or language_model()).save_pretrained(folder)
+    return str(folder)
+
+
+def taught(answer: str, texts: list[str]) -> LlamaForCausalLM:
+    """A model that has learnt to write one answer to some texts."""
+    model, tokens = language_model(), tokenizer()
+    wanted = tokens(f"{answer}</s>")["input_ids"]
+    optimiser = torch.optim.Adam(model.parameters(), lr=0.02)
+    for text in texts * 30:
+        prompt = tokens(PROMPT.write(text))["input_ids"]
+        optimiser.zero_grad()
+        labels = torch.tensor([[-100] * len(prompt) + wanted])
+        model(torch.tensor([prompt + wanted]), labels=labels).loss.backward()
+        optimiser.step()
+    return model
+
+
+def test_rubbish_falls_back_and_keeps_its_place(tmp_path):
+    source = CausalLMCues(CausalLMConfig(save(tmp_path), max_new_tokens=4, batch_size=2))
+    answers = source.answer(PHRASES)
+    assert [answer.cues[-1] for answer in answers] == ["man on the right", "guy", "guy near a bus"]
+    assert {(answer.source, answer.error) for answer in answers} == {("rule-v1", "no cue in the answer")}
+
+
+def test_a_good_answer_is_kept_and_one_that_does_not_fit_the_phrase_is_not(tmp_path):
+    folder = save(tmp_path / "tiny", taught('["guy"]', ["man on the right", "guy"]))
+    man, guy = CausalLMCues(CausalLMConfig(folder, max_new_tokens=20)).answer(PHRASES[:2])
+    assert guy.cues == ("guy",) and not guy.fallback
+    assert guy.source == "hf:tiny@local" and guy.gen == {"do_sample": False, "max_new_tokens": 20}
+    assert man.cues == ("man", "man on the right") and man.error == "a cue says what the expression does not"
+
+
+def test_what_shares_the_batch_changes_nothing(tmp_path):
+    source = CausalLMCues(CausalLMConfig(save(tmp_path), max_new_tokens=6))
+    prompts = ["man", "left guy near"]
+    assert source.generate(prompts) == [source.generate([prompt])[0] for prompt in prompts]
+
+
+def test_a_chat_template_is_used_where_there_is_one(tmp_path):
+    template = "{% for turn in messages %}<{{ turn['content'] }}>{% endfor %}"
+    plain = CausalLMCues(CausalLMConfig(save(tmp_path / "plain"), max_new_tokens=6))
+    chat = CausalLMCues(CausalLMConfig(save(tmp_path / "chat", chat_template=template), max_new_tokens=6))
+    assert chat.generate(["man"]) == plain.generate(["<man>"])
+
+
+def test_a_model_that_breaks_falls_back(tmp_path):
+    source = CausalLMCues(CausalLMConfig(save(tmp_path, language_model(words=5)), max_new_tokens=4))
+    answers = source.answer(PHRASES)
+    assert {answer.error for answer in answers} == {"IndexError"} and all(answer.fallback for answer in answers)
+
+
+def test_a_model_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"cues\.settings\.model is .* cannot be loaded .*dvc repro write_cues"):
+        CausalLMCues(CausalLMConfig(str(tmp_path)))
