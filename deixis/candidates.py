@@ -17,7 +17,15 @@ from deixis.core.errors import DataError
 from deixis.core.records import read_table
 
 CandidateSource = Literal["detections", "annotations"]
-MADE_BY: dict[CandidateSource, str] = {"detections": "write_pseudo_labels", "annotations": "prepare"}
+MADE_BY: dict[CandidateSource, str] = {"detections": "list_candidates", "annotations": "prepare"}
+
+
+@dataclass(frozen=True, config=STRICT)
+class CandidateParams:
+    """The `candidates` section."""
+
+    keep_fraction: float = 0.2  # of the coarse cells, the surest; not below any teacher's
+    mask_stride: int = 4  # pixels of the input per pixel of a stored mask
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -64,7 +72,11 @@ class CandidateTable:
         found = self._of.get(image_id)
         if found is None or not len(found.boxes_xyxy):
             what = "does not list" if found is None else "has no box inside"
-            more = "Raise keep_fraction of the teacher" if self._source == "detections" else "Annotate an object of it"
+            more = (
+                "Raise candidates.keep_fraction in params.yaml"
+                if self._source == "detections"
+                else "Annotate an object of it"
+            )
             remedy = f"{more} if that is not enough" if found is None else more
             raise DataError(
                 f"{self._path}: {what} image {image_id}. A student that ranks candidates needs at least one for every "

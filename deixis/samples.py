@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -48,7 +49,9 @@ class PairReader:
         self._tokens = encode(pairs["text"].tolist(), vocabulary, length)
         self._detector = FeatureStore(features / "detector")
         self._experts = {name: FeatureStore(features / name) for name in expert_names}
-        self._box_masks = FeatureStore(features / "box_masks", made_by="propose_masks") if needs_box_masks else None
+        self._box_masks = None
+        if needs_box_masks:
+            self._box_masks = FeatureStore(features / "box_masks", made_by="segment_candidates")
         self._device = device
 
     def __len__(self) -> int:
@@ -109,32 +112,39 @@ def shuffled_batches(count: int, batch_size: int, *, seed: int) -> Callable[[int
 
 
 def image_batches(
-    image_ids: Sequence[int], objects: Sequence[int], *, images: int, phrases_per_object: int, seed: int
+    image_ids: Sequence[int],
+    objects: Sequence[int],
+    *,
+    images: int,
+    phrases_per_object: int,
+    seed: int,
+    objects_per_image: int | None = None,
 ) -> Callable[[int], Iterator[list[int]]]:
     """Epoch -> batches of row numbers, whole images at a time: a phrase meets the others of its image.
 
-    Every image comes once per epoch, with all its objects, and of each object a few phrases drawn anew; the last
-    partial batch is dropped. The order depends on seed and epoch only.
+    Every image comes once per epoch, and of each of its objects a few phrases drawn anew; the last partial batch is
+    dropped. The order depends on seed and epoch only.
 
     Args:
         image_ids: Of each row.
         objects: What each row's phrase is about; equal numbers within one image mean one object.
         images: Number of images of a batch.
         phrases_per_object: At most so many.
+        objects_per_image: At most so many, drawn anew; all by default.
     """
     rows_of: dict[int, dict[int, list[int]]] = {}
     for row, (image_id, thing) in enumerate(zip(image_ids, objects, strict=True)):
         rows_of.setdefault(image_id, {}).setdefault(thing, []).append(row)
     groups = [list(things.values()) for things in rows_of.values()]
 
+    def draw(items: list[Any], most: int | None, generator: torch.Generator) -> list[Any]:
+        return [items[place] for place in torch.randperm(len(items), generator=generator)[:most].tolist()]
+
     def batches(epoch: int) -> Iterator[list[int]]:
         generator = torch.Generator().manual_seed(seed * 100_003 + epoch)
         order = torch.randperm(len(groups), generator=generator)
         for chosen in order[: len(groups) // images * images].split(images):
-            rows = []
-            for group in (group for image in chosen.tolist() for group in groups[image]):
-                drawn = torch.randperm(len(group), generator=generator)[:phrases_per_object]
-                rows += [group[place] for place in drawn.tolist()]
-            yield rows
+            things = [thing for image in chosen.tolist() for thing in draw(groups[image], objects_per_image, generator)]
+            yield [row for thing in things for row in draw(thing, phrases_per_object, generator)]
 
     return batches

@@ -1,5 +1,6 @@
-"""Boxes of a whole table to masks, image by image, so that each image is encoded once for all its phrases."""
+"""Prompts of a whole table to masks, image by image, so that each image is encoded once for all its phrases."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,8 @@ def segment_table(
     """Mask and predicted quality of each row's `box`; None and 0 where the box has no area inside its image."""
     masks: list[RLE | None] = [None] * len(table)
     quality = [0.0] * len(table)
-    rows_of: dict[Any, list[int]] = {}
-    for row, image_id in enumerate(table["image_id"]):
-        rows_of.setdefault(image_id, []).append(row)
     boxes = table["box"].tolist()
-    for image_id, rows in track(rows_of.items(), "segmenting", total=len(rows_of)):
-        pixels = np.asarray(open_image(paths[image_id]))
+    for pixels, rows in _images(table, paths):
         height, width = pixels.shape[:2]
         limit = np.array([width, height, width, height])
         clipped = np.clip(np.array([boxes[row] for row in rows], dtype=np.float32), 0, limit)
@@ -37,3 +34,23 @@ def segment_table(
         for row, mask, score in zip(np.array(rows)[thick].tolist(), found, scores, strict=True):
             masks[row], quality[row] = encode_mask(mask), float(score)
     return masks, quality
+
+
+def segment_points(model: Segmenter, table: pd.DataFrame, *, paths: dict[Any, Path]) -> tuple[list[RLE], list[float]]:
+    """Mask and predicted quality at each row's `point`, the pixel (x, y)."""
+    found: dict[int, tuple[RLE, float]] = {}
+    points = np.array(table["point"].tolist(), dtype=np.float32).reshape(-1, 2) + 0.5  # the middle of the pixel
+    for pixels, rows in _images(table, paths):
+        masks, scores = model.segment_points(pixels, torch.from_numpy(points[rows]))
+        for row, mask, score in zip(rows, masks, scores, strict=True):
+            found[row] = encode_mask(mask), float(score)
+    return [found[row][0] for row in range(len(table))], [found[row][1] for row in range(len(table))]
+
+
+def _images(table: pd.DataFrame, paths: dict[Any, Path]) -> Iterator[tuple[np.ndarray, list[int]]]:
+    """Each image's pixels, once, with the rows of the table that are about it."""
+    rows_of: dict[Any, list[int]] = {}
+    for row, image_id in enumerate(table["image_id"]):
+        rows_of.setdefault(image_id, []).append(row)
+    for image_id, rows in track(rows_of.items(), "segmenting", total=len(rows_of)):
+        yield np.asarray(open_image(paths[image_id])), rows

@@ -42,7 +42,7 @@ def read_candidates(
     if path is None:
         raise DataError(
             f"{type(student).__name__} ranks candidate boxes, and no file of them was named. Allowed: --candidates "
-            "with the candidates.parquet of a teacher's labels, or with the dataset's objects.parquet to choose among "
-            "annotated boxes. Run: dvc repro write_pseudo_labels"
+            "with the dataset's detections.parquet, or with its objects.parquet to choose among "
+            "annotated boxes. Run: dvc repro list_candidates"
         )
     return CandidateTable(path, images, source=source, suppression=student.config.suppression)

@@ -70,7 +70,7 @@ def fit_student(
         about = {"candidates": candidates_from, "labels_dropped": labels - len(train)}
     order, steps = batch_order(model, train, recipe, seed)
     if not steps:
-        of_images = f" of {train['image_id'].nunique()} images" if model.batches_by_image else ""
+        of_images = f" of {train['image_id'].nunique()} images" if model.needs_candidates else ""
         raise DataError(
             f"{len(train)} labelled pairs{of_images}, fewer than one batch of {recipe.batch_size}. "
             f"Lower students.{student}.recipe.batch_size in params.yaml, then run: dvc repro"
@@ -133,7 +133,7 @@ def batch_order(
 ) -> tuple[Callable[[int], Iterator[list[int]]], int]:
     """Batches of each epoch, and how many; the recipe's batch size counts images where a student learns by image."""
     size = recipe.batch_size
-    if not model.batches_by_image:
+    if not model.needs_candidates:
         return shuffled_batches(len(train), size, seed=seed), len(train) // size
     ids = train["image_id"].tolist()
     order = image_batches(

@@ -2,8 +2,8 @@
 
 A student that ranks boxes is timed from stored boxes on; what finding them costs is the detector's part of its teacher.
 
-reads   pairs.parquet, images.parquet, objects.parquet, the images, all weights, teachers, their candidates, and
-        students of the dataset; params: speed
+reads   pairs.parquet, images.parquet, objects.parquet, candidates, the images, all weights, teachers and students of
+        the dataset; params: speed
 writes  one JSON per predictor: milliseconds, median and 95th percentile, by part; device and versions
 run     dvc repro measure_speed@scenes_plus
 """
@@ -12,14 +12,13 @@ import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from pydantic.dataclasses import dataclass
 
-from deixis.candidates import CandidateSource
 from deixis.core.cli import run_stage
 from deixis.core.config import STRICT, read_section
 from deixis.core.records import read_json, read_table, write_json
@@ -73,7 +72,7 @@ def measure_speed(
     image_root: Path,
     weights: Path,
     teachers: Path,
-    labels: Path,
+    candidates: Path,
     students: Path,
     out: Path,
     params: Path = Path("params.yaml"),
@@ -92,7 +91,7 @@ def measure_speed(
         answer = teacher_pass(folder, weights, table, images, image_root, hardware)
         write_json(timed(answer, len(table), config.warmup, hardware), out / f"{folder.name}.json")
     for folder in sorted(path.parent for path in students.glob("*/config.json")):
-        answer = student_pass(folder, table, images, image_root, stored_candidates(folder, prepared, labels), hardware)
+        answer = student_pass(folder, table, images, image_root, candidates, prepared / "objects.parquet", hardware)
         write_json(timed(answer, len(table), config.warmup, hardware), out / f"{folder.name}.json")
 
 
@@ -160,31 +159,19 @@ def teacher_pass(
     return answer
 
 
-class StoredCandidates(NamedTuple):
-    """The table of boxes that a ranking student learned with."""
-
-    path: Path
-    source: CandidateSource
-
-
-def stored_candidates(folder: Path, prepared: Path, labels: Path) -> StoredCandidates:
-    """By the student's card; a student that does not rank boxes gets a path that it never opens."""
-    card = read_json(folder / "config.json", made_by="train_student")
-    if card.get("candidates") == "annotations":
-        return StoredCandidates(prepared / "objects.parquet", "annotations")
-    return StoredCandidates(labels / card["supervision"] / "candidates.parquet", "detections")
-
-
 def student_pass(
     folder: Path,
     table: pd.DataFrame,
     images: pd.DataFrame,
     image_root: Path,
-    candidates: StoredCandidates,
+    detections: Path,
+    annotations: Path,
     device: torch.device,
 ) -> Pass:
     """Read (decode and preprocess), then predict."""
     student = load_student(folder, device)
+    source = read_json(folder / "config.json", made_by="train_student").get("candidates", "detections")
+    boxes = annotations if source == "annotations" else detections
     reader = PhraseReader(
         table,
         images,
@@ -193,7 +180,7 @@ def student_pass(
         vocabulary=student.vocabulary,
         length=student.config.text.length,
         device=device,
-        candidates=read_candidates(student, candidates.path, images, source=candidates.source),
+        candidates=read_candidates(student, boxes, images, source=source),
         cache_bytes=0,
     )
 

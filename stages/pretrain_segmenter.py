@@ -22,10 +22,8 @@ from deixis.core.runtime import Device, pick_device, seed_everything
 from deixis.datasets.pretraining import PretrainingSet
 from deixis.fit import Recipe, fit
 from models.experts.segmentation_vit import SegmentationViT
-from models.segmenters.sam_objective import mask_terms
+from models.segmenters.sam_objective import TERM_WEIGHTS, mask_terms
 from models.segmenters.small_sam import SmallSAM, SmallSAMConfig
-
-TERM_WEIGHTS = {"focal": 20.0, "dice": 1.0, "quality": 1.0}  # as SAM
 
 
 @dataclass(frozen=True, config=STRICT)

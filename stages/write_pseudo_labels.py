@@ -1,7 +1,7 @@
 """Let a trained teacher answer every pair: one box, score and margin each. No truth is read.
 
 reads   pairs.parquet, images.parquet, feature stores, the teacher; params: labels
-writes  boxes.parquet (one row per pair), candidates.parquet (kept cells of every image) and labelling.json
+writes  boxes.parquet (one row per pair) and labelling.json
 run     dvc repro write_pseudo_labels@scenes-dvin
 """
 
@@ -17,14 +17,13 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional as F
 
-from deixis.anchors import best_boxes, gather_cells, keep_confident_cells
 from deixis.boxes import paired_iou
 from deixis.core.cli import run_stage
 from deixis.core.config import STRICT, read_section
 from deixis.core.progress import track
 from deixis.core.records import read_json, read_table, write_json, write_table
 from deixis.core.runtime import Device, autocast, pick_device
-from deixis.features import FeatureStore, chunks
+from deixis.features import chunks
 from deixis.imaging.letterbox import Letterbox
 from deixis.imaging.masks import RLE, encode_mask
 from deixis.place_scores import MATCH_SHARE, SAME_OBJECT, choose_place_weight, look_scores, place_scores
@@ -71,7 +70,6 @@ def write_pseudo_labels(
         scores, place_facts = with_place_words(matched, table, matcher)
     labelled = _rows(matched, scores, table, rules)
     write_table(labelled, out / "boxes.parquet")
-    write_table(_candidates(features, letterboxes, model.config.keep_fraction), out / "candidates.parquet")
     refused = labelled["reason"].value_counts().drop("", errors="ignore").to_dict()
     facts = {"rules": asdict(rules), "pairs": len(labelled), "refused": refused, "place_words": place_facts}
     write_json(facts, out / "labelling.json")
@@ -200,24 +198,6 @@ def _rows(matched: Matched, scores: Tensor, table: pd.DataFrame, rules: LabelPar
     if rules.place_words == "filter":
         labelled.loc[contradicted.numpy(), "reason"] = "place"
     return labelled.assign(accept=labelled["reason"] == "")
-
-
-def _candidates(features: Path, letterboxes: dict[int, Letterbox], keep_fraction: float) -> pd.DataFrame:
-    """Best box of each kept cell of each image, and the detector's category for it; most confident cell first."""
-    store = FeatureStore(features / "detector")
-    rows = []
-    for ids in chunks(sorted(letterboxes), 256):
-        boxes = store.read("boxes", ids)
-        kept = keep_confident_cells(boxes, keep_fraction)
-        cells = gather_cells(boxes, kept)
-        confidence: Tensor = cells[..., 4].mean(-1)
-        order = confidence.argsort(dim=1, descending=True, stable=True)
-        best = best_boxes(cells)
-        corners = torch.gather(best.corners, 1, order[..., None].expand(-1, -1, 4))
-        categories = best.classes.argmax(-1).gather(1, order)
-        for image_id, found, kinds in zip(ids, corners, categories, strict=True):
-            rows.append((image_id, letterboxes[image_id].boxes_to_image(found).flatten().tolist(), kinds.tolist()))
-    return pd.DataFrame(rows, columns=["image_id", "boxes", "categories"])
 
 
 if __name__ == "__main__":

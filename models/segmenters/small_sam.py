@@ -1,10 +1,10 @@
-"""Boxes to masks with segment-anything: its own modules at any size, asked through its own `SamPredictor`."""
+"""Prompts to masks with segment-anything: its own modules at any size, asked through its own `SamPredictor`."""
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from pydantic.dataclasses import dataclass
-from segment_anything import SamPredictor
+from segment_anything import SamAutomaticMaskGenerator, SamPredictor
 from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 from torch import Tensor, nn
 
@@ -52,7 +52,7 @@ def build_sam(config: SmallSAMConfig) -> Sam:
 
 
 class SmallSAM(nn.Module):
-    """A segmenter: image and boxes in, masks in stored pixels out."""
+    """A segmenter: image and boxes or points in, masks in stored pixels out."""
 
     Config = SmallSAMConfig
 
@@ -70,8 +70,36 @@ class SmallSAM(nn.Module):
             image: uint8 [height, width, 3], RGB, stored pixels.
             boxes_xyxy: In the same pixels.
         """
-        predictor = SamPredictor(self.sam)
-        predictor.set_image(image)
+        predictor = self._look_at(image)
         prompts = predictor.transform.apply_boxes_torch(boxes_xyxy.to(predictor.device), image.shape[:2])
         masks, quality, _ = predictor.predict_torch(None, None, boxes=prompts, multimask_output=False)
         return masks[:, 0].cpu().numpy(), quality[:, 0].float().cpu().numpy()
+
+    @torch.no_grad()
+    def segment_points(
+        self, image: np.ndarray, points_xy: Float[Tensor, "points 2"]
+    ) -> tuple[Bool[np.ndarray, "points h w"], Float[np.ndarray, " points"]]:
+        """One mask per point prompt: of the three that a point may mean, the one whose predicted quality is highest."""
+        predictor = self._look_at(image)
+        prompts = predictor.transform.apply_coords_torch(points_xy.to(predictor.device), image.shape[:2])
+        inside = torch.ones(len(prompts), 1, device=predictor.device)
+        masks, quality, _ = predictor.predict_torch(prompts[:, None], inside, multimask_output=True)
+        best = quality.argmax(1)
+        row = torch.arange(len(best), device=best.device)
+        return masks[row, best].cpu().numpy(), quality[row, best].float().cpu().numpy()
+
+    @torch.no_grad()
+    def propose(
+        self, image: np.ndarray, *, points_per_side: int, min_quality: float, min_stability: float
+    ) -> Bool[np.ndarray, "proposals h w"]:
+        """Masks of whatever is there: segment-anything's automatic mode, prompted by a grid of points."""
+        generator = SamAutomaticMaskGenerator(
+            self.sam, points_per_side=points_per_side, pred_iou_thresh=min_quality, stability_score_thresh=min_stability
+        )
+        found = [proposal["segmentation"] for proposal in generator.generate(image)]
+        return np.stack(found) if found else np.zeros((0, *image.shape[:2]), bool)
+
+    def _look_at(self, image: np.ndarray) -> SamPredictor:
+        predictor = SamPredictor(self.sam)
+        predictor.set_image(image)
+        return predictor

@@ -78,7 +78,6 @@ class MAttNet(nn.Module):
     has_score = True
     needs_masks = False
     needs_candidates = True
-    batches_by_image = True
 
     def __init__(self, config: MAttNetConfig, vocabulary: Sequence[str]) -> None:
         super().__init__()

@@ -56,7 +56,6 @@ class MCN(nn.Module):
     has_score = True
     needs_masks = True
     needs_candidates = False
-    batches_by_image = False
 
     def __init__(self, config: MCNConfig, vocabulary: Sequence[str]) -> None:
         super().__init__()

@@ -50,7 +50,6 @@ class RealGIN(nn.Module):
     has_score = True
     needs_masks = False
     needs_candidates = False
-    batches_by_image = False
 
     def __init__(self, config: RealGINConfig, vocabulary: Sequence[str]) -> None:
         super().__init__()

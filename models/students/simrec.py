@@ -47,7 +47,6 @@ class SimREC(nn.Module):
     has_score = True
     needs_masks = False
     needs_candidates = False
-    batches_by_image = False
 
     def __init__(self, config: SimRECConfig, vocabulary: Sequence[str]) -> None:
         super().__init__()

@@ -61,7 +61,6 @@ class TransVG(nn.Module):
     has_score = False
     needs_masks = False
     needs_candidates = False
-    batches_by_image = False
 
     def __init__(self, config: TransVGConfig, vocabulary: Sequence[str]) -> None:
         super().__init__()

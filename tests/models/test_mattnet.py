@@ -268,7 +268,7 @@ def test_far_labels_are_dropped_and_sentences_of_one_positive_are_one_object(tmp
 @pytest.mark.parametrize(
     ("rows", "source", "message"),
     [
-        ([(1, *THREE)], "detections", "does not list image 2.*Run: dvc repro -f write_pseudo_labels"),
+        ([(1, *THREE)], "detections", "does not list image 2.*Run: dvc repro -f list_candidates"),
         ([(2, [], [])], "annotations", "has no box inside image 2.*Run: dvc repro -f prepare"),
         ([(2, [70.0, 0, 90, 10], [0])], "detections", "has no box inside image 2.*keep_fraction"),
     ],
@@ -286,7 +286,7 @@ def test_no_candidates_at_all(tmp_path):
         read_candidates(mattnet(), tmp_path / "objects.parquet", IMAGES, source="annotations")
     old = tmp_path / "old.parquet"
     pd.DataFrame({"image_id": [1], "boxes": [[0.0]]}).to_parquet(old)
-    with pytest.raises(DataError, match=r"lacks categories.*dvc repro -f write_pseudo_labels"):
+    with pytest.raises(DataError, match=r"lacks categories.*dvc repro -f list_candidates"):
         read_candidates(mattnet(), old, IMAGES, source="detections")
 
 

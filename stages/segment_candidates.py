@@ -1,0 +1,93 @@
+"""Masks of the detector's boxes by the frozen segmenter, once per image: what teachers of masks learn from.
+
+reads   images.parquet, the images, the detector's feature store, the segmenter; params: candidates
+writes  a feature store: numbers of the kept cells, the mask of each one's best box (bits), where the picture lies
+run     dvc repro segment_candidates@scenes_plus, with scenes_plus under run.mask_datasets in params.yaml
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from deixis.anchors import best_boxes, gather_cells, keep_confident_cells
+from deixis.candidates import CandidateParams
+from deixis.core.checkpoints import run_key
+from deixis.core.cli import run_stage
+from deixis.core.config import read_section
+from deixis.core.records import file_sha256, read_json, read_table
+from deixis.core.runtime import Device, pick_device
+from deixis.features import FeatureStore, extract
+from deixis.imaging.images import ImageReader
+from deixis.imaging.letterbox import Letterbox
+from deixis.samples import pack_bits
+from models.encoders import load_segmenter
+
+BATCH_SIZE = 32
+
+
+def segment_candidates(
+    *,
+    images: Path,
+    image_root: Path,
+    features: Path,
+    segmenter: Path,
+    out: Path,
+    params: Path = Path("params.yaml"),
+    device: Device = "auto",
+) -> None:
+    """Segment the best box of every kept cell of every image."""
+    config = read_section(params, "candidates", CandidateParams)
+    hardware = pick_device(device)
+    table = read_table(images, columns=("image_id", "path", "width", "height"), made_by="prepare")
+    detector = FeatureStore(features)
+    meta = read_json(features / "meta.json", made_by="extract_features")
+    side = meta["input_size"]
+    reader = ImageReader(table, root=image_root, side=side, cache_bytes=0)
+    model = load_segmenter("small_sam", segmenter, hardware)
+
+    def encode(image_ids: Sequence[int]) -> dict[str, np.ndarray]:
+        boxes = detector.read("boxes", image_ids)
+        cells = keep_confident_cells(boxes, config.keep_fraction)
+        corners = best_boxes(gather_cells(boxes, cells)).corners
+        masks, content = [], []
+        for image_id, found in zip(image_ids, corners, strict=True):
+            letterbox = reader.letterbox(image_id)
+            masks.append(
+                segment_in_square(model, reader.pixels(image_id), found, letterbox, side // config.mask_stride)
+            )
+            content.append(letterbox.boxes_to_input(torch.tensor([0.0, 0.0, letterbox.width, letterbox.height])))
+        return {
+            "cells": cells.numpy().astype(np.int16),
+            "masks": pack_bits(np.stack(masks)),
+            "content": torch.stack(content).numpy().astype(np.float32),
+        }
+
+    checksum = file_sha256(segmenter / "model.safetensors")
+    extract(
+        table["image_id"].tolist(),
+        encode,
+        scratch=Path("scratch/segment_candidates") / run_key(config, images, checksum, features / "meta.json"),
+        out=out,
+        meta={"model": "segmenter on detector boxes", "weights_sha256": checksum, "input_size": side},
+        batch_size=BATCH_SIZE,
+    )
+
+
+def segment_in_square(
+    model: object, pixels: np.ndarray, boxes: torch.Tensor, letterbox: Letterbox, grid: int
+) -> np.ndarray:
+    """Masks of boxes in the square, bool [boxes, grid, grid]; empty where a box lies outside the picture."""
+    height, width = pixels.shape[:2]
+    limit = torch.tensor([width, height, width, height])
+    stored = torch.minimum(letterbox.boxes_to_image(boxes).clamp(min=0), limit)
+    masks, _ = model.segment(pixels, stored)  # type: ignore[attr-defined]
+    squares = torch.from_numpy(np.stack([letterbox.mask_to_input(mask) for mask in masks]))
+    outside = ((stored[:, 2:] - stored[:, :2]) < 1).any(1)
+    return ((F.adaptive_avg_pool2d(squares[None], grid)[0] > 0.5) & ~outside[:, None, None]).numpy()
+
+
+if __name__ == "__main__":
+    run_stage(segment_candidates)
