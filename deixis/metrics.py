@@ -6,6 +6,9 @@ import numpy as np
 import pandas as pd
 
 THRESHOLD = 0.5  # a box hits strictly above; P@X of masks, as nearly everywhere, counts equality too
+# Beside the mask that is the answer: the segmenter's at the answer's box or point; a response map above zero; the mask
+# proposal that holds a map's peak.
+OTHER_MASKS = ("prompted", "map", "proposal")
 MASK_PERCENTS = (50, 60, 70, 80, 90)
 
 
@@ -27,7 +30,7 @@ def summarise(samples: pd.DataFrame, *, resamples: int, seed: int) -> dict[str, 
         samples: One row per expression: image_id, iou (box), group, floors and ceiling as hit shares; where
             masks were predicted, intersection and union in pixels, point_in_mask and point_in_box; iou_match of the
             box that matches best, before place words count; iou_any of the best of several boxes (TRIS's any-box rule);
-            mask_iou_prompted of the segmenter's mask in the box, for predictors that draw masks of their own.
+            mask_iou_<name> of the masks that stand beside the answer, see `OTHER_MASKS`.
         resamples: Bootstrap resamples; images, not expressions, are drawn.
 
     Returns:
@@ -47,8 +50,9 @@ def summarise(samples: pd.DataFrame, *, resamples: int, seed: int) -> dict[str, 
             "point_in_mask": samples["point_in_mask"],
             "point_in_box": samples["point_in_box"],
         }
-        if "mask_iou_prompted" in samples:
-            columns["miou_prompted"] = samples["mask_iou_prompted"]
+        for name in OTHER_MASKS:
+            if f"mask_iou_{name}" in samples:
+                columns[f"miou_{name}"] = samples[f"mask_iou_{name}"]
         ratios["oiou"] = ("intersection", "union")
     result: dict[str, Any] = {
         "n": len(samples),

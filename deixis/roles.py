@@ -1,13 +1,15 @@
-"""The five roles that models play. Interfaces only: nothing is inherited from here."""
+"""The roles that models play. Interfaces only: nothing is inherited from here."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
-from deixis.types import Candidates, Detections, Grounding, StudentBatch, TeacherBatch
+from deixis.types import Candidates, Detections, Grounding, MapBatch, ResponseMaps, StudentBatch, TeacherBatch
 
 
 class Detector(Protocol):
@@ -41,8 +43,7 @@ class Student(Protocol):
     Config: ClassVar[Any]
     has_score: ClassVar[bool]
     needs_masks: ClassVar[bool]
-    needs_candidates: ClassVar[bool]
-    batches_by_image: ClassVar[bool]
+    needs_candidates: ClassVar[bool]  # and batches of whole images
 
     @property
     def term_weights(self) -> dict[str, float]: ...
@@ -57,9 +58,32 @@ class RankingStudent(Student, Protocol):
     def choose_attributes(self, texts: Sequence[str]) -> None: ...
 
 
+class MapTeacher(Protocol):
+    """Learns from pictures and phrases alone, with no detector; says where in the picture each phrase is."""
+
+    Config: ClassVar[Any]
+
+    @property
+    def cue_count(self) -> int: ...
+    @property
+    def needs_proposals(self) -> bool: ...
+    @property
+    def term_weights(self) -> dict[str, float]: ...
+    def start_from(self, weights: Path, device: torch.device) -> None: ...
+    def loss(self, batch: MapBatch) -> dict[str, Float[Tensor, ""]]: ...
+    def respond(self, batch: MapBatch) -> ResponseMaps: ...
+    def parameter_groups(self) -> list[tuple[list[nn.Parameter], float]]: ...
+
+
 class Segmenter(Protocol):
-    """Frozen: boxes to masks in stored pixels, and the quality the model expects of each."""
+    """Frozen: boxes or points to masks in stored pixels, and the quality the model expects of each."""
 
     def segment(
         self, image: np.ndarray, boxes_xyxy: Float[Tensor, "boxes 4"]
     ) -> tuple[Bool[np.ndarray, "boxes h w"], Float[np.ndarray, " boxes"]]: ...
+    def segment_points(
+        self, image: np.ndarray, points_xy: Float[Tensor, "points 2"]
+    ) -> tuple[Bool[np.ndarray, "points h w"], Float[np.ndarray, " points"]]: ...
+    def propose(
+        self, image: np.ndarray, *, points_per_side: int, min_quality: float, min_stability: float
+    ) -> Bool[np.ndarray, "proposals h w"]: ...

@@ -127,6 +127,35 @@ class StudentBatch:
 
 
 @dataclass(frozen=True)
+class MapBatch:
+    """Pictures, each once, and phrases about them, for teachers that answer with response maps.
+
+    Attributes:
+        squares: Letterboxed pictures, RGB bytes.
+        tokens: Token ids of each phrase.
+        image_of: Row of each phrase's picture.
+        group_of: Number of the object that each phrase names.
+        cues: Token ids of each phrase's cues, coarse to fine, for teachers that read cues.
+        proposals: Masks that may be objects, over the whole square at any resolution; all false where an image has
+            fewer than others. For teachers that weigh proposals, in training.
+    """
+
+    squares: UInt8[Tensor, "images 3 side side"]
+    tokens: Int[Tensor, "phrases length"]
+    image_of: Int[Tensor, " phrases"]
+    group_of: Int[Tensor, " phrases"]
+    cues: Int[Tensor, "phrases cues length"] | None = None
+    proposals: Bool[Tensor, "images proposals h w"] | None = None
+
+
+@dataclass(frozen=True)
+class ResponseMaps:
+    """Where a teacher sees what each phrase names: raw scores over the letterboxed input; above zero belongs."""
+
+    scores: Float[Tensor, "phrases h w"]
+
+
+@dataclass(frozen=True)
 class Grounding:
     """A student's answer to each phrase.
 
@@ -135,9 +164,11 @@ class Grounding:
         scores: Higher is better; constant for students that have none.
         masks: In [0, 1] per pixel of the letterboxed input; None for students that answer with boxes alone.
         mask_threshold: A pixel belongs to the mask above this.
+        points_xy: In pixels of the letterboxed input, for students that point; others mean the middle of the box.
     """
 
     boxes_xyxy: Float[Tensor, "phrases 4"]
     scores: Float[Tensor, " phrases"]
     masks: Float[Tensor, "phrases side side"] | None = None
     mask_threshold: float = 0.5
+    points_xy: Float[Tensor, "phrases 2"] | None = None

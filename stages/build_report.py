@@ -38,18 +38,27 @@ class RunParams:
     annotation_students: tuple[str, ...]
     upper_bounds: tuple[str, ...]
     mask_datasets: tuple[str, ...]
-    cue_datasets: tuple[str, ...]
+    map_teachers: tuple[str, ...]
+    proposal_datasets: tuple[str, ...]
+    proposal_teachers: tuple[str, ...]
     reference_datasets: tuple[str, ...]
     experts: tuple[str, ...]
     encoders: tuple[str, ...]
 
     def predictors(self, dataset: str) -> list[str]:
         """Predictor ids, teachers first."""
+        weighing = self.proposal_teachers if dataset in self.proposal_datasets else ()
+        teachers = [*self.teachers, *self.map_teachers, *weighing]
         students = [f"{teacher}-{student}" for teacher in self.student_teachers for student in self.students]
         if dataset not in self.reference_datasets:
-            return [*self.teachers, *students]
+            return [*teachers, *students]
         given = [f"{t}-{student}-on_annotations" for t in self.student_teachers for student in self.annotation_students]
-        return [*self.teachers, *students, *given, *(f"truth-{student}" for student in self.upper_bounds)]
+        return [*teachers, *students, *given, *(f"truth-{student}" for student in self.upper_bounds)]
+
+    def timed(self, dataset: str) -> list[str]:
+        """Predictors whose speed is measured: all but the teachers of response maps."""
+        maps = {*self.map_teachers, *self.proposal_teachers}
+        return [name for name in self.predictors(dataset) if name not in maps]
 
 
 def build_report(
@@ -82,7 +91,7 @@ def build_report(
                 if dataset in run.reference_datasets
                 else {},
                 "groups": group_table(scores).to_html(index=False, border=0),
-                "speed": speed_table(speed / dataset, list(scores)) if dataset in run.reference_datasets else "",
+                "speed": speed_table(speed / dataset, run.timed(dataset)) if dataset in run.reference_datasets else "",
                 "usage": usage_chart({name: score["meta"].get("expert_usage") for name, score in scores.items()}),
                 "curves": curves_chart({name: curves / dataset / f"{name}.csv" for name in scores}),
                 "gallery": gallery(dataset, run, samples, prepared, raw),
@@ -112,7 +121,10 @@ def results_table(scores: dict[str, Any]) -> pd.DataFrame:
                     ("acc50_match", "match alone"),
                     ("miou_box", "box mIoU"),
                     ("miou", "mask mIoU"),
-                    ("miou_prompted", "mIoU of box prompts"),
+                    ("point_in_mask", "PointM"),
+                    ("miou_map", "mIoU of maps"),
+                    ("miou_proposal", "mIoU of proposals"),
+                    ("miou_prompted", "mIoU of prompts"),
                     ("oiou", "mask oIoU"),
                 ):
                     if metric in part:

@@ -20,7 +20,7 @@ from deixis.core.errors import DataError
 from deixis.core.records import read_json, read_table, write_json, write_table
 from deixis.difficulty import difficulty
 from deixis.imaging.masks import decode_mask, mask_overlap
-from deixis.metrics import THRESHOLD, box_iou, summarise
+from deixis.metrics import OTHER_MASKS, THRESHOLD, box_iou, summarise
 
 LEVELS = (
     "none",
@@ -90,7 +90,7 @@ def join_truth(predictions: Path, pairs: Path, truth: Path) -> pd.DataFrame:
     found = read_table(
         predictions,
         columns=("sample_id", "box", "mask", "score"),
-        optional=("match_box", "boxes", "point", "prompted_mask"),
+        optional=("match_box", "boxes", "point", *(f"{name}_mask" for name in OTHER_MASKS)),
         made_by="segment_boxes or predict_student",
     )
     samples = table.merge(known, on="sample_id", how="left", validate="one_to_one")
@@ -106,7 +106,7 @@ def join_truth(predictions: Path, pairs: Path, truth: Path) -> pd.DataFrame:
 
 def reference_scores(samples: pd.DataFrame, candidates: Path, images: Path) -> pd.DataFrame:
     """What answering without reading scores, and the best that a kept cell could: per expression, in [0, 1]."""
-    kept = read_table(candidates, columns=("image_id", "boxes"), made_by="write_pseudo_labels").set_index("image_id")[
+    kept = read_table(candidates, columns=("image_id", "boxes"), made_by="list_candidates").set_index("image_id")[
         "boxes"
     ]
     sizes = read_table(images, columns=("image_id", "width", "height"), made_by="prepare").set_index("image_id")
@@ -125,10 +125,11 @@ def reference_scores(samples: pd.DataFrame, candidates: Path, images: Path) -> p
 def mask_scores(samples: pd.DataFrame) -> pd.DataFrame:
     """Overlap in pixels, and whether the predictor's point lies in the true mask (PointM) and box (PointIt)."""
     overlaps = [mask_overlap(found, true) for found, true in zip(samples["mask"], samples["true_mask"], strict=True)]
-    prompted = {}
-    if "prompted_mask" in samples:
-        pairs = zip(samples["prompted_mask"], samples["true_mask"], strict=True)
-        prompted["mask_iou_prompted"] = [shared / max(union, 1) for shared, union in (mask_overlap(*p) for p in pairs)]
+    others = {}
+    for name in OTHER_MASKS:
+        if f"{name}_mask" in samples:
+            pairs = zip(samples[f"{name}_mask"], samples["true_mask"], strict=True)
+            others[f"mask_iou_{name}"] = [shared / max(union, 1) for shared, union in (mask_overlap(*p) for p in pairs)]
     points = samples["point"] if "point" in samples else samples["box"].map(middle)
     hits = [
         point_hits(point, mask=decode_mask(mask), box=box)
@@ -136,7 +137,7 @@ def mask_scores(samples: pd.DataFrame) -> pd.DataFrame:
     ]
     table = pd.DataFrame(overlaps, columns=["intersection", "union"], index=samples.index)
     table = table.join(pd.DataFrame(hits, columns=["point_in_mask", "point_in_box"], index=samples.index))
-    return table.assign(**prompted)
+    return table.assign(**others)
 
 
 def middle(box: np.ndarray) -> tuple[int, int]:

@@ -1,8 +1,8 @@
-"""Masks of the detector's boxes by the frozen segmenter, once per image: what teachers of masks learn from.
+"""Mask proposals of every image by the segmenter's automatic mode: what may be an object, with no phrase and no box.
 
-reads   images.parquet, the images, the detector's feature store, the segmenter; params: proposals
-writes  a feature store: numbers of the kept cells, the mask of each one's best box (bits), where the picture lies
-run     dvc repro propose_masks@scenes_plus, with scenes_plus under run.mask_datasets in params.yaml
+reads   images.parquet, the images, the segmenter; params: proposals, detector.model.input_size
+writes  a feature store: the masks of each image in its square (bits), largest first, empty ones where there are fewer
+run     dvc repro propose_masks@scenes_plus, with scenes_plus under run.map_datasets in params.yaml
 """
 
 from collections.abc import Sequence
@@ -13,15 +13,15 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch.nn import functional as F
 
-from deixis.anchors import best_boxes, gather_cells, keep_confident_cells
 from deixis.core.checkpoints import run_key
 from deixis.core.cli import run_stage
 from deixis.core.config import STRICT, read_section
-from deixis.core.records import file_sha256, read_json, read_table
+from deixis.core.progress import say
+from deixis.core.records import file_sha256, read_table
 from deixis.core.runtime import Device, pick_device
-from deixis.features import FeatureStore, extract
+from deixis.features import extract
 from deixis.imaging.images import ImageReader
-from deixis.imaging.letterbox import Letterbox
+from deixis.proposals import clean_proposals
 from deixis.samples import pack_bits
 from models.encoders import load_segmenter
 
@@ -30,69 +30,60 @@ BATCH_SIZE = 32
 
 @dataclass(frozen=True, config=STRICT)
 class ProposalParams:
-    """The `proposals` section."""
+    """The `proposals` section; the defaults are PCNet's, for images of COCO's size."""
 
-    keep_fraction: float = 0.2  # of the coarse cells; not below any teacher's
-    stride: int = 4  # pixels of the input per pixel of a stored mask
+    points_per_side: int = 8
+    min_quality: float = 0.7  # IoU that the segmenter itself expects
+    min_stability: float = 0.7
+    min_area: int = 1000  # pixels of the stored image
+    max_overlap: float = 0.8  # IoU with a larger one
+    most: int = 40  # per image
+    grid: int = 32  # side of the stored masks
 
 
 def propose_masks(
     *,
     images: Path,
     image_root: Path,
-    features: Path,
     segmenter: Path,
     out: Path,
     params: Path = Path("params.yaml"),
     device: Device = "auto",
 ) -> None:
-    """Segment the best box of every kept cell of every image."""
+    """Propose masks for every image."""
     config = read_section(params, "proposals", ProposalParams)
-    hardware = pick_device(device)
+    side = read_section(params, "detector.model.input_size", int)
     table = read_table(images, columns=("image_id", "path", "width", "height"), made_by="prepare")
-    detector = FeatureStore(features)
-    meta = read_json(features / "meta.json", made_by="extract_features")
-    side = meta["input_size"]
     reader = ImageReader(table, root=image_root, side=side, cache_bytes=0)
-    model = load_segmenter("small_sam", segmenter, hardware)
+    model = load_segmenter("small_sam", segmenter, pick_device(device))
 
     def encode(image_ids: Sequence[int]) -> dict[str, np.ndarray]:
-        boxes = detector.read("boxes", image_ids)
-        cells = keep_confident_cells(boxes, config.keep_fraction)
-        corners = best_boxes(gather_cells(boxes, cells)).corners
-        masks, content = [], []
-        for image_id, found in zip(image_ids, corners, strict=True):
-            letterbox = reader.letterbox(image_id)
-            masks.append(segment_in_square(model, reader.pixels(image_id), found, letterbox, side // config.stride))
-            content.append(letterbox.boxes_to_input(torch.tensor([0.0, 0.0, letterbox.width, letterbox.height])))
-        return {
-            "cells": cells.numpy().astype(np.int16),
-            "masks": pack_bits(np.stack(masks)),
-            "content": torch.stack(content).numpy().astype(np.float32),
-        }
+        squares = np.zeros((len(image_ids), config.most, config.grid, config.grid), bool)
+        for row, image_id in enumerate(image_ids):
+            found = model.propose(
+                reader.pixels(image_id),
+                points_per_side=config.points_per_side,
+                min_quality=config.min_quality,
+                min_stability=config.min_stability,
+            )
+            kept = clean_proposals(found, min_area=config.min_area, max_overlap=config.max_overlap, most=config.most)
+            if len(kept):
+                whole = torch.from_numpy(np.stack([reader.letterbox(image_id).mask_to_input(mask) for mask in kept]))
+                squares[row, : len(kept)] = (F.adaptive_avg_pool2d(whole[None], config.grid)[0] > 0.5).numpy()
+        empty = int((~squares.any((1, 2, 3))).sum())
+        if empty:  # such images teach by classification alone
+            say(f"{empty} of {len(image_ids)} images without a proposal")
+        return {"masks": pack_bits(squares)}
 
     checksum = file_sha256(segmenter / "model.safetensors")
     extract(
         table["image_id"].tolist(),
         encode,
-        scratch=Path("scratch/propose_masks") / run_key(config, images, checksum, features / "meta.json"),
+        scratch=Path("scratch/propose_masks") / run_key(config, images, checksum),
         out=out,
-        meta={"model": "segmenter on detector boxes", "weights_sha256": checksum, "input_size": side},
+        meta={"model": "segmenter, automatic mode", "weights_sha256": checksum, "input_size": side},
         batch_size=BATCH_SIZE,
     )
-
-
-def segment_in_square(
-    model: object, pixels: np.ndarray, boxes: torch.Tensor, letterbox: Letterbox, grid: int
-) -> np.ndarray:
-    """Masks of boxes in the square, bool [boxes, grid, grid]; empty where a box lies outside the picture."""
-    height, width = pixels.shape[:2]
-    limit = torch.tensor([width, height, width, height])
-    stored = torch.minimum(letterbox.boxes_to_image(boxes).clamp(min=0), limit)
-    masks, _ = model.segment(pixels, stored)  # type: ignore[attr-defined]
-    squares = torch.from_numpy(np.stack([letterbox.mask_to_input(mask) for mask in masks]))
-    outside = ((stored[:, 2:] - stored[:, :2]) < 1).any(1)
-    return ((F.adaptive_avg_pool2d(squares[None], grid)[0] > 0.5) & ~outside[:, None, None]).numpy()
 
 
 if __name__ == "__main__":

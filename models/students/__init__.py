@@ -5,5 +5,6 @@ STUDENTS = {
     "transvg": "models.students.transvg:TransVG",
     "realgin": "models.students.realgin:RealGIN",
     "mcn": "models.students.mcn:MCN",
+    "tris": "models.students.tris:TRISSegmenter",
     "mattnet": "models.students.mattnet:MAttNet",
 }

@@ -14,6 +14,7 @@ from deixis.cues import CUE_SOURCES
 from deixis.datasets import DATASETS
 from models.detectors import DETECTORS
 from models.experts import EXPERTS
+from models.map_teachers import MAP_TEACHERS
 from models.segmenters import SEGMENTERS
 from models.students import STUDENTS
 from models.teachers import TEACHERS
@@ -23,6 +24,8 @@ ROOT = Path(__file__).parents[2]
 FIRST_PARTY = ("deixis", "models", "stages")
 MAY_READ_TRUTH = {
     "evaluate_teacher",
+    "evaluate_map_teacher",
+    "evaluate_proposal_teacher",
     "evaluate_student",
     "evaluate_student_on_annotations",
     "evaluate_upper_bound",
@@ -40,6 +43,7 @@ REGISTRIES = {
     "dataset adapter": DATASETS,
     "detector": DETECTORS,
     "expert": EXPERTS,
+    "map_teacher": MAP_TEACHERS,
     "segmenter": SEGMENTERS,
     "student": STUDENTS,
     "teacher": TEACHERS,
@@ -50,6 +54,8 @@ LAZY = {  # what a stage loads through a registry, by the module that asks
     "models.encoders": [target.split(":")[0] for registry in (EXPERTS, SEGMENTERS) for target in registry.values()],
     "stages.pretrain_expert": [target.split(":")[0] for target in EXPERTS.values()],
     "stages.prepare": [target.split(":")[0] for target in DATASETS.values()],
+    "stages.train_map_teacher": [target.split(":")[0] for target in MAP_TEACHERS.values()],
+    "stages.write_map_labels": [target.split(":")[0] for target in MAP_TEACHERS.values()],
     "stages.write_cues": [target.split(":")[0] for target in CUE_SOURCES.values()],
 }
 
@@ -197,15 +203,21 @@ def test_no_dependency_is_listed_that_the_stage_does_not_import(name, imports):
     assert not needless, f"dvc.yaml: take from the deps of {name}: {', '.join(needless)}"
 
 
-@pytest.mark.parametrize(("folder", "registry"), [("teachers", TEACHERS), ("students", STUDENTS)])
-def test_a_stage_of_one_method_depends_on_that_method_alone(folder, registry):
+@pytest.mark.parametrize(
+    ("folder", "item", "registry"),
+    [("teachers", "teacher", TEACHERS), ("map_teachers", "teacher", MAP_TEACHERS), ("students", "student", STUDENTS)],
+)
+def test_a_stage_of_one_method_depends_on_that_method_alone(folder, item, registry, imports):
+    asking = {asks for asks, targets in LAZY.items() if any(f"models.{folder}." in target for target in targets)}
     for name, stage in stages().items():
-        files = [path for path in paths(stage, "deps") if path.startswith(f"models/{folder}")]
-        of_one_method = f"--{folder[:-1]} " in stage["cmd"] and f"item.{folder[:-1]}" in stage["cmd"]
-        if of_one_method and name != "segment_boxes":
+        files = [path for path in paths(stage, "deps") if path.startswith(f"models/{folder}/")]
+        module = re.search(r"python -m (stages\.\w+)", stage["cmd"]).group(1)
+        of_one_method = asking & code_closure(module, imports) and f"item.{item}" in stage["cmd"]
+        if of_one_method:
             named = {target.split(":")[0].rsplit(".", 1)[1] for target in registry.values()}
-            assert f"models/{folder}/${{item.{folder[:-1]}}}.py" in files, name
+            assert f"models/{folder}/${{item.{item}}}.py" in files, name
             assert not {Path(path).stem for path in files} & named, name
+            assert {f"models/{folder}/__init__.py": [f"{folder.upper()}.${{item.{item}}}"]} in stage["params"], name
 
 
 @pytest.mark.parametrize("name", sorted(stages()))
@@ -231,12 +243,6 @@ def test_run_lists_name_what_exists():
     assert set(run.students) | set(run.annotation_students) | set(run.upper_bounds) <= set(STUDENTS)
     assert set(run.encoders) - {"detector"} == set(EXPERTS)
     assert set(run.student_teachers) | {run.reference_teacher} <= set(run.teachers)
-
-
-@pytest.mark.parametrize("name", STUDENTS)
-def test_batches_by_image_are_made_of_objects_that_candidates_tell_apart(name):
-    student = resolve(STUDENTS, name, role="student")
-    assert student.needs_candidates or not student.batches_by_image
 
 
 def test_every_setting_of_params_parses(tmp_path):

@@ -1,0 +1,65 @@
+"""TRIS's calibration: from what a phrase's response map leaves of the picture, a frozen model must know the phrase."""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+from torch.nn import functional as F
+
+from models.experts.contrastive_vit import CLIP_MEAN
+
+FLOOR, CEILING = 1e-4, 0.9999
+
+
+def positive_term(cosines: Float[Tensor, " phrases"]) -> Float[Tensor, ""]:
+    """Minus log of the cosine of each masked picture with its own phrase, clipped."""
+    return -cosines.clamp(FLOOR, CEILING).log().mean()
+
+
+def negative_term(
+    cosines: Float[Tensor, "phrases others"], *, reduction: Literal["mean", "sum"] = "mean"
+) -> Float[Tensor, ""]:
+    """Minus log of one minus the cosine with each phrase about another object of the same picture."""
+    terms = -(1 - cosines).log()
+    return (terms.sum(1) if reduction == "sum" else terms.mean(1)).mean()
+
+
+def select_maps(
+    cosines: Float[Tensor, "phrases phrases"], group_of: Int[Tensor, " phrases"]
+) -> Int[Tensor, " phrases"]:
+    """PRMS: of all phrases about one object, the one whose map the frozen model recognises best, for all of them.
+
+    Args:
+        cosines: Of each phrase's masked picture (rows) with each phrase (columns).
+        group_of: Number of the object of each phrase.
+
+    Returns:
+        For every phrase, the phrase whose map to use.
+    """
+    same = group_of[:, None] == group_of
+    total = (cosines * same).sum(1)
+    return total.expand_as(cosines).masked_fill(~same, -torch.inf).argmax(1)
+
+
+def masked_pictures(
+    maps: Float[Tensor, "phrases h w"],
+    squares: UInt8[Tensor, "images 3 side side"],
+    image_of: Int[Tensor, " phrases"],
+) -> Float[Tensor, "phrases 3 side side"]:
+    """Each phrase's picture through its map's sigmoid; what the map leaves out turns into the mean colour."""
+    soft = F.interpolate(maps[:, None], size=squares.shape[-2:], mode="bilinear").sigmoid()
+    mean = 255 * torch.tensor(CLIP_MEAN, device=maps.device).view(3, 1, 1)
+    return mean + soft * (squares.index_select(0, image_of).float() - mean)
+
+
+def draw_negatives(
+    image_of: Int[Tensor, " phrases"], group_of: Int[Tensor, " phrases"], *, count: int
+) -> Int[Tensor, "phrases count"]:
+    """For each phrase, others about other objects of its image, with replacement; of other images if there are none."""
+    same_image = image_of[:, None] == image_of
+    other_object = group_of[:, None] != group_of
+    wanted = same_image & other_object
+    alone = ~wanted.any(1, keepdim=True)
+    weights: Bool[Tensor, "phrases phrases"] = torch.where(alone, ~same_image, wanted)
+    return torch.multinomial(weights.float() + 1e-12 * other_object, count, replacement=True)

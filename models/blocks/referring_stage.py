@@ -1,0 +1,65 @@
+"""PCNet's conditional referring module: one stage in which a cue sharpens the phrase and the phrase the picture.
+
+Four steps: every cue of the batch reads the pixels of each picture; each phrase reads the cues; each picture reads the
+phrases; dot products of pixels and phrases are the stage's scores. Source: PCNet section 3.2. The release reshapes keys
+where it should transpose them, shares weights between the three attentions, lets a cue read its own picture only, and
+drops the residual of the cues; here the paper's text is followed.
+"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Attention(nn.Module):
+    """Single-head attention with its own three projections and an output layer."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.query, self.key, self.value, self.output = (nn.Linear(width, width) for _ in range(4))
+
+    def forward(
+        self, query: Float[Tensor, "*batch queries width"], memory: Float[Tensor, "*batch keys width"]
+    ) -> Float[Tensor, "*batch queries width"]:
+        """The update, not yet added."""
+        reads = self.query(query) @ self.key(memory).transpose(-1, -2) / query.shape[-1] ** 0.5
+        return self.output(reads.softmax(-1) @ self.value(memory))
+
+
+class StageState(NamedTuple):
+    """What passes from stage to stage: pixels of each picture, and each phrase as each picture shows it."""
+
+    pixels: Float[Tensor, "images places width"]
+    texts: Float[Tensor, "images texts width"]
+
+
+class ReferringStage(nn.Module):
+    """One stage.
+
+    Args:
+        share: How much of an update is added to what it updates.
+    """
+
+    def __init__(self, width: int, *, share: float = 0.1) -> None:
+        super().__init__()
+        self.cue_reads_pixels, self.text_reads_cues, self.pixel_reads_texts = (Attention(width) for _ in range(3))
+        self.share = share
+
+    def forward(self, state: StageState, cues: Float[Tensor, "images cues width"]) -> StageState:
+        """Every phrase may read every cue: its own says what it is, those of others what it is not.
+
+        Args:
+            cues: One per phrase, of unit length, as each picture is asked about it.
+        """
+        seen = cues + self.cue_reads_pixels(cues, state.pixels)
+        texts = F.normalize(state.texts + self.share * self.text_reads_cues(state.texts, seen), dim=-1)
+        pixels = state.pixels + self.share * self.pixel_reads_texts(state.pixels, texts)
+        return StageState(pixels, texts)
+
+
+def stage_scores(state: StageState, scale: float) -> Float[Tensor, "images places texts"]:
+    """Scaled dot products of pixels and phrases."""
+    return scale * torch.einsum("ipc,itc->ipt", state.pixels, state.texts)

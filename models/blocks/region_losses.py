@@ -1,0 +1,125 @@
+"""What PCNet asks of a response map through mask proposals: to grow less ambiguous, and to leave others their objects.
+
+A proposal's score for a map is the highest response inside it. The regions of a map are the best proposal and the union
+of the others. Zero masks pad the proposals of an image and never win. Source: PCNet sections 3.3 and 3.4; the forms of
+the release differ.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal, NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+Compat = Literal["paper", "released", "fixed"]
+EPS = 1e-5
+
+
+def relative(maps: Float[Tensor, "phrases places"]) -> Float[Tensor, "phrases places"]:
+    """Responses above zero over the map's maximum, which carries no gradient: else the peak could not move."""
+    positive = maps.clamp(min=0)
+    return positive / (positive.detach().amax(-1, keepdim=True) + EPS)
+
+
+def proposal_scores(
+    maps: Float[Tensor, "phrases places"],
+    proposals: Bool[Tensor, "phrases proposals places"],
+    *,
+    reduce: Literal["max", "mean"] = "max",
+    padding: float = 0.0,
+) -> Float[Tensor, "phrases proposals"]:
+    """Highest (or mean) response inside each proposal; `padding` for proposals without a place."""
+    if reduce == "max":
+        return maps[:, None].masked_fill(~proposals, -torch.inf).amax(-1).nan_to_num(neginf=padding)
+    mean = (maps[:, None] * proposals).sum(-1) / proposals.sum(-1).clamp(min=1)
+    return mean.masked_fill(~proposals.any(-1), padding)
+
+
+def best_proposal(
+    scores: Float[Tensor, "phrases proposals"], proposals: Bool[Tensor, "phrases proposals places"]
+) -> Int[Tensor, " phrases"]:
+    """The proposal with the highest score; of equals the smallest, since all that contain the peak are equal."""
+    area = proposals.sum(-1)
+    tied = (scores >= scores.amax(1, keepdim=True) - EPS) & (area > 0)
+    return torch.where(tied, area, area.amax() + 1).argmin(1)
+
+
+def soft_iou(
+    maps: Float[Tensor, "*n places"], masks: Float[Tensor, "*n places"] | Bool[Tensor, "*n places"]
+) -> Float[Tensor, " *n"]:
+    """Intersection over union of a map in [0, 1] with a mask; 0 where both are empty."""
+    shared = (maps * masks).sum(-1)
+    union = maps.sum(-1) + masks.sum(-1) - shared
+    return shared / union.clamp(min=EPS)
+
+
+class Regions(NamedTuple):
+    """A map's own object and everything else that was proposed."""
+
+    foreground: Bool[Tensor, "phrases places"]
+    background: Bool[Tensor, "phrases places"]
+
+
+def split_regions(best: Int[Tensor, " phrases"], proposals: Bool[Tensor, "phrases proposals places"]) -> Regions:
+    """The best proposal, and the union of all others without it."""
+    row = torch.arange(len(best), device=best.device)
+    foreground = proposals[row, best]
+    return Regions(foreground, proposals.any(1) & ~foreground)
+
+
+def ambiguity(maps: Float[Tensor, "phrases places"], regions: Regions) -> Float[Tensor, " phrases"]:
+    """1 minus how much better the map fits its foreground than its background: from 0 to 2, 1 where it says nothing."""
+    return 1 - (soft_iou(maps, regions.foreground) - soft_iou(maps, regions.background))
+
+
+def shrinking_loss(ambiguities: Sequence[Float[Tensor, " phrases"]]) -> Float[Tensor, ""]:
+    """Region-aware shrinking: how much each stage is more ambiguous than the one before it, which is held fixed.
+
+    Were the earlier stage not held fixed, making it worse would lower the loss, too.
+    """
+    rises = [(after - before.detach()).clamp(min=0) for before, after in pairwise(ambiguities)]
+    return torch.stack(rises).mean() if rises else ambiguities[0].new_zeros(())
+
+
+def half_dice(maps: Float[Tensor, "*#n places"], masks: Bool[Tensor, "*#n places"]) -> Float[Tensor, "*n"]:
+    """What the release takes for IoU: 0.5 where map and mask are one."""
+    return (maps * masks).sum(-1) / (maps.sum(-1) + masks.sum(-1) + EPS)
+
+
+def released_shrinking(
+    foreground: Sequence[Float[Tensor, " phrases"]], background: Sequence[Float[Tensor, " phrases"]], *, stage: int
+) -> dict[str, Float[Tensor, ""]]:
+    """The release's form, from each stage's fit to foreground and background.
+
+    Returns:
+        `shrinking`: from one stage to the next the fit to the background should fall; `anchor`: the fit to the
+        foreground should be high at every stage.
+    """
+    shrink = 1 - (background[stage] - background[stage + 1])
+    return {"shrinking": shrink.mean(), "anchor": (1 - torch.stack(list(foreground))).mean()}
+
+
+def one_hot(scores: Float[Tensor, "*n proposals"]) -> Float[Tensor, "*n proposals"]:
+    """Which proposal wins; its gradient is passed straight through to the scores."""
+    hard = F.one_hot(scores.argmax(-1), scores.shape[-1]).to(scores.dtype)
+    return hard + scores - scores.detach()
+
+
+def collisions(
+    one: Float[Tensor, "pairs proposals"], other: Float[Tensor, "pairs proposals"], *, compat: Compat = "fixed"
+) -> Float[Tensor, " pairs"]:
+    """Instance-aware disambiguation: high where two phrases about different objects win the same proposal.
+
+    `fixed` is the inner product, 1 or 0; at a collision it lowers both scores of the proposal in question. `paper` is 1
+    minus the squared distance, 1 or -1, and `released` 1 minus half the absolute one, 1 or 0: at a collision their
+    gradient is zero, so they act only where nothing is wrong any more.
+    """
+    one, other = one_hot(one), one_hot(other)
+    if compat == "paper":
+        return 1 - (one - other).square().sum(-1)
+    if compat == "released":
+        return 1 - (one - other).abs().sum(-1) / 2
+    return (one * other).sum(-1)

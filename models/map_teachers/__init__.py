@@ -1,0 +1,6 @@
+"""Weakly supervised teachers that answer with response maps: name -> class, loaded when asked for."""
+
+MAP_TEACHERS = {
+    "tris": "models.map_teachers.tris:TRIS",
+    "pcnet": "models.map_teachers.pcnet:PCNet",
+}

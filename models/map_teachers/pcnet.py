@@ -1,0 +1,207 @@
+"""PCNet (NeurIPS 2024): a phrase is understood in stages, each led by a cue; its response map shrinks to one object.
+
+TRIS's classification at every stage; between stages the map may not grow more ambiguous among mask proposals (RaS), and
+phrases about different objects of a picture may not win the same proposal (IaD). Phrases are grouped by the object they
+name: supervision beyond pairs, and the card says so. Proposals are needed in training only.
+
+compat `fixed` takes the form of IaD whose gradient acts at a collision; `paper` the published one, which does not.
+`released` is the code's: its own fits of map and proposal, no hinge but an anchor, and the foreground is what responds
+most (the code asks a CLIP score file that was not published).
+"""
+
+from collections.abc import Sequence
+from dataclasses import field
+from pathlib import Path
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from deixis.core.config import STRICT
+from deixis.cues.reading import Padding
+from deixis.types import MapBatch, ResponseMaps
+from models.blocks.picture_text import Towers, TowersConfig
+from models.blocks.referring_stage import ReferringStage, StageState, stage_scores
+from models.blocks.region_losses import (
+    Compat,
+    ambiguity,
+    best_proposal,
+    collisions,
+    half_dice,
+    proposal_scores,
+    relative,
+    released_shrinking,
+    shrinking_loss,
+    split_regions,
+)
+from models.blocks.text_bank import LOG_SCALE, classification_loss, image_logits, same_phrase_pairs
+
+NEVER = -100.0  # score of a padded proposal among raw scores
+
+
+@dataclass(frozen=True, config=STRICT)
+class PCNetConfig:
+    """Sizes and switches; widths of the defaults are the published ones."""
+
+    compat: Compat = "fixed"
+    input_size: int = 320
+    towers: TowersConfig = field(default_factory=TowersConfig)
+    width: int = 1024
+    judge: str = "contrastive_vit"  # whose text tower the phrases start from
+    stages: int = 3
+    last_stage: Literal["full", "cue"] = "full"  # the last stage's cue is the whole phrase, as in the release
+    cue_padding: Padding = "cycle"  # where a phrase has fewer cues than stages read
+    update_share: float = 0.1
+    has_shrinking: bool = True
+    has_disambiguation: bool = True
+    proposal_score: Literal["max", "mean"] = "max"
+    objects_per_image: int = 3  # of a training batch, one phrase each; what IaD compares
+
+    @property
+    def cue_count(self) -> int:
+        """Cues that the stages read beside the whole phrase."""
+        return self.stages - (self.last_stage == "full")
+
+
+class PCNet(nn.Module):
+    """Teacher of masks: no box or mask of any object is ever given to it."""
+
+    Config = PCNetConfig
+
+    def __init__(self, config: PCNetConfig, vocabulary: Sequence[str]) -> None:
+        super().__init__()
+        self.config = config
+        self.towers = Towers(config.towers, vocabulary)
+        self.pixel_project = nn.Conv2d(self.towers.pixel_width, config.width, 1)
+        self.text_project = nn.Linear(config.towers.text.width, config.width)
+        self.stages = nn.ModuleList(
+            ReferringStage(config.width, share=config.update_share) for _ in range(config.stages)
+        )
+
+    @property
+    def cue_count(self) -> int:
+        """Cues that it reads per phrase."""
+        return self.config.cue_count
+
+    @property
+    def needs_proposals(self) -> bool:
+        """Whether training weighs mask proposals."""
+        return self.config.has_shrinking or self.config.has_disambiguation
+
+    def start_from(self, weights: Path, device: torch.device) -> None:
+        """Load the pretrained towers."""
+        self.towers.start_from(weights, judge=self.config.judge, device=device)
+
+    def loss(self, batch: MapBatch) -> dict[str, Float[Tensor, ""]]:
+        """`class`, a mean over stages, and where switched on `shrinking` and `collision`."""
+        pixels = self._pixels(batch)
+        texts, cues = self._phrases(batch)
+        images, side = len(pixels), round(pixels.shape[1] ** 0.5)
+        shown = batch.image_of == torch.arange(images, device=pixels.device)[:, None]
+        ignored = same_phrase_pairs(batch.tokens, shown)
+        row = torch.arange(len(texts), device=pixels.device)
+        state = StageState(pixels, texts.expand(images, -1, -1))
+        classes, own = [], []
+        for stage, cue in zip(self.stages, cues, strict=True):
+            state = stage(state, cue.expand(images, -1, -1))
+            scores = stage_scores(state, self._scale)
+            classes.append(classification_loss(image_logits(scores).logits, shown, ignored))
+            own.append(scores[batch.image_of, :, row].unflatten(1, (side, side)))
+        terms = {"class": torch.stack(classes).mean()}
+        if self.needs_proposals:
+            terms |= self._region_terms(own, batch)
+        return terms
+
+    def _region_terms(self, own: list[Tensor], batch: MapBatch) -> dict[str, Tensor]:
+        assert batch.proposals is not None
+        grid = batch.proposals.shape[-2:]
+        proposals = batch.proposals.flatten(2).index_select(0, batch.image_of)
+        fine = [F.interpolate(maps[:, None], size=grid, mode="bilinear", align_corners=True).flatten(1) for maps in own]
+        terms = {}
+        if self.config.has_shrinking and self.config.stages > 1:
+            terms = self._shrinking([relative(maps) for maps in fine], proposals)
+        if self.config.has_disambiguation:
+            terms["collision"] = self._collision(fine, proposals, batch)
+        return terms
+
+    def _shrinking(self, maps: list[Tensor], proposals: Tensor) -> dict[str, Tensor]:
+        reduce = self.config.proposal_score
+        best = [best_proposal(proposal_scores(m.detach(), proposals, reduce=reduce), proposals) for m in maps]
+        if self.config.compat == "released":
+            row = torch.arange(len(proposals), device=proposals.device)
+            fits = [half_dice(m[:, None], proposals) for m in maps]
+            foreground = [fit[row, chosen] for fit, chosen in zip(fits, best, strict=True)]
+            background = [fit.scatter(1, chosen[:, None], 0.0).amax(1) for fit, chosen in zip(fits, best, strict=True)]
+            stage = int(torch.randint(self.config.stages - 1, ()))
+            return released_shrinking(foreground, background, stage=stage)
+        regions = [split_regions(chosen, proposals) for chosen in best]
+        return {"shrinking": shrinking_loss([ambiguity(m, split) for m, split in zip(maps, regions, strict=True)])}
+
+    def _collision(self, maps: list[Tensor], proposals: Tensor, batch: MapBatch) -> Tensor:
+        """Mean over stages and pairs of phrases.
+
+        Scores compete in a softmax: what one proposal loses the others win. On the scores themselves the loss only
+        pushes down, and settles where no map responds to anything.
+        """
+        one, other = _pairs_of_objects(batch)
+        if not len(one):
+            return maps[0].new_zeros(())
+        raw = [proposal_scores(m, proposals, reduce=self.config.proposal_score, padding=NEVER) for m in maps]
+        shares = [scores.softmax(-1) for scores in raw]
+        return torch.cat([collisions(s[one], s[other], compat=self.config.compat) for s in shares]).mean()
+
+    @property
+    def term_weights(self) -> dict[str, float]:
+        """Factors of the loss terms: the paper's are all 1."""
+        return {}
+
+    def parameter_groups(self) -> list[tuple[list[nn.Parameter], float]]:
+        """Both towers learn slower than what is new."""
+        slow = [p for p in self.towers.parameters() if p.requires_grad]
+        new = [p for part in (self.pixel_project, self.text_project, self.stages) for p in part.parameters()]
+        return [(slow, self.config.towers.learning_rate_factor), (new, 1.0)]
+
+    @torch.no_grad()
+    def respond(self, batch: MapBatch) -> ResponseMaps:
+        """The last stage's map of each phrase, each phrase by itself: its only cue at each stage is its own."""
+        pixels = self._pixels(batch).index_select(0, batch.image_of)
+        side = round(pixels.shape[1] ** 0.5)
+        texts, cues = self._phrases(batch)
+        state = StageState(pixels, texts[:, None])
+        for stage, cue in zip(self.stages, cues, strict=True):
+            state = stage(state, cue[:, None])
+        return ResponseMaps(stage_scores(state, self._scale)[..., 0].unflatten(1, (side, side)))
+
+    @property
+    def _scale(self) -> float:
+        return float(torch.tensor(LOG_SCALE).exp())
+
+    def _pixels(self, batch: MapBatch) -> Float[Tensor, "images places width"]:
+        maps = self.pixel_project(self.towers.pixels(batch.squares))
+        return F.normalize(maps.flatten(2).transpose(1, 2), dim=-1)
+
+    def _phrases(self, batch: MapBatch) -> tuple[Float[Tensor, "phrases width"], list[Tensor]]:
+        """Phrases and, for each stage, their cues, all of unit length."""
+        texts = self._project(batch.tokens)
+        count = self.config.cue_count
+        cues = []
+        if count:
+            assert batch.cues is not None
+            cues = [self._project(batch.cues[:, number]) for number in range(count)]
+        return texts, [*cues, *([texts] if self.config.last_stage == "full" else [])]
+
+    def _project(self, tokens: Tensor) -> Float[Tensor, "phrases width"]:
+        return F.normalize(self.text_project(self.towers.texts(tokens)), dim=-1)
+
+
+def _pairs_of_objects(batch: MapBatch) -> tuple[Tensor, Tensor]:
+    """Rows of phrases about different objects of one picture that has proposals, each pair once."""
+    assert batch.proposals is not None
+    has_proposals = batch.proposals.flatten(1).any(1)[batch.image_of]
+    same_image = (batch.image_of[:, None] == batch.image_of) & has_proposals
+    differ = batch.group_of[:, None] != batch.group_of
+    one, other = (same_image & differ).triu(1).nonzero(as_tuple=True)
+    return one, other

@@ -1,0 +1,100 @@
+"""TRIS (ICCV 2023), step 1: a phrase's dot products with the pixels of its picture are its response map.
+
+Pictures are classified by which phrases of the batch they show; a frozen image-text model then asks of each map whether
+what it leaves of the picture still says the phrase, and no phrase about another object of the same picture. Phrases are
+grouped by the object they name: that is supervision beyond pairs, and the card says so.
+
+compat `released` takes the mean over same-image negatives with weights 5, 1, 2; `paper` their sum with weights 5, 1, 1.
+`fixed` is `released`, but a phrase that a picture is not paired with counts as absent only if it differs from all that
+the picture is paired with.
+"""
+
+from collections.abc import Sequence
+from dataclasses import field
+from pathlib import Path
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from deixis.core.config import STRICT
+from deixis.types import MapBatch, ResponseMaps
+from models.blocks.calibration import draw_negatives, masked_pictures, negative_term, positive_term
+from models.blocks.picture_text import Towers, TowersConfig
+from models.blocks.text_bank import TextBank, classification_loss, image_logits, same_phrase_pairs
+from models.image_text import ImageText
+
+
+@dataclass(frozen=True, config=STRICT)
+class TRISConfig:
+    """Sizes and switches; widths of the defaults are the published ones."""
+
+    compat: Literal["paper", "released", "fixed"] = "fixed"
+    input_size: int = 320
+    towers: TowersConfig = field(default_factory=TowersConfig)
+    width: int = 1024
+    judge: str = "contrastive_vit"  # the frozen image-text model; the text tower starts from its own
+    has_prompt: bool = True
+    has_positive_term: bool = True
+    same_image_negatives: int = 3  # K; 0 switches the term off
+    objects_per_image: int = 3  # of a training batch, one phrase each
+
+
+class TRIS(nn.Module):
+    """Teacher of masks: no box or mask of any object is ever given to it."""
+
+    Config = TRISConfig
+    needs_proposals = False
+    cue_count = 0
+
+    def __init__(self, config: TRISConfig, vocabulary: Sequence[str]) -> None:
+        super().__init__()
+        self.config = config
+        self.towers = Towers(config.towers, vocabulary)
+        self.bank = TextBank(
+            self.towers.pixel_width, config.towers.text.width, config.width, has_prompt=config.has_prompt
+        )
+        self._judge: list[ImageText] = []  # in a list: it is no part of the trained model
+
+    def start_from(self, weights: Path, device: torch.device) -> None:
+        """Load the pretrained towers, and the frozen judge."""
+        self._judge = [self.towers.start_from(weights, judge=self.config.judge, device=device)]
+
+    def loss(self, batch: MapBatch) -> dict[str, Float[Tensor, ""]]:
+        """`class`, and where switched on `positive` and `negative` of the calibration."""
+        pixels = self.towers.pixels(batch.squares)
+        scores = self.bank(pixels, self.towers.texts(batch.tokens))
+        shown = batch.image_of == torch.arange(len(pixels), device=pixels.device)[:, None]
+        ignored = same_phrase_pairs(batch.tokens, shown) if self.config.compat == "fixed" else None
+        terms = {"class": classification_loss(image_logits(scores).logits, shown, ignored)}
+        if not (self.config.has_positive_term or self.config.same_image_negatives):
+            return terms
+        row = torch.arange(len(batch.tokens), device=pixels.device)
+        own = scores[batch.image_of, :, row].unflatten(1, pixels.shape[-2:])
+        judge = self._judge[0]
+        cosines = judge.images(masked_pictures(own, batch.squares, batch.image_of)) @ judge.texts(batch.tokens).T
+        if self.config.has_positive_term:
+            terms["positive"] = positive_term(cosines.diagonal())
+        if self.config.same_image_negatives:
+            picked = draw_negatives(batch.image_of, batch.group_of, count=self.config.same_image_negatives)
+            reduction = "sum" if self.config.compat == "paper" else "mean"
+            terms["negative"] = negative_term(cosines.gather(1, picked), reduction=reduction)
+        return terms
+
+    @property
+    def term_weights(self) -> dict[str, float]:
+        """Factors of the loss terms."""
+        return {"class": 5.0, "positive": 1.0, "negative": 1.0 if self.config.compat == "paper" else 2.0}
+
+    def parameter_groups(self) -> list[tuple[list[nn.Parameter], float]]:
+        """Both towers learn slower than what is new."""
+        slow = [p for p in self.towers.parameters() if p.requires_grad]
+        return [(slow, self.config.towers.learning_rate_factor), (list(self.bank.parameters()), 1.0)]
+
+    @torch.no_grad()
+    def respond(self, batch: MapBatch) -> ResponseMaps:
+        """One response map per phrase, each phrase by itself: no other phrase of the batch changes it."""
+        pixels = self.towers.pixels(batch.squares).index_select(0, batch.image_of)
+        return ResponseMaps(self.bank.alone(pixels, self.towers.texts(batch.tokens)))

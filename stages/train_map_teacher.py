@@ -1,0 +1,109 @@
+"""Train one teacher of response maps on pictures and phrases. No box or mask of any object is read.
+
+reads   pairs.parquet, images.parquet, the images, frozen image-text models; params: seed, map_teachers.<teacher>
+writes  model.safetensors, config.json; the curve of every loss term
+run     dvc repro train_map_teacher@scenes_plus-tris, with tris under run.map_teachers in params.yaml
+"""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from deixis.core.checkpoints import run_key, save_checkpoint
+from deixis.core.cli import run_stage
+from deixis.core.config import read_section
+from deixis.core.errors import DataError
+from deixis.core.records import read_table
+from deixis.core.registry import resolve
+from deixis.core.runtime import Device, pick_device, seed_everything
+from deixis.fit import Recipe, fit
+from deixis.map_data import MapReader, grouped_pairs, read_needed_cues
+from deixis.samples import image_batches
+from deixis.text import build_vocabulary
+from models.map_teachers import MAP_TEACHERS
+
+
+def train_map_teacher(
+    *,
+    teacher: str,
+    pairs: Path,
+    images: Path,
+    image_root: Path,
+    weights: Path,
+    out: Path,
+    curves: Path,
+    cues: Path | None = None,
+    proposals: Path | None = None,
+    params: Path = Path("params.yaml"),
+    device: Device = "auto",
+) -> None:
+    """Train one teacher of response maps on image-phrase pairs that are grouped by object."""
+    kind = resolve(MAP_TEACHERS, teacher, role="map_teacher")
+    config = read_section(params, f"map_teachers.{teacher}.model", kind.Config)
+    recipe = read_section(params, f"map_teachers.{teacher}.recipe", Recipe)
+    seed = read_section(params, "seed", int)
+    seed_everything(seed)
+    hardware = pick_device(device)
+    table = grouped_pairs(pairs)
+    train = table[table["split"] == "train"].reset_index(drop=True)
+    images_per_batch = max(1, recipe.batch_size // config.objects_per_image)
+    steps = train["image_id"].nunique() // images_per_batch
+    if not steps:
+        raise DataError(
+            f"{pairs}: {train['image_id'].nunique()} training images, fewer than one batch of {images_per_batch}. "
+            f"Lower map_teachers.{teacher}.recipe.batch_size in params.yaml, then run: dvc repro"
+        )
+    vocabulary = build_vocabulary(train["text"])
+    model = kind(config, vocabulary).to(hardware)
+    model.start_from(weights, hardware)
+    pictures = read_table(images, columns=("image_id", "path", "width", "height"), made_by="prepare")
+    phrase_cues = read_needed_cues(model, cues, train["text"])
+    if model.needs_proposals and proposals is None:
+        raise DataError(
+            f"{teacher} weighs mask proposals, and no folder of them was named (--proposals). "
+            "Put it under run.proposal_teachers in params.yaml, then run: dvc repro"
+        )
+    reader = MapReader(
+        train,
+        pictures,
+        image_root=image_root,
+        side=config.input_size,
+        vocabulary=vocabulary,
+        length=config.towers.text.length,
+        device=hardware,
+        cues=phrase_cues,
+        proposals=proposals if model.needs_proposals else None,
+    )
+    order = image_batches(
+        train["image_id"].tolist(),
+        train["group"].tolist(),
+        images=images_per_batch,
+        phrases_per_object=1,
+        objects_per_image=config.objects_per_image,
+        seed=seed,
+    )
+    inputs = [weights / name / "model.safetensors" for name in ("backbone", config.judge)]
+    inputs += [cues] if cues and phrase_cues else []
+    inputs += [proposals / "meta.json"] if proposals and model.needs_proposals else []
+    facts = fit(
+        model,
+        model.loss,
+        lambda epoch: (reader.batch(rows) for rows in order(epoch)),
+        steps_per_epoch=steps,
+        recipe=recipe,
+        device=hardware,
+        scratch=Path("scratch/train_map_teacher") / run_key(teacher, config, recipe, seed, pairs, images, *inputs),
+        curves=curves,
+        weights=model.term_weights,
+        groups=model.parameter_groups(),
+    )
+    card = {"map_teacher": teacher, "model": asdict(config), "vocabulary": vocabulary, "training": facts}
+    about = {
+        "supervision": "image-phrase pairs, grouped by object",
+        "selection": "last epoch, averaged weights",
+        "seed": seed,
+    }
+    save_checkpoint(model, out, config=card | about)
+
+
+if __name__ == "__main__":
+    run_stage(train_map_teacher)

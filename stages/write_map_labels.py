@@ -1,0 +1,200 @@
+"""Let a teacher of response maps answer every pair: mask, box and point each: `labels.parquet`. No truth is read.
+
+reads   pairs.parquet, images.parquet, the images, the teacher, the segmenter; cues and proposals for teachers that read
+        them, a frozen image-text model where phrases of one object share the best of their maps; params: map_labels
+writes  labels.parquet
+run     dvc repro write_map_labels@scenes_plus-tris, with tris under run.map_teachers in params.yaml
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from deixis.core.cli import run_stage
+from deixis.core.config import STRICT, read_section
+from deixis.core.errors import DataError
+from deixis.core.progress import track
+from deixis.core.records import read_json, read_table, write_table
+from deixis.core.runtime import Device, autocast, pick_device
+from deixis.features import FeatureStore
+from deixis.imaging.letterbox import Letterbox
+from deixis.imaging.masks import RLE, decode_mask, encode_mask
+from deixis.imaging.pictures import open_image
+from deixis.map_data import MapReader, grouped_pairs, read_needed_cues
+from deixis.map_refinement import refine
+from deixis.response_maps import box_holding, component_boxes, margin_of, mask_of, peak_of, upsample
+from deixis.samples import unpack_bits
+from deixis.segmenting import segment_points
+from deixis.types import MapBatch
+from models.blocks.calibration import masked_pictures, select_maps
+from models.encoders import load_segmenter
+from models.image_text import ImageText, load_image_text
+from models.map_teachers import MAP_TEACHERS
+from models.trained import load_trained
+
+SCHEMA_VERSION = 1
+IMAGES_PER_BATCH = 16
+
+
+@dataclass(frozen=True, config=STRICT)
+class MapLabelParams:
+    """What of a response map becomes the label; never by looking at truth."""
+
+    # map: above zero; walk: a random walk from its surest places; segmenter: prompted by the peak; proposal: the mask
+    # proposal with the highest response
+    mask: Literal["map", "walk", "segmenter", "proposal"] = "segmenter"
+    select: Literal["train", "all", "none"] = "none"  # where phrases of one object share the best of their maps (PRMS)
+    min_margin: float = 0.0  # of the peak over the highest place elsewhere
+
+
+def write_map_labels(
+    *,
+    pairs: Path,
+    images: Path,
+    image_root: Path,
+    weights: Path,
+    teacher: Path,
+    out: Path,
+    cues: Path | None = None,
+    proposals: Path | None = None,
+    params: Path = Path("params.yaml"),
+    device: Device = "auto",
+) -> None:
+    """Let a teacher of response maps answer every pair."""
+    rules = read_section(params, "map_labels", MapLabelParams)
+    if rules.mask == "proposal" and proposals is None:
+        raise DataError(
+            'map_labels.mask is "proposal", and this teacher has none. Allowed for it: map, walk, segmenter. '
+            "Change params.yaml, then run: dvc repro"
+        )
+    hardware = pick_device(device)
+    model = load_trained(teacher, role="map_teacher", registry=MAP_TEACHERS, device=hardware)
+    table = grouped_pairs(pairs).sort_values("image_id", kind="stable").reset_index(drop=True)
+    pictures = read_table(images, columns=("image_id", "path", "width", "height"), made_by="prepare")
+    vocabulary = model.towers.text_encoder.vocabulary
+    reader = MapReader(
+        table,
+        pictures,
+        image_root=image_root,
+        side=model.config.input_size,
+        vocabulary=vocabulary,
+        length=model.config.towers.text.length,
+        device=hardware,
+        cues=read_needed_cues(model, cues, table["text"]),
+    )
+    judge = None
+    if rules.select != "none":
+        judge = load_image_text(model.config.judge, weights, vocabulary, hardware)
+    paths = {image_id: image_root / path for image_id, path in pictures[["image_id", "path"]].itertuples(index=False)}
+    answers = []
+    for rows, squares in answered(model, reader, table, judge, rules):
+        for row, square in zip(rows, squares, strict=True):
+            image_id = table["image_id"].iloc[row]
+            answers.append(read_map(square, reader.letterbox(image_id), paths[image_id], walks=rules.mask == "walk"))
+    labelled = table[["sample_id", "image_id", "expression", "split"]].join(pd.DataFrame(answers))
+    segmenter = load_segmenter("small_sam", weights / "segmenter", hardware)
+    labelled["prompted_mask"], labelled["mask_quality"] = segment_points(segmenter, labelled, paths=paths)
+    if proposals is not None:
+        labelled["proposal_mask"] = pick_proposals(labelled, FeatureStore(proposals, made_by="propose_masks"), reader)
+    card = read_json(teacher / "config.json", made_by="train_map_teacher")
+    write_table(finished(labelled, rules, card), out)
+
+
+def answered(
+    model: Any, reader: MapReader, table: pd.DataFrame, judge: ImageText | None, rules: MapLabelParams
+) -> Iterator[tuple[list[int], np.ndarray]]:
+    """Rows and their maps over the letterboxed square, some images at a time."""
+    batches = list(whole_images(reader.image_ids, IMAGES_PER_BATCH))
+    for rows in track(batches, "labelling", total=len(batches)):
+        batch = reader.batch(rows)
+        with torch.no_grad(), autocast(batch.squares.device):
+            maps = model.respond(batch).scores.float()
+        if judge is not None:
+            shares = (table["split"].iloc[rows] == "train").to_numpy() | (rules.select == "all")
+            maps = share_best(maps, batch, judge, torch.from_numpy(shares).to(maps.device))
+        side = batch.squares.shape[-1]
+        yield rows, upsample(maps, height=side, width=side).cpu().numpy()
+
+
+@torch.no_grad()
+def share_best(
+    maps: Float[Tensor, "phrases h w"], batch: MapBatch, judge: ImageText, shares: Tensor
+) -> Float[Tensor, "phrases h w"]:
+    """PRMS: where it `shares`, a phrase takes the map that the judge knows best of all phrases about its object."""
+    cosines = judge.images(masked_pictures(maps, batch.squares, batch.image_of)) @ judge.texts(batch.tokens).T
+    own = torch.arange(len(maps), device=maps.device)
+    return maps[torch.where(shares, select_maps(cosines, batch.group_of), own)]
+
+
+def whole_images(image_ids: Sequence[int], images: int) -> Iterator[list[int]]:
+    """Row numbers, so many images at a time; rows of an image stand together."""
+    starts = [row for row, image_id in enumerate(image_ids) if row == 0 or image_ids[row - 1] != image_id]
+    cuts = [*starts[::images], len(image_ids)]
+    for low, high in pairwise(cuts):
+        yield list(range(low, high))
+
+
+def read_map(square: np.ndarray, frame: Letterbox, picture: Path, *, walks: bool) -> dict[str, Any]:
+    """What one map says, in stored pixels."""
+    scores = frame.mask_to_image(square)
+    map_mask = mask_of(scores)
+    answer = {
+        "point": list(peak_of(scores)),
+        "score": float(scores.max()),
+        "margin": margin_of(scores),
+        "boxes": [float(side) for part in component_boxes(map_mask) for side in part],
+        "map_mask": encode_mask(map_mask),
+    }
+    if walks:
+        answer["walk_mask"] = encode_mask(refine(scores, np.asarray(open_image(picture))))
+    return answer | {"reason": "" if map_mask.any() else "nothing above zero"}
+
+
+def pick_proposals(labelled: pd.DataFrame, store: FeatureStore, reader: MapReader) -> list[RLE | None]:
+    """The smallest mask proposal at each row's point; None where no proposal holds it.
+
+    The response is highest at the point, so this is the proposal with the highest response.
+    """
+    picked: list[RLE | None] = []
+    for image_id, (x, y) in labelled[["image_id", "point"]].itertuples(index=False):
+        frame = reader.letterbox(image_id)
+        masks = unpack_bits(store.read("masks", [image_id]))[0]
+        whole = upsample(masks.float(), height=frame.side, width=frame.side, align_corners=False).numpy()
+        stored = [frame.mask_to_image(mask) > 0.5 for mask in whole if mask.any()]
+        holding = [mask for mask in stored if mask[y, x]]
+        picked.append(encode_mask(min(holding, key=np.sum)) if holding else None)
+    return picked
+
+
+def finished(labelled: pd.DataFrame, rules: MapLabelParams, card: dict[str, Any]) -> pd.DataFrame:
+    """With mask and box of the chosen kind, the reasons for refusals, and who answered."""
+    column = "prompted_mask" if rules.mask == "segmenter" else f"{rules.mask}_mask"
+    labelled = labelled.assign(mask=labelled[column], mask_source=rules.mask).drop(columns="walk_mask", errors="ignore")
+    boxes = []
+    for mask, point in zip(labelled["mask"], labelled["point"], strict=True):
+        box = None if mask is None else box_holding(decode_mask(mask), (point[0], point[1]))
+        boxes.append([float(side) for side in box] if box else None)
+    labelled = labelled.assign(box=boxes)
+    labelled.loc[labelled["box"].isna() & (labelled["reason"] == ""), "reason"] = "no mask"
+    labelled.loc[(labelled["margin"] < rules.min_margin) & (labelled["reason"] == ""), "reason"] = "margin"
+    return labelled.assign(
+        accept=labelled["reason"] == "",
+        teacher=card["map_teacher"],
+        checkpoint_sha256=card["sha256"],
+        config_sha256=hashlib.sha256(json.dumps(card["model"]).encode()).hexdigest(),
+        schema_version=SCHEMA_VERSION,
+    )
+
+
+if __name__ == "__main__":
+    run_stage(write_map_labels)

@@ -1,0 +1,116 @@
+"""TRIS and PCNet: what a phrase's map may depend on, and what their losses teach."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from deixis.types import MapBatch
+from models.blocks.csp_darknet import CSPConfig
+from models.blocks.picture_text import Towers, TowersConfig
+from models.map_teachers.pcnet import PCNet, PCNetConfig
+from models.map_teachers.tris import TRIS, TRISConfig
+from models.text.gru_attention import TextConfig
+from tests.factories import VOCABULARY
+
+TEXT = TextConfig(length=6, word_width=8, width=8, heads=2, feedforward=8, layers=1, pool_hidden=4)
+TOWERS = TowersConfig(backbone=CSPConfig(stem=8, widths=(8, 8, 16), blocks=(1, 1, 1)), levels=2, text=TEXT)
+PLAIN = TRISConfig(input_size=64, towers=TOWERS, width=8, has_positive_term=False, same_image_negatives=0)
+STAGED = PCNetConfig(input_size=64, towers=TOWERS, width=8)
+
+
+def map_batch(*, seed: int = 0) -> MapBatch:
+    """Two pictures: in the first one objects 0 and 1, in the second object 2, twice."""
+    generator = torch.Generator().manual_seed(seed)
+    tokens = torch.randint(3, len(VOCABULARY), (4, 6), generator=generator)
+    proposals = torch.zeros(2, 3, 16, 16, dtype=torch.bool)
+    proposals[0, 0, :8, :8] = proposals[0, 1, 8:, 8:] = proposals[1, 0, :8, 8:] = True
+    return MapBatch(
+        squares=torch.randint(0, 256, (2, 3, 64, 64), generator=generator, dtype=torch.uint8),
+        tokens=tokens,
+        image_of=torch.tensor([0, 0, 1, 1]),
+        group_of=torch.tensor([0, 1, 2, 2]),
+        cues=torch.randint(3, len(VOCABULARY), (4, 2, 6), generator=generator),
+        proposals=proposals,
+    )
+
+
+def build(config: TRISConfig | PCNetConfig) -> TRIS | PCNet:
+    torch.manual_seed(0)
+    return (TRIS if isinstance(config, TRISConfig) else PCNet)(config, VOCABULARY)
+
+
+@pytest.mark.parametrize(
+    "config", [PLAIN, STAGED, replace(STAGED, stages=1), replace(STAGED, last_stage="cue", stages=2)]
+)
+def test_a_map_depends_on_its_own_phrase_and_picture_alone(config):
+    model, batch = build(config).eval(), map_batch()
+    maps = model.respond(batch).scores
+    assert maps.shape == (4, 8, 8)
+    alone = replace(
+        batch, squares=batch.squares[1:], tokens=batch.tokens[3:], image_of=batch.image_of[:1],
+        group_of=batch.group_of[3:], cues=batch.cues[3:], proposals=None,
+    )  # fmt: skip
+    torch.testing.assert_close(model.respond(alone).scores, maps[3:], atol=1e-4, rtol=1e-4)
+
+
+def test_terms_by_switch():
+    batch = map_batch()
+    assert set(build(PLAIN).loss(batch)) == {"class"}
+    assert set(build(STAGED).loss(batch)) == {"class", "shrinking", "collision"}
+    assert set(build(replace(STAGED, has_shrinking=False)).loss(batch)) == {"class", "collision"}
+    assert set(build(replace(STAGED, stages=1)).loss(batch)) == {"class", "collision"}  # nothing to shrink from
+    assert set(build(replace(STAGED, compat="released")).loss(batch)) == {"class", "shrinking", "anchor", "collision"}
+
+
+def test_without_region_losses_no_proposals_are_needed():
+    model = build(replace(STAGED, has_shrinking=False, has_disambiguation=False))
+    assert not model.needs_proposals and set(model.loss(replace(map_batch(), proposals=None))) == {"class"}
+
+
+@pytest.mark.parametrize("empty", ["one image", "all images"])
+def test_images_without_proposals_teach_by_classification(empty):
+    batch = map_batch()
+    proposals = batch.proposals.clone()
+    proposals[0 if empty == "one image" else slice(None)] = False
+    terms = build(STAGED).loss(replace(batch, proposals=proposals))
+    assert all(torch.isfinite(term) for term in terms.values())
+    assert terms["collision"].item() == 0.0  # the only pair of objects is in the first image
+
+
+def test_disambiguation_parts_phrases_that_collide():
+    """Two phrases about different objects that begin on one proposal end on two."""
+    torch.manual_seed(0)
+    model = build(replace(STAGED, stages=1, has_shrinking=False))
+    batch = map_batch()
+    same = replace(batch, tokens=batch.tokens.clone())
+    same.tokens[1] = same.tokens[0]
+    same.tokens[1, 0] = (same.tokens[0, 0] - 2) % (len(VOCABULARY) - 3) + 3
+    optimiser = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=3e-3)
+    history = []
+    for _ in range(40):
+        terms = model.loss(same)
+        history.append(terms["collision"].item())
+        optimiser.zero_grad()
+        (terms["class"] + terms["collision"]).backward()
+        optimiser.step()
+    assert history[-1] == 0.0
+
+
+@pytest.mark.parametrize("config", [PLAIN, STAGED])
+def test_training_reaches_every_new_part(config):
+    model = build(config).train()
+    terms = model.loss(map_batch())
+    torch.stack(list(terms.values())).sum().backward()
+    silent = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    assert silent == []
+    groups = model.parameter_groups()
+    listed = {id(p) for group, _ in groups for p in group}
+    assert listed == {id(p) for p in model.parameters() if p.requires_grad}
+
+
+@torch.no_grad()
+def test_levels_choose_the_grid():
+    squares = map_batch().squares
+    assert Towers(TOWERS, VOCABULARY).eval().pixels(squares).shape == (2, 24, 8, 8)
+    assert Towers(replace(TOWERS, levels=1), VOCABULARY).eval().pixels(squares).shape == (2, 16, 4, 4)

@@ -1,0 +1,87 @@
+"""TRIS's image-level classification against the fact sheet's vectors."""
+
+import math
+
+import pytest
+import torch
+
+from models.blocks.text_bank import (
+    LOG_SCALE,
+    BilateralPrompt,
+    TextBank,
+    classification_loss,
+    focal_penalty,
+    image_logits,
+)
+
+
+def test_1_focal_penalty():
+    found = focal_penalty(torch.tensor([0.0, 0.1, 0.25, 0.5, 0.9, 0.99]))
+    assert found.tolist() == pytest.approx([-4.605170, -1.609103, -0.568297, -0.084168, -9.43e-5, 0], abs=1e-4)
+
+
+def test_2_logits_and_loss_of_two_images():
+    scores = torch.zeros(2, 4, 2)
+    scores[0, 0, 0] = 2
+    scores[1, :, 1] = 1
+    found = image_logits(scores)
+    expected = [[0.325266, 0.181464], [0.155362, 0.422319]]
+    torch.testing.assert_close(found.shares, torch.tensor(expected), atol=1e-4, rtol=0)
+    expected = [[2.164301, -0.906570], [-1.084404, 1.838335]]
+    torch.testing.assert_close(found.logits, torch.tensor(expected), atol=1e-4, rtol=0)
+    loss = classification_loss(found.logits, torch.eye(2, dtype=torch.bool))
+    assert float(loss) == pytest.approx(0.221711, abs=1e-4)
+
+
+def test_3_zero_logits_and_the_scale():
+    assert float(classification_loss(torch.zeros(5, 5), torch.eye(5, dtype=torch.bool))) == pytest.approx(math.log(2))
+    assert math.exp(LOG_SCALE) == pytest.approx(14.285714, abs=1e-4)
+
+
+def test_4_without_evidence():
+    found = image_logits(torch.zeros(48, 100, 48))
+    assert found.shares[0, 0].item() == pytest.approx(1 / (48 + math.e))
+    assert found.logits.min().item() == pytest.approx(-3.312143, abs=1e-4) == found.logits.max().item()
+    loss = classification_loss(found.logits, torch.eye(48, dtype=torch.bool))
+    assert float(loss) == pytest.approx(0.104793, abs=1e-4)
+
+
+def test_ignored_pairs_do_not_count():
+    logits = torch.tensor([[0.0, 9.0], [0.0, 0.0]])
+    ignored = torch.tensor([[False, True], [False, False]])
+    loss = classification_loss(logits, torch.eye(2, dtype=torch.bool), ignored)
+    assert float(loss) == pytest.approx(math.log(2))
+
+
+@torch.no_grad()
+def test_7_a_single_phrase_tells_every_pixel_the_same():
+    torch.manual_seed(0)
+    told, seen = BilateralPrompt(16).eval()(torch.randn(3, 16, 5, 5), torch.randn(1, 16))
+    assert told.abs().max() < 1e-5 and told.std((2, 3)).max() < 1e-5
+    assert seen.shape == (3, 1, 16) and seen.abs().max() > 0
+
+
+@torch.no_grad()
+def test_the_order_of_images_and_of_phrases_does_not_matter():
+    torch.manual_seed(0)
+    bank, maps, texts = TextBank(8, 6, 16).eval(), torch.randn(3, 8, 4, 4), torch.randn(5, 6)
+    scores = bank(maps, texts)
+    torch.testing.assert_close(bank(maps.flip(0), texts), scores.flip(0))
+    torch.testing.assert_close(bank(maps, texts.flip(0)), scores.flip(2))
+
+
+@torch.no_grad()
+def test_alone_is_the_bank_of_one_phrase():
+    torch.manual_seed(0)
+    bank, maps, texts = TextBank(8, 6, 16).eval(), torch.randn(3, 8, 4, 4), torch.randn(3, 6)
+    torch.nn.init.normal_(bank.prompt.pixel_output[1].bias)
+    alone = bank.alone(maps, texts)
+    for row in range(3):
+        one = bank(maps[row : row + 1], texts[row : row + 1])[0, :, 0].view(4, 4)
+        torch.testing.assert_close(alone[row], one, atol=1e-4, rtol=1e-4)
+
+
+def test_sizes_at_paper_scale():
+    bank = TextBank(2048, 1024, 1024)
+    sizes = {name: sum(p.numel() for p in part.parameters()) for name, part in bank.named_children()}
+    assert sizes == {"pixel_project": 2_098_176, "text_project": 1_049_600, "prompt": 8_404_992}
