@@ -8,25 +8,13 @@ import pandas as pd
 import torch
 
 from deixis.core.errors import DataError
-from deixis.core.records import read_table
 from deixis.cues.reading import Padding, pad_cues, read_cues
 from deixis.features import FeatureStore
 from deixis.imaging.images import ImageReader
 from deixis.imaging.letterbox import Letterbox
-from deixis.samples import PAIR_COLUMNS, unique_images, unpack_bits
+from deixis.samples import unique_images, unpack_bits
 from deixis.tokens import encode
 from deixis.types import MapBatch
-
-
-def grouped_pairs(pairs: Path) -> pd.DataFrame:
-    """All pairs with a column `group`: equal for phrases about one object, where the set says so; else a number each.
-
-    The grouping is supervision beyond pairs; whoever uses it says so in the card.
-    """
-    table = read_table(pairs, columns=(*PAIR_COLUMNS, "ref_id"), made_by="prepare")
-    alone = "sample " + table["sample_id"].astype(str)
-    named = table["ref_id"].map(lambda ref: None if pd.isna(ref) else f"object {ref}").fillna(alone)
-    return table.assign(group=pd.factorize(named)[0])
 
 
 def padded_cues(path: Path, texts: Iterable[str], *, count: int, policy: Padding) -> dict[str, list[str]]:

@@ -9,6 +9,7 @@ THRESHOLD = 0.5  # a box hits strictly above; P@X of masks, as nearly everywhere
 # Beside the mask that is the answer: the segmenter's at the answer's box or point; a response map above zero; the mask
 # proposal that holds a map's peak.
 OTHER_MASKS = ("prompted", "map", "proposal")
+COVERAGES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 MASK_PERCENTS = (50, 60, 70, 80, 90)
 
 
@@ -62,11 +63,20 @@ def summarise(samples: pd.DataFrame, *, resamples: int, seed: int) -> dict[str, 
     result |= _with_intervals(samples, columns, ratios, resamples=resamples, seed=seed)
     for name in ("floor_random", "floor_confident", "floor_whole", "ceiling"):
         result[name] = _round(samples[name].mean())
+    if "margin" in samples:
+        result["coverage"] = coverage_curve(samples["iou"] > THRESHOLD, samples["margin"])
     result["groups"] = {
         str(name): {"n": len(group), "acc50": _round((group["iou"] > THRESHOLD).mean())}
         for name, group in samples.groupby("group")
     }
     return result
+
+
+def coverage_curve(hits: pd.Series, margin: pd.Series) -> dict[str, float]:
+    """Acc@0.5 of the surest part of the answers, by how large that part is; equal margins keep their order."""
+    ordered = hits.to_numpy()[np.argsort(-margin.to_numpy(), kind="stable")].astype(float)
+    counts = {share: max(1, round(share * len(ordered))) for share in COVERAGES}
+    return {f"{share:.1f}": _round(ordered[:count].mean()) for share, count in counts.items()}
 
 
 def _with_intervals(

@@ -10,11 +10,23 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
+from deixis.core.records import read_table
 from deixis.features import FeatureStore
 from deixis.tokens import encode
 from deixis.types import BoxMasks, Detections, TeacherBatch
 
 PAIR_COLUMNS = ("sample_id", "image_id", "expression", "text", "split")
+
+
+def grouped_pairs(pairs: Path) -> pd.DataFrame:
+    """All pairs with a column `group`: equal for phrases about one object, where the set says so; else a number each.
+
+    The grouping is supervision beyond pairs; whoever uses it says so in the card.
+    """
+    table = read_table(pairs, columns=(*PAIR_COLUMNS, "ref_id"), made_by="prepare")
+    alone = "sample " + table["sample_id"].astype(str)
+    named = table["ref_id"].map(lambda ref: None if pd.isna(ref) else f"object {ref}").fillna(alone)
+    return table.assign(group=pd.factorize(named)[0])
 
 
 class StoredExpertMaps:

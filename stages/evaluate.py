@@ -90,7 +90,7 @@ def join_truth(predictions: Path, pairs: Path, truth: Path) -> pd.DataFrame:
     found = read_table(
         predictions,
         columns=("sample_id", "box", "mask", "score"),
-        optional=("match_box", "boxes", "point", *(f"{name}_mask" for name in OTHER_MASKS)),
+        optional=("margin", "match_box", "boxes", "point", *(f"{name}_mask" for name in OTHER_MASKS)),
         made_by="segment_boxes or predict_student",
     )
     samples = table.merge(known, on="sample_id", how="left", validate="one_to_one")
@@ -179,6 +179,8 @@ def describe(card: dict[str, Any], predictions: Path, seed: int) -> dict[str, An
     if "candidates" in card:
         meta["candidates"] = card["candidates"]  # numbers over annotated candidates compare with no others
     table = pd.read_parquet(predictions)
+    if "supervision" in table:  # labels may use more than their teacher did
+        meta["supervision"] = str(table["supervision"].iloc[0])
     if "experts" in table and table["experts"].str.len().any():
         usage = table.loc[table["split"] != "train", "experts"].explode().value_counts(normalize=True).sort_index()
         meta["expert_usage"] = {str(name): round(float(share), 6) for name, share in usage.items()}

@@ -24,7 +24,7 @@ from deixis.core.records import write_table
 from deixis.core.runtime import Device, pick_device, seed_everything
 from deixis.datasets.pretraining import PretrainingSet
 from deixis.fit import Recipe, fit
-from models.blocks.csp_darknet import CellDetector, CSPConfig, CSPDarkNet
+from models.blocks.csp_darknet import CellDetector, CSPConfig, CSPDarkNet, as_input
 from models.experts.contrastive_objective import CaptionObjective
 
 TERM_WEIGHTS = {"box": 2.0}
@@ -68,7 +68,7 @@ def pretrain_backbone(
             if torch.rand((), generator=generator) < 0.5:
                 squares = squares.flip(3)
                 boxes[..., [0, 2]] = side - boxes[..., [2, 0]]
-            images = (squares.float() / 255).contiguous(memory_format=torch.channels_last)
+            images = as_input(squares)
             known = tuple(t.to(hardware) for t in (boxes, objects.categories[rows], objects.valid[rows]))
             yield images.to(hardware), known, rows.to(hardware), generator
 

@@ -36,7 +36,7 @@ def segment_boxes(
 ) -> None:
     """Turn the teacher's boxes into masks."""
     hardware = pick_device(device)
-    table = read_table(boxes, columns=BOX_COLUMNS, optional=("own_mask",), made_by="write_pseudo_labels")
+    table = read_table(boxes, columns=BOX_COLUMNS, optional=("own_mask", "supervision"), made_by="write_pseudo_labels")
     paths = read_table(images, columns=("image_id", "path"), made_by="prepare").set_index("image_id")["path"]
     model = load_segmenter("small_sam", segmenter, hardware)
     masks, quality = segment_table(

@@ -16,8 +16,8 @@ from deixis.core.records import read_table
 from deixis.core.registry import resolve
 from deixis.core.runtime import Device, pick_device, seed_everything
 from deixis.fit import Recipe, fit
-from deixis.map_data import MapReader, grouped_pairs, read_needed_cues
-from deixis.samples import image_batches
+from deixis.map_data import MapReader, read_needed_cues
+from deixis.samples import grouped_pairs, image_batches
 from deixis.text import build_vocabulary
 from models.map_teachers import MAP_TEACHERS
 

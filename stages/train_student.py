@@ -41,7 +41,7 @@ def train_student(
     if train.empty:
         raise DataError(
             f"{labels}: no accepted label of a training pair. "
-            "Lower labels.min_margin in params.yaml, then run: dvc repro"
+            "Raise labels.coverage or lower labels.min_margin in params.yaml, then run: dvc repro"
         )
     fit_student(
         student,

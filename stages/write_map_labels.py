@@ -30,10 +30,10 @@ from deixis.features import FeatureStore
 from deixis.imaging.letterbox import Letterbox
 from deixis.imaging.masks import RLE, decode_mask, encode_mask
 from deixis.imaging.pictures import open_image
-from deixis.map_data import MapReader, grouped_pairs, read_needed_cues
+from deixis.map_data import MapReader, read_needed_cues
 from deixis.map_refinement import refine
 from deixis.response_maps import box_holding, component_boxes, margin_of, mask_of, peak_of, upsample
-from deixis.samples import unpack_bits
+from deixis.samples import grouped_pairs, unpack_bits
 from deixis.segmenting import segment_points
 from deixis.types import MapBatch
 from models.blocks.calibration import masked_pictures, select_maps

@@ -23,12 +23,13 @@ from deixis.core.config import STRICT, read_section
 from deixis.core.progress import track
 from deixis.core.records import read_json, read_table, write_json, write_table
 from deixis.core.runtime import Device, autocast, pick_device
+from deixis.distinct_objects import choose_distinct
 from deixis.features import chunks
 from deixis.imaging.letterbox import Letterbox
 from deixis.imaging.masks import RLE, encode_mask
 from deixis.place_scores import MATCH_SHARE, SAME_OBJECT, choose_place_weight, look_scores, place_scores
 from deixis.place_words import parse_place_words
-from deixis.samples import PAIR_COLUMNS, PairReader
+from deixis.samples import PairReader, grouped_pairs
 from models.build_teacher import load_teacher
 
 OWN_MASK_THRESHOLD = 0.5
@@ -40,7 +41,11 @@ class LabelParams:
 
     # score: place words weigh in; filter: labels that they contradict are refused; off: they are words like others
     place_words: Literal["score", "filter", "off"] = "score"
-    min_margin: float = 0.0  # best minus second-best match score
+    # distinct: phrases about different objects of an image get different ones; which phrases are about one object is
+    # then supervision beyond pairs, and the labels say so
+    same_image: Literal["free", "distinct"] = "free"
+    coverage: float = 1.0  # of the training labels, those with the largest margins
+    min_margin: float | None = None  # of the label's score over the second-best; none: whatever it is
     min_side: float = 0.0  # pixels of the stored image
     batch_size: int = 128
 
@@ -59,7 +64,7 @@ def write_pseudo_labels(
     rules = read_section(params, "labels", LabelParams)
     hardware = pick_device(device)
     model = load_teacher(teacher, hardware)
-    table = read_table(pairs, columns=PAIR_COLUMNS, made_by="prepare")
+    table = grouped_pairs(pairs)
     sizes = read_table(images, columns=("image_id", "width", "height"), made_by="prepare").set_index("image_id")
     side = read_json(features / "detector" / "meta.json", made_by="extract_features")["input_size"]
     letterboxes = {image_id: Letterbox(int(w), int(h), side) for image_id, w, h in sizes.itertuples()}
@@ -151,9 +156,10 @@ def with_place_words(matched: Matched, table: pd.DataFrame, matcher: Matcher) ->
     words = [parse_place_words(text) for text in table["text"]]
     rows = [row for row, found in enumerate(words) if not found.is_empty]
     facts: dict[str, Any] = {"phrases": len(rows)}
-    is_train = (table["split"] == "train").to_numpy()[rows]
-    if not is_train.any():
+    if not rows:
         return matched.scores, facts
+    is_train = (table["split"] == "train").to_numpy()[rows]
+    is_train |= not is_train.any()  # a set without a training split: all of its phrases choose the weight
     said, about = [words[row] for row in rows], table.iloc[rows]
     own = matcher.weigh(about.assign(text=[w.rest or t for w, t in zip(said, about["text"], strict=True)]))
     landmark = own.scores
@@ -171,30 +177,40 @@ def with_place_words(matched: Matched, table: pd.DataFrame, matcher: Matcher) ->
 
 
 def _rows(matched: Matched, scores: Tensor, table: pd.DataFrame, rules: LabelParams) -> pd.DataFrame:
-    """One label per pair: the best candidate, or the best match where place words only filter."""
+    """One label per pair: the best candidate that the rules leave to it."""
     row = torch.arange(len(table))
     by_match = matched.scores.argmax(1)
     contradicted = paired_iou(matched.boxes[row, by_match], matched.boxes[row, scores.argmax(1)]) < SAME_OBJECT
     decisive = matched.scores if rules.place_words == "filter" else scores
-    top, rank = decisive.topk(2, dim=1)
-    best = rank[:, 0]
+    best = decisive.argmax(1)
+    if rules.same_image == "distinct":
+        best = choose_distinct(decisive, matched.boxes, table["image_id"].tolist(), table["group"].tolist())
+    others = decisive.scatter(1, best[:, None], -torch.inf)
+    runner_up = others.argmax(1)
     labelled = table[["sample_id", "image_id", "expression", "split"]].assign(
         box=matched.boxes[row, best].tolist(),
-        runner_up=matched.boxes[row, rank[:, 1]].tolist(),
+        runner_up=matched.boxes[row, runner_up].tolist(),
         match_box=matched.boxes[row, by_match].tolist(),
-        score=top[:, 0].numpy(),
-        margin=(top[:, 0] - top[:, 1]).numpy(),
+        score=decisive[row, best].numpy(),
+        # below 0 where another object of the image needed what is best
+        margin=(decisive[row, best] - others[row, runner_up]).numpy(),
         objectness=matched.objectness[row, best].numpy(),
         experts=matched.experts,
     )
     corners = matched.boxes[row, best]
     thin = (corners[:, 2:] - corners[:, :2]).amin(1) < rules.min_side
-    if matched.masks is not None:  # the teacher drew what matches best; where place words chose another object, nothing
+    if matched.masks is not None:  # the teacher drew what matches best; where another object was chosen, nothing
+        moved = paired_iou(matched.boxes[row, by_match], corners) < SAME_OBJECT
         own = pd.Series(matched.masks, index=labelled.index, dtype=object)
-        labelled["own_mask"] = own.where(~contradicted.numpy() | (rules.place_words == "filter"), None)
+        labelled["own_mask"] = own.where(~moved.numpy(), None)
+    if rules.same_image == "distinct":
+        labelled["supervision"] = "image-phrase pairs, grouped by object"
     labelled["reason"] = ""
     labelled.loc[thin.numpy(), "reason"] = "size"
-    labelled.loc[labelled["margin"] < rules.min_margin, "reason"] = "margin"
+    if rules.min_margin is not None:
+        labelled.loc[labelled["margin"] < rules.min_margin, "reason"] = "margin"
+    sureness = labelled.loc[labelled["split"] == "train", "margin"].rank(pct=True, method="first")
+    labelled.loc[sureness.index[sureness <= 1 - rules.coverage], "reason"] = "coverage"
     if rules.place_words == "filter":
         labelled.loc[contradicted.numpy(), "reason"] = "place"
     return labelled.assign(accept=labelled["reason"] == "")

@@ -15,6 +15,7 @@ import pytest
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[1]
+CANDIDATES = "data/candidates/scenes_plus/detections.parquet"
 PREDICTORS = ("refclip", "dvin", "dvin-simrec", "dvin-transvg", "truth-simrec")
 
 
@@ -29,7 +30,8 @@ def shrink(params: dict[str, Any]) -> None:
     params["evaluation"]["resamples"] = 20
     params["speed"] = {"phrases": 2, "warmup": 1}
     sections = [params["detector"], params["segmenter"], params["backbone"]]
-    for group in ("experts", "teachers", "students"):
+    params["proposals"] |= {"points_per_side": 2, "min_quality": 0.0, "min_stability": 0.0, "min_area": 1}
+    for group in ("experts", "teachers", "map_teachers", "students"):
         sections += params[group].values()
     for section in sections:
         section["recipe"] = dict(section["recipe"]) | {"epochs": 1, "batch_size": 8}
@@ -175,7 +177,7 @@ def test_a_teacher_of_masks_learns_labels_and_is_scored(checkout, rebuilt):
     pictures = {"images": f"{prepared}/images.parquet", "image_root": "data/raw/scenes_plus/images"}
     pairs, segmenter = f"{prepared}/pairs.parquet", "data/weights/embedded/segmenter"
     run_stage(
-        checkout, "propose_masks", **pictures, features=f"{features}/detector", segmenter=segmenter,
+        checkout, "segment_candidates", **pictures, features=f"{features}/detector", segmenter=segmenter,
         out=f"{features}/box_masks",
     )  # fmt: skip
     run_stage(
@@ -189,7 +191,7 @@ def test_a_teacher_of_masks_learns_labels_and_is_scored(checkout, rebuilt):
         out=f"{out}/labels.parquet",
     )  # fmt: skip
     run_stage(
-        checkout, "evaluate", predictions=f"{out}/labels.parquet", candidates=f"{out}/candidates.parquet",
+        checkout, "evaluate", predictions=f"{out}/labels.parquet", candidates=CANDIDATES,
         card=f"{out}/config.json", pairs=pairs, truth=f"{prepared}/truth.parquet", images=pictures["images"],
         leakage="reports/leakage.json", out=f"{out}/metrics.json", samples_out=f"{out}/samples.parquet",
     )  # fmt: skip
@@ -201,8 +203,39 @@ def test_a_teacher_of_masks_learns_labels_and_is_scored(checkout, rebuilt):
 
 
 @pytest.mark.slow
+def test_teachers_of_response_maps_learn_label_and_are_scored(checkout, rebuilt):
+    prepared, out = "data/prepared/scenes_plus", "data/toy/pcnet"
+    pictures = {"images": f"{prepared}/images.parquet", "image_root": "data/raw/scenes_plus/images"}
+    pairs, weights = f"{prepared}/pairs.parquet", "data/weights/embedded"
+    run_stage(checkout, "write_cues", dataset="scenes_plus", pairs=pairs, out="data/toy/cues")
+    run_stage(checkout, "propose_masks", **pictures, segmenter=f"{weights}/segmenter", out="data/toy/proposals")
+    given = {"cues": "data/toy/cues/cues.jsonl", "proposals": "data/toy/proposals"}
+    run_stage(
+        checkout, "train_map_teacher", **pictures, **given, teacher="pcnet", pairs=pairs, weights=weights, out=out,
+        curves=f"{out}.csv",
+    )  # fmt: skip
+    run_stage(
+        checkout, "write_map_labels", **pictures, **given, pairs=pairs, weights=weights, teacher=out,
+        out=f"{out}/labels.parquet",
+    )  # fmt: skip
+    run_stage(
+        checkout, "evaluate", predictions=f"{out}/labels.parquet", candidates=CANDIDATES, card=f"{out}/config.json",
+        pairs=pairs, truth=f"{prepared}/truth.parquet", images=pictures["images"], leakage="reports/leakage.json",
+        out=f"{out}/metrics.json", samples_out=f"{out}/samples.parquet",
+    )  # fmt: skip
+    report = json.loads((checkout / out / "metrics.json").read_text())
+    assert {"miou", "miou_map", "miou_proposal", "point_in_mask", "acc50_any", "coverage"} <= report["val"].keys()
+    assert report["meta"]["supervision"] == "image-phrase pairs, grouped by object"
+    labels = pd.read_parquet(checkout / out / "labels.parquet")
+    accepted = labels[labels["accept"]]
+    assert accepted["box"].notna().all() and accepted["mask"].notna().all()
+    assert not [column for column in labels if "true" in column or "truth" in column]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("student", "drawn_by"), [("realgin", "segmenter"), ("mattnet", "segmenter"), ("mcn", "student")]
+    ("student", "drawn_by"),
+    [("realgin", "segmenter"), ("mattnet", "segmenter"), ("mcn", "student"), ("tris", "student")],
 )
 def test_other_students_learn_from_the_same_labels(checkout, rebuilt, student, drawn_by):
     prepared, out = "data/prepared/scenes_plus", f"data/toy/{student}"
@@ -210,7 +243,7 @@ def test_other_students_learn_from_the_same_labels(checkout, rebuilt, student, d
         "pairs": f"{prepared}/pairs.parquet",
         "images": f"{prepared}/images.parquet",
         "image_root": "data/raw/scenes_plus/images",
-        "candidates": "data/labels/scenes_plus/dvin/candidates.parquet",
+        "candidates": CANDIDATES,
     }
     run_stage(
         checkout, "train_student", **common, student=student, labels="data/labels/scenes_plus/dvin/labels.parquet",

@@ -62,6 +62,11 @@ class CSPDarkNet(nn.Module):
             freeze(part)
 
 
+def as_input(squares: Tensor) -> Float[Tensor, "batch 3 side side"]:
+    """Levels from 0 to 255, bytes or floats, to [0, 1], channels last."""
+    return (squares.float() / 255).contiguous(memory_format=torch.channels_last)
+
+
 class CrossStage(nn.Module):
     """C3: half the channels go through residual blocks, half around them."""
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from deixis.core.checkpoints import load_state
 from deixis.core.config import STRICT
-from models.blocks.csp_darknet import CSPConfig, CSPDarkNet
+from models.blocks.csp_darknet import CSPConfig, CSPDarkNet, as_input
 from models.image_text import ImageText, load_image_text
 from models.text.gru_attention import GRUAttentionEncoder, TextConfig
 
@@ -51,8 +51,7 @@ class Towers(nn.Module):
 
     def pixels(self, squares: UInt8[Tensor, "images 3 side side"]) -> Float[Tensor, "images width h w"]:
         """One map per picture; where two levels join, each place is normalised by itself first."""
-        images = (squares.float() / 255).contiguous(memory_format=torch.channels_last)
-        _, middle, coarse = self.backbone(images)
+        _, middle, coarse = self.backbone(as_input(squares))
         if self.levels == 1:
             return coarse
         coarse = F.interpolate(coarse, size=middle.shape[-2:], mode="bilinear")

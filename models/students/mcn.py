@@ -16,12 +16,12 @@ from torch.nn import functional as F
 
 from deixis.boxes import cxcywh_to_xyxy, paired_iou
 from deixis.core.config import STRICT
-from deixis.resize import ResizeMode, random_resize
+from deixis.resize import random_resize
 from deixis.types import Grounding, StudentBatch
 from models.blocks.aspp import ASPP
-from models.blocks.csp_darknet import CSPConfig, CSPDarkNet
 from models.blocks.garan import GlobalAttention, Orientation, TextProduct
 from models.blocks.layers import MultiScaleFusion
+from models.blocks.one_stage import OneStageConfig, build_backbone, phrase_maps
 from models.text.gru_attention import GRUAttentionEncoder, TextConfig
 
 IGNORED_OVERLAP = 0.5  # a wrong anchor that overlaps the target more than this is not told to be silent
@@ -29,14 +29,9 @@ MASK_LOSS_DIVISOR = 640.0  # the published sum over 52 x 52 positions, times a t
 
 
 @dataclass(frozen=True, config=STRICT)
-class MCNConfig:
+class MCNConfig(OneStageConfig):
     """Sizes; the defaults are the published model's, on SimREC's backbone."""
 
-    input_size: int = 416
-    resize_sides: tuple[int, ...] = tuple(range(224, 609, 32))  # training draws one per step
-    resize_mode: ResizeMode = "bilinear"
-    backbone: CSPConfig = field(default_factory=CSPConfig)
-    frozen_backbone: bool = False  # all but the last stage; needs pretrained weights to make sense
     fused_width: int = 512
     attention_heads: int = 2
     attention_orientation: Orientation = "correct"  # the release swaps rows and columns
@@ -62,7 +57,7 @@ class MCN(nn.Module):
         self.config = config
         self.vocabulary = list(vocabulary)
         self.text_encoder = GRUAttentionEncoder(config.text, vocabulary)
-        self.backbone = CSPDarkNet(config.backbone)
+        self.backbone = build_backbone(config)
         fine, middle, coarse = config.backbone.widths[-3:]
         width, text = config.fused_width, config.text.width
         self.merge = TextProduct(coarse, text, coarse)
@@ -74,8 +69,6 @@ class MCN(nn.Module):
         self.boxes = nn.Conv2d(width, 5 * len(config.anchors), 1)
         self.mask = ASPP(width, config.aspp_width, rates=config.aspp_rates)
         self.box_energy, self.mask_energy = (nn.Conv2d(width, 1, 3, padding=1) for _ in range(2))
-        if config.frozen_backbone:
-            self.backbone.freeze_all_but_last()
 
     @property
     def term_weights(self) -> dict[str, float]:
@@ -118,8 +111,7 @@ class MCN(nn.Module):
     def _attend(self, squares: Tensor, batch: StudentBatch) -> tuple[Tensor, Tensor]:
         """Coarse map for the box and fine map for the mask."""
         text = self.text_encoder(batch.tokens).flat
-        images = (squares.float() / 255).contiguous(memory_format=torch.channels_last)
-        fine, middle, coarse = (x.index_select(0, batch.image_of) for x in self.backbone(images))
+        fine, middle, coarse = phrase_maps(self.backbone, squares, batch.image_of)
         maps = self.fusion(self.merge(coarse, text), middle, fine)
         return self.box_attention(maps["coarse"], text).map, self.mask_attention(maps["fine"], text).map
 

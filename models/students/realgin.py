@@ -6,7 +6,6 @@ is a ZSGNet with 19,215 anchors for other collections (docs/methods.md).
 """
 
 from collections.abc import Sequence
-from dataclasses import field
 
 import torch
 from jaxtyping import Float
@@ -16,31 +15,25 @@ from torch.nn import functional as F
 
 from deixis.boxes import cxcywh_to_xyxy, paired_iou
 from deixis.core.config import STRICT
-from deixis.resize import ResizeMode, random_resize
+from deixis.resize import random_resize
 from deixis.types import Grounding, StudentBatch
 from models.blocks.cell_head import TERM_WEIGHTS, CellHead, best_cell, detection_terms
-from models.blocks.csp_darknet import CSPConfig, CSPDarkNet
 from models.blocks.garan import Attended, GlobalAttention, Orientation
 from models.blocks.layers import conv_bn
-from models.text.gru_attention import GRUAttentionEncoder, TextConfig
+from models.blocks.one_stage import OneStageConfig, build_backbone, phrase_maps
+from models.text.gru_attention import GRUAttentionEncoder
 
 
 @dataclass(frozen=True, config=STRICT)
-class RealGINConfig:
+class RealGINConfig(OneStageConfig):
     """Sizes; the defaults are those of SimREC's framework."""
 
-    input_size: int = 416
-    resize_sides: tuple[int, ...] = tuple(range(224, 609, 32))  # training draws one per step
-    resize_mode: ResizeMode = "bilinear"
-    backbone: CSPConfig = field(default_factory=CSPConfig)
-    frozen_backbone: bool = False  # all but the last stage; needs pretrained weights to make sense
     selection_width: int = 256  # inside adaptive feature selection
     fused_width: int = 512
     attention_heads: int = 2
     attention_orientation: Orientation = "correct"  # the release swaps rows and columns
     weight_attention: float = 1.0
     head_width: int = 256
-    text: TextConfig = field(default_factory=lambda: TextConfig(layers=1))
 
 
 class RealGIN(nn.Module):
@@ -56,7 +49,7 @@ class RealGIN(nn.Module):
         self.config = config
         self.vocabulary = list(vocabulary)
         self.text_encoder = GRUAttentionEncoder(config.text, vocabulary)
-        self.backbone = CSPDarkNet(config.backbone)
+        self.backbone = build_backbone(config)
         width = config.fused_width
         self.selection = FeatureSelection(
             config.backbone.widths[-3:], config.text.width, hidden=config.selection_width, width=width
@@ -69,8 +62,6 @@ class RealGIN(nn.Module):
             has_projection=False,
         )
         self.head = CellHead(width, config.head_width)
-        if config.frozen_backbone:
-            self.backbone.freeze_all_but_last()
 
     @property
     def term_weights(self) -> dict[str, float]:
@@ -101,8 +92,7 @@ class RealGIN(nn.Module):
 
     def _attend(self, squares: Tensor, batch: StudentBatch) -> Attended:
         text = self.text_encoder(batch.tokens).flat
-        images = (squares.float() / 255).contiguous(memory_format=torch.channels_last)
-        maps = [x.index_select(0, batch.image_of) for x in self.backbone(images)]
+        maps = phrase_maps(self.backbone, squares, batch.image_of)
         return self.attention(self.selection(maps, text), text)
 
 

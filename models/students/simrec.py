@@ -5,7 +5,6 @@ The published backbone is YOLOv5-L's (frozen but for its end) and takes pictures
 """
 
 from collections.abc import Sequence
-from dataclasses import field
 
 import torch
 from jaxtyping import Float
@@ -13,31 +12,25 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from deixis.core.config import STRICT
-from deixis.resize import ResizeMode, random_resize
+from deixis.resize import random_resize
 from deixis.types import Grounding, StudentBatch
 from models.blocks.cell_head import TERM_WEIGHTS, CellHead, best_cell, detection_terms
-from models.blocks.csp_darknet import CSPConfig, CSPDarkNet
 from models.blocks.garan import GlobalAttention, Orientation, TextProduct
 from models.blocks.layers import MultiScaleFusion
-from models.text.gru_attention import GRUAttentionEncoder, TextConfig
+from models.blocks.one_stage import OneStageConfig, build_backbone, phrase_maps
+from models.text.gru_attention import GRUAttentionEncoder
 
 SCALES = ("fine", "middle", "coarse")
 
 
 @dataclass(frozen=True, config=STRICT)
-class SimRECConfig:
+class SimRECConfig(OneStageConfig):
     """Sizes; the defaults are the published model."""
 
-    input_size: int = 416
-    resize_sides: tuple[int, ...] = tuple(range(224, 609, 32))  # training draws one per step
-    resize_mode: ResizeMode = "bilinear"  # the release uses nearest
-    backbone: CSPConfig = field(default_factory=CSPConfig)
-    frozen_backbone: bool = False  # all but the last stage; needs pretrained weights to make sense
     fused_width: int = 512
     attention_heads: int = 2
     attention_orientation: Orientation = "correct"  # the release swaps rows and columns
     head_width: int = 256
-    text: TextConfig = field(default_factory=lambda: TextConfig(layers=1))
 
 
 class SimREC(nn.Module):
@@ -53,7 +46,7 @@ class SimREC(nn.Module):
         self.config = config
         self.vocabulary = list(vocabulary)
         self.text_encoder = GRUAttentionEncoder(config.text, vocabulary)
-        self.backbone = CSPDarkNet(config.backbone)
+        self.backbone = build_backbone(config)
         width = config.fused_width
         self.merge = nn.ModuleDict(
             {
@@ -66,8 +59,6 @@ class SimREC(nn.Module):
             width, config.text.width, heads=config.attention_heads, orientation=config.attention_orientation
         )
         self.head = CellHead(width, config.head_width)
-        if config.frozen_backbone:
-            self.backbone.freeze_all_but_last()
 
     @property
     def term_weights(self) -> dict[str, float]:
@@ -92,8 +83,7 @@ class SimREC(nn.Module):
     def _forward(self, squares: Tensor, batch: StudentBatch) -> Tensor:
         """Raw outputs per cell, row-major: [phrases, cells, 5]."""
         text = self.text_encoder(batch.tokens).flat
-        images = (squares.float() / 255).contiguous(memory_format=torch.channels_last)
-        seen = [x.index_select(0, batch.image_of) for x in self.backbone(images)]
+        seen = phrase_maps(self.backbone, squares, batch.image_of)
         maps = {name: self.merge[name](x, text) for name, x in zip(SCALES, seen, strict=True)}
         fused = self.fusion(maps["coarse"], maps["middle"], maps["fine"])["coarse"]
         return self.head(self.attention(fused, text).map)

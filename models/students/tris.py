@@ -17,24 +17,21 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deixis.core.config import STRICT
-from deixis.resize import ResizeMode, random_resize
+from deixis.resize import random_resize
 from deixis.response_maps import box_holding
 from deixis.types import Grounding, StudentBatch
-from models.blocks.csp_darknet import CSPConfig, CSPDarkNet
+from models.blocks.one_stage import OneStageConfig, build_backbone, phrase_maps
 from models.text.gru_attention import GRUAttentionEncoder, TextConfig, TextFeatures
 
 
 @dataclass(frozen=True, config=STRICT)
-class TRISSegmenterConfig:
+class TRISSegmenterConfig(OneStageConfig):
     """Sizes; the defaults are the published ones, on SimREC's backbone."""
 
-    input_size: int = 320
-    resize_sides: tuple[int, ...] = (320,)  # training draws one per step; the paper does not resize
-    resize_mode: ResizeMode = "bilinear"
-    backbone: CSPConfig = field(default_factory=CSPConfig)
-    frozen_backbone: bool = False  # all but the last stage; needs pretrained weights to make sense
     backbone_factor: float = 0.1  # on the learning rate
     decoder_widths: tuple[int, int, int, int] = (512, 256, 128, 64)  # coarse, middle, fine, last
+    input_size: int = 320
+    resize_sides: tuple[int, ...] = (320,)  # the paper does not resize
     text: TextConfig = field(default_factory=TextConfig)
 
 
@@ -51,12 +48,10 @@ class TRISSegmenter(nn.Module):
         self.config = config
         self.vocabulary = list(vocabulary)
         self.text_encoder = GRUAttentionEncoder(config.text, vocabulary)
-        self.backbone = CSPDarkNet(config.backbone)
+        self.backbone = build_backbone(config)
         channels = config.backbone.widths[:-4:-1]  # coarse, middle, fine
         self.attention = nn.ModuleList(PixelWordAttention(width, config.text.width) for width in channels)
         self.decoder = Decoder(channels, config.decoder_widths)
-        if config.frozen_backbone:
-            self.backbone.freeze_all_but_last()
 
     @property
     def term_weights(self) -> dict[str, float]:
@@ -99,8 +94,7 @@ class TRISSegmenter(nn.Module):
     def _outputs(self, squares: Tensor, batch: StudentBatch) -> list[Float[Tensor, "phrases side side"]]:
         """Logits over the input, finest first."""
         text = self.text_encoder(batch.tokens)
-        images = (squares.float() / 255).contiguous(memory_format=torch.channels_last)
-        maps = [x.index_select(0, batch.image_of) for x in reversed(self.backbone(images))]
+        maps = phrase_maps(self.backbone, squares, batch.image_of)[::-1]
         read = [x + attend(x, text) for attend, x in zip(self.attention, maps, strict=True)]
         size = squares.shape[-2:]
         return [F.interpolate(x.float(), size=size, mode="bilinear")[:, 0] for x in self.decoder(read)]

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from deixis.difficulty import difficulty
-from deixis.metrics import box_iou, summarise
+from deixis.metrics import box_iou, coverage_curve, summarise
 
 
 def samples(ious, *, image_ids=None, **columns) -> pd.DataFrame:
@@ -186,3 +186,8 @@ def test_groups_carry_their_size_and_share():
 )  # fmt: skip
 def test_difficulty(text, group):
     assert difficulty(text) == group
+
+
+def test_coverage_is_the_accuracy_of_the_surest_part():
+    curve = coverage_curve(pd.Series([True, False, True, False]), pd.Series([0.1, 0.2, 0.9, 0.3]))
+    assert curve["0.2"] == 1.0 and curve["0.5"] == 0.5 and curve["1.0"] == 0.5  # 0.2 of four is one

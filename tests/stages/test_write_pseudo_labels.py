@@ -1,0 +1,51 @@
+"""Which candidate becomes the label, and which labels are accepted."""
+
+import pandas as pd
+import pytest
+import torch
+
+from stages.write_pseudo_labels import LabelParams, Matched, _rows
+
+BOXES = torch.tensor([[0.0, 0, 10, 10], [20.0, 0, 30, 10], [40.0, 0, 50, 10]])
+SCORES = torch.tensor([[3.0, 1.0, 0.0], [2.0, 1.9, 0.0], [0.0, 1.0, 5.0]])
+
+
+def labels(**rules) -> pd.DataFrame:
+    table = pd.DataFrame(
+        {
+            "sample_id": ["a", "b", "c"],
+            "image_id": [1, 1, 1],
+            "group": [0, 1, 2],
+            "expression": ["one", "two", "three"],
+            "split": ["train", "train", "val"],
+        }
+    )
+    matched = Matched(
+        boxes=BOXES.expand(3, 3, 4), scores=SCORES, looks=SCORES, objectness=torch.ones(3, 3), experts=[[]] * 3,
+        masks=None, sizes_wh=torch.full((3, 2), 60.0),
+    )  # fmt: skip
+    return _rows(matched, SCORES, table, LabelParams(**rules))
+
+
+def test_every_label_is_accepted_by_default():
+    found = labels()
+    assert found["accept"].all()
+    assert found["box"].tolist() == [BOXES[0].tolist(), BOXES[0].tolist(), BOXES[2].tolist()]
+    assert found["runner_up"].tolist() == [BOXES[1].tolist()] * 3
+    assert found["margin"].tolist() == pytest.approx([2.0, 0.1, 4.0])
+    assert "supervision" not in found
+
+
+def test_distinct_objects_get_distinct_boxes_and_the_labels_say_so():
+    found = labels(same_image="distinct")
+    assert found["box"].tolist() == BOXES.tolist()
+    assert found["accept"].all() and found["margin"].tolist() == pytest.approx([2.0, -0.1, 4.0])
+    assert set(found["supervision"]) == {"image-phrase pairs, grouped by object"}
+
+
+def test_coverage_keeps_the_surest_training_labels():
+    assert labels(coverage=0.5)["reason"].tolist() == ["", "coverage", ""]  # answers of other splits stay
+
+
+def test_labels_without_margin_are_refused_where_one_is_asked_for():
+    assert labels(min_margin=0.5)["reason"].tolist() == ["", "margin", ""]
