@@ -3,13 +3,14 @@
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
 from models.experts.contrastive_vit import CLIP_MEAN
 
 FLOOR, CEILING = 1e-4, 0.9999
+NEARLY_NEVER = 1e-12  # odds of any phrase, so that a batch about one object has something to draw
 
 
 def positive_term(cosines: Float[Tensor, " phrases"]) -> Float[Tensor, ""]:
@@ -61,5 +62,5 @@ def draw_negatives(
     other_object = group_of[:, None] != group_of
     wanted = same_image & other_object
     alone = ~wanted.any(1, keepdim=True)
-    weights: Bool[Tensor, "phrases phrases"] = torch.where(alone, ~same_image, wanted)
-    return torch.multinomial(weights.float() + 1e-12 * other_object, count, replacement=True)
+    odds = torch.where(alone, ~same_image, wanted).float()
+    return torch.multinomial(odds + NEARLY_NEVER, count, replacement=True)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import field
 from pathlib import Path
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int, UInt8
@@ -22,7 +23,7 @@ class TowersConfig:
     """Sizes. The published towers are CLIP's ResNet-50 and text transformer; here the students' backbone and a GRU."""
 
     backbone: CSPConfig = field(default_factory=CSPConfig)
-    levels: int = 1  # 1: the coarse map, as published; 2: the middle one joins in, at its finer grid
+    levels: Literal[1, 2] = 1  # 1: the coarse map, as published; 2: the middle one joins in, at its finer grid
     text: TextConfig = field(default_factory=TextConfig)
     learning_rate_factor: float = 0.1  # both towers start from pretrained weights
 

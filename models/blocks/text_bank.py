@@ -14,7 +14,7 @@ from torch.nn import functional as F
 BACKGROUND_LOGIT = 1.0
 PENALTY_POWER = 3
 PENALTY_FLOOR = 0.01
-LOG_SCALE = 2.659260  # log(1 / 0.07)
+SCALE = 1 / 0.07  # of dot products; the release learns its logarithm in name only
 PROMPT_SHARE = 0.1
 
 
@@ -125,8 +125,7 @@ class TextBank(nn.Module):
         if self.prompt is not None:
             told, seen = self.prompt(pixels, bank)
             pixels, shown = pixels + PROMPT_SHARE * told, shown + PROMPT_SHARE * seen
-        scale = torch.tensor(LOG_SCALE, device=pixels.device).exp()
-        return scale * torch.einsum("icp,itc->ipt", pixels.flatten(2), shown)
+        return SCALE * torch.einsum("icp,itc->ipt", pixels.flatten(2), shown)
 
     def alone(
         self, maps: Float[Tensor, "phrases pixel_width h w"], texts: Float[Tensor, "phrases text_width"]
@@ -137,5 +136,4 @@ class TextBank(nn.Module):
         if self.prompt is not None:
             told, seen = self.prompt.alone(pixels, shown)
             pixels, shown = pixels + PROMPT_SHARE * told[:, None, None], shown + PROMPT_SHARE * seen
-        scale = torch.tensor(LOG_SCALE, device=pixels.device).exp()
-        return scale * torch.einsum("pchw,pc->phw", pixels, shown)
+        return SCALE * torch.einsum("pchw,pc->phw", pixels, shown)

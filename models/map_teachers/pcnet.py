@@ -37,7 +37,7 @@ from models.blocks.region_losses import (
     shrinking_loss,
     split_regions,
 )
-from models.blocks.text_bank import LOG_SCALE, classification_loss, image_logits, same_phrase_pairs
+from models.blocks.text_bank import SCALE, classification_loss, image_logits, same_phrase_pairs
 
 NEVER = -100.0  # score of a padded proposal among raw scores
 
@@ -107,7 +107,7 @@ class PCNet(nn.Module):
         classes, own = [], []
         for stage, cue in zip(self.stages, cues, strict=True):
             state = stage(state, cue.expand(images, -1, -1))
-            scores = stage_scores(state, self._scale)
+            scores = stage_scores(state, SCALE)
             classes.append(classification_loss(image_logits(scores).logits, shown, ignored))
             own.append(scores[batch.image_of, :, row].unflatten(1, (side, side)))
         terms = {"class": torch.stack(classes).mean()}
@@ -173,11 +173,7 @@ class PCNet(nn.Module):
         state = StageState(pixels, texts[:, None])
         for stage, cue in zip(self.stages, cues, strict=True):
             state = stage(state, cue[:, None])
-        return ResponseMaps(stage_scores(state, self._scale)[..., 0].unflatten(1, (side, side)))
-
-    @property
-    def _scale(self) -> float:
-        return float(torch.tensor(LOG_SCALE).exp())
+        return ResponseMaps(stage_scores(state, SCALE)[..., 0].unflatten(1, (side, side)))
 
     def _pixels(self, batch: MapBatch) -> Float[Tensor, "images places width"]:
         maps = self.pixel_project(self.towers.pixels(batch.squares))

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from models.blocks.calibration import negative_term, positive_term, select_maps
+from models.blocks.calibration import draw_negatives, masked_pictures, negative_term, positive_term, select_maps
 
 
 @pytest.mark.parametrize(("cosine", "expected"), [(0.25, 1.386294), (0.0, 9.210340), (-0.1, 9.210340)])
@@ -29,3 +29,18 @@ def test_9_the_map_that_all_phrases_recognise_is_taken():
 def test_a_phrase_alone_keeps_its_map_and_objects_do_not_mix():
     cosines = torch.tensor([[0.1, 0.9, 0.0], [0.0, 0.2, 0.0], [0.9, 0.0, 0.3]])
     assert select_maps(cosines, torch.tensor([5, 7, 5])).tolist() == [2, 1, 2]
+
+
+def test_negatives_are_about_other_objects_of_the_image_where_there_are_some():
+    image_of, group_of = torch.tensor([0, 0, 0, 1]), torch.tensor([0, 0, 1, 2])
+    drawn = draw_negatives(image_of, group_of, count=50)
+    assert set(drawn[0].tolist()) == {2} and set(drawn[2].tolist()) == {0, 1}
+    assert set(drawn[3].tolist()) == {0, 1, 2}  # alone in its image
+    assert draw_negatives(image_of[:1], group_of[:1], count=2).tolist() == [[0, 0]]
+
+
+def test_what_a_map_leaves_out_turns_into_the_mean_colour():
+    squares = torch.full((1, 3, 4, 4), 255, dtype=torch.uint8)
+    maps = torch.tensor([[[30.0, -30.0]]]).expand(1, 2, 2)
+    found = masked_pictures(maps, squares, torch.tensor([0]))
+    assert found[0, :, :, 0].min() > 254 and found[0, :, :, -1].max() < 0.5 * 255

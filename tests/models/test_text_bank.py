@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from models.blocks.text_bank import (
-    LOG_SCALE,
+    SCALE,
     BilateralPrompt,
     TextBank,
     classification_loss,
@@ -35,7 +35,7 @@ def test_2_logits_and_loss_of_two_images():
 
 def test_3_zero_logits_and_the_scale():
     assert float(classification_loss(torch.zeros(5, 5), torch.eye(5, dtype=torch.bool))) == pytest.approx(math.log(2))
-    assert math.exp(LOG_SCALE) == pytest.approx(14.285714, abs=1e-4)
+    assert pytest.approx(math.exp(2.659260), abs=1e-4) == SCALE == pytest.approx(14.285714, abs=1e-4)
 
 
 def test_4_without_evidence():
