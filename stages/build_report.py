@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from pydantic.dataclasses import dataclass
 
-from deixis.charts import curves_chart, usage_chart
+from deixis.charts import coverage_chart, curves_chart, usage_chart
 from deixis.core.cli import run_stage
 from deixis.core.config import STRICT, read_section
 from deixis.core.records import read_json, read_table, write_atomically
@@ -93,6 +93,7 @@ def build_report(
                 "groups": group_table(scores).to_html(index=False, border=0),
                 "speed": speed_table(speed / dataset, run.timed(dataset)) if dataset in run.reference_datasets else "",
                 "usage": usage_chart({name: score["meta"].get("expert_usage") for name, score in scores.items()}),
+                "coverage": coverage_chart({name: score["val"].get("coverage") for name, score in scores.items()}),
                 "curves": curves_chart({name: curves / dataset / f"{name}.csv" for name in scores}),
                 "gallery": gallery(dataset, run, samples, prepared, raw),
                 "quarantined": len(pd.read_parquet(prepared / dataset / "quarantine.parquet")),
