@@ -14,7 +14,8 @@ from torch import Tensor
 from deixis.boxes import paired_iou
 from deixis.place_words import PlaceWords
 
-MATCH_SHARE = 0.5  # weight of the teacher's match, in spreads within the image, beside the detector's category
+MATCH_SHARE = 0.35  # weight of the teacher's match, in spreads within the image, beside the detector's category
+OBJECT_SHARE = 0.5  # weight of the logarithm of objectness beside it
 KIND_SHARPNESS = 4.0  # match spreads to logits, for guessing the category that the phrase names
 SURE = 0.03  # probability that a candidate is of the named kind, or is an object, whatever the detector says
 WEIGHTS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
@@ -27,19 +28,32 @@ def look_scores(
     match: Float[Tensor, "phrases candidates"],
     objectness: Float[Tensor, "phrases candidates"],
     classes: Float[Tensor, "phrases candidates classes"],
+    texts: Sequence[str],
 ) -> Float[Tensor, "phrases candidates"]:
     """How plausible each candidate is by its look alone.
 
     "The left star" is the leftmost of the stars, so what counts beside the match is which candidates are stars. The
-    detector tells categories apart; which of them the phrase names, the best matching candidates say.
+    detector tells categories apart; which of them a phrase names, the best matching candidates say, over all phrases
+    that read the same.
+
+    Args:
+        texts: What each phrase says beside its place.
     """
     spread = match.std(1, keepdim=True).clamp(min=1e-6)
     relative = (match - match.amax(1, keepdim=True)) / spread
     kinds = classes / classes.sum(-1, keepdim=True).clamp(min=1e-6)
-    named = torch.einsum("pc,pck->pk", (KIND_SHARPNESS * relative).softmax(1), kinds)
+    named = pooled(torch.einsum("pc,pck->pk", (KIND_SHARPNESS * relative).softmax(1), kinds), texts)
     is_kind = torch.einsum("pk,pck->pc", named, kinds)
-    looks = MATCH_SHARE * relative + (is_kind + SURE).log() + MATCH_SHARE * (objectness + SURE).log()
+    looks = MATCH_SHARE * relative + (is_kind + SURE).log() + OBJECT_SHARE * (objectness + SURE).log()
     return looks - looks.amax(1, keepdim=True)
+
+
+def pooled(values: Float[Tensor, "phrases n"], texts: Sequence[str]) -> Float[Tensor, "phrases n"]:
+    """Of each phrase, the mean over all phrases that read the same."""
+    number = {text: place for place, text in enumerate(dict.fromkeys(texts))}
+    of = torch.tensor([number[text] for text in texts])
+    sums = values.new_zeros(len(number), values.shape[1]).index_add_(0, of, values)
+    return (sums / of.bincount()[:, None]).index_select(0, of)
 
 
 def choose_place_weight(

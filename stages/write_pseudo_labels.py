@@ -86,7 +86,7 @@ class Matched:
 
     boxes: Tensor
     scores: Tensor
-    looks: Tensor
+    classes: Tensor  # [phrases, candidates, classes], half precision
     objectness: Tensor
     experts: list[list[str]]
     masks: list[RLE] | None  # the teacher's own, one per phrase
@@ -131,13 +131,12 @@ class Matcher:
             frames = [self._letterboxes[image_id] for image_id in table["image_id"].iloc[list(numbers)]]
             stored = torch.stack([frame.boxes_to_image(box) for frame, box in zip(frames, boxes, strict=True)])
             sizes = torch.tensor([[frame.width, frame.height] for frame in frames])
-            looks = look_scores(scores, objectness, classes)
-            parts.append((stored, scores.cpu(), looks.cpu(), objectness.cpu(), sizes))
+            parts.append((stored, scores.cpu(), classes.half().cpu(), objectness.cpu(), sizes))
             if found.masks is not None:
                 masks += masks_to_image(found.masks, frames)
             experts += [[self._model.expert_names[choice] for choice in row] for row in found.experts.tolist()]
-        boxes, scores, looks, objectness, sizes = (torch.cat(columns) for columns in zip(*parts, strict=True))
-        return Matched(boxes, scores, looks, objectness, experts, masks or None, sizes)
+        boxes, scores, classes, objectness, sizes = (torch.cat(columns) for columns in zip(*parts, strict=True))
+        return Matched(boxes, scores, classes, objectness, experts, masks or None, sizes)
 
 
 def masks_to_image(soft: Tensor, frames: Sequence[Letterbox]) -> list[RLE]:
@@ -161,18 +160,20 @@ def with_place_words(matched: Matched, table: pd.DataFrame, matcher: Matcher) ->
     is_train = (table["split"] == "train").to_numpy()[rows]
     is_train |= not is_train.any()  # a set without a training split: all of its phrases choose the weight
     said, about = [words[row] for row in rows], table.iloc[rows]
-    own = matcher.weigh(about.assign(text=[w.rest or t for w, t in zip(said, about["text"], strict=True)]))
+    rest = [w.rest or text for w, text in zip(said, about["text"], strict=True)]
+    own = matcher.weigh(about.assign(text=rest))
+    looks = look_scores(own.scores, own.objectness, own.classes.float(), rest)
     landmark = own.scores
     if any(found.landmark for found in said):
         landmark = matcher.weigh(about.assign(text=[w.landmark or w.rest for w in said])).scores
     boxes = own.boxes_in_pictures()
     place = place_scores(said, boxes, own.scores, landmark)
     train = torch.from_numpy(is_train)
-    weight, separation = choose_place_weight(own.looks[train], place[train], boxes[train])
+    weight, separation = choose_place_weight(looks[train], place[train], boxes[train])
     facts |= {"weight": weight, "separation": {str(key): round(value, 6) for key, value in separation.items()}}
     unit = own.scores.std(1, keepdim=True) / MATCH_SHARE  # back to the scale of the match scores
     scores = matched.scores.clone()
-    scores[rows] = own.scores.amax(1, keepdim=True) + unit * (own.looks + weight * place)
+    scores[rows] = own.scores.amax(1, keepdim=True) + unit * (looks + weight * place)
     return scores, facts
 
 

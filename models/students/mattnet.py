@@ -25,7 +25,7 @@ from deixis.core.config import STRICT
 from deixis.core.frozen import freeze
 from deixis.text import PAD
 from deixis.types import Grounding, StudentBatch
-from models.blocks.csp_darknet import CSPConfig, CSPDarkNet
+from models.blocks.csp_darknet import CSPConfig, CSPDarkNet, as_input
 from models.blocks.regions import Objects, draw_negatives, location, neighbours, offsets
 from models.text.modular_attention import ModularAttention, ModularPhrases, ModularTextConfig
 
@@ -158,8 +158,7 @@ class MAttNet(nn.Module):
         valid, count = batch.candidates.valid, self.config.neighbours
         image = valid.nonzero()[:, 0]
         boxes, category = boxes[valid], category[valid]
-        pictures = (batch.squares.float() / 255).contiguous(memory_format=torch.channels_last)
-        _, middle, coarse = self.backbone.stage_maps(pictures)
+        _, middle, coarse = self.backbone.stage_maps(as_input(batch.squares))
         rivals = neighbours(boxes, image, category, count=count, same_category_only=True)
         context = neighbours(boxes, image, category, count=count, same_category_only=False)
         around = offsets(boxes[:, None].expand(-1, count, 4), boxes[rivals.region]) * rivals.valid[..., None]

@@ -86,14 +86,14 @@ def test_without_place_words_nothing_counts():
 def test_candidates_of_the_named_kind_look_more_plausible_than_better_matches_of_another():
     match = torch.tensor([[3.0, 2.9, 0.0, 1.0]])
     classes = torch.tensor([[[0.9, 0.1], [0.9, 0.1], [0.9, 0.1], [0.1, 0.9]]])
-    looks = look_scores(match, torch.full((1, 4), 0.8), classes)
+    looks = look_scores(match, torch.full((1, 4), 0.8), classes, ["star"])
     assert looks[0, 0] == 0 and (looks <= 0).all()
     assert looks[0, 2] > looks[0, 3]
 
 
 def test_an_unsure_object_looks_less_plausible():
     classes = torch.full((1, 2, 3), 0.3)
-    looks = look_scores(torch.tensor([[1.0, 1.0]]), torch.tensor([[0.9, 0.1]]), classes)
+    looks = look_scores(torch.tensor([[1.0, 1.0]]), torch.tensor([[0.9, 0.1]]), classes, ["star"])
     assert looks[0, 0] > looks[0, 1]
 
 
@@ -111,3 +111,11 @@ def test_place_that_never_separates_gets_no_weight():
     boxes = torch.tensor([[square(0.5, 0.5), square(0.5, 0.51)]])
     weight, _ = choose_place_weight(torch.zeros(1, 2), torch.tensor([[0.1, -0.1]]), boxes)
     assert weight == 0
+
+
+def test_what_a_phrase_names_is_learned_from_all_that_read_the_same():
+    match = torch.tensor([*[[2.0, 0.0]] * 8, [1.0, 1.2]])  # the last phrase, alone, would take the wrong kind
+    classes = torch.tensor([[0.9, 0.1], [0.1, 0.9]]).expand(9, 2, 2)
+    objectness = torch.full((9, 2), 0.8)
+    assert look_scores(match, objectness, classes, [*["star"] * 8, "box"])[-1].argmax() == 1
+    assert look_scores(match, objectness, classes, ["star"] * 9)[-1].argmax() == 0
