@@ -21,8 +21,8 @@ def labels(**rules) -> pd.DataFrame:
         }
     )
     matched = Matched(
-        boxes=BOXES.expand(3, 3, 4), scores=SCORES, classes=torch.ones(3, 3, 2), objectness=torch.ones(3, 3), experts=[[]] * 3,
-        masks=None, sizes_wh=torch.full((3, 2), 60.0),
+        boxes=BOXES.expand(3, 3, 4), scores=SCORES, classes=torch.ones(3, 3, 2), objectness=torch.ones(3, 3),
+        experts=[[]] * 3, masks=None, sizes_wh=torch.full((3, 2), 60.0),
     )  # fmt: skip
     return _rows(matched, SCORES, table, LabelParams(**rules))
 
