@@ -4,9 +4,10 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from deixis.core.config import STRICT, load_params, read_section
+from deixis.core.config import STRICT, load_params
 from deixis.core.errors import ConfigError
 
 KINDS = ("teachers", "map_teachers", "students")
@@ -88,16 +89,21 @@ def score_file(seed: int, reading: str = "") -> str:
 
 def read_variants(claims: Path) -> dict[str, Teacher | MapTeacher | Student]:
     """All variants, whatever their kind."""
-    kinds: tuple[Any, ...] = (Teacher, MapTeacher, Student)
-    found: dict[str, Any] = {}
-    for section, kind in zip(KINDS, kinds, strict=True):
-        found |= read_section(claims, section, dict[str, kind])
-    return found
+    kinds = (dict[str, Teacher], dict[str, MapTeacher], dict[str, Student])
+    sections = [_read(claims, section, kind) for section, kind in zip(KINDS, kinds, strict=True)]
+    return {name: variant for section in sections for name, variant in section.items()}
 
 
 def read_claims(claims: Path) -> list[Claim]:
     """All claims, in the order of the file."""
-    return read_section(claims, "claims", list[Claim])
+    return _read(claims, "claims", list[Claim])
+
+
+def _read(claims: Path, section: str, kind: Any) -> Any:
+    try:
+        return TypeAdapter(kind).validate_python(load_params(claims).get(section))
+    except ValidationError as error:
+        raise ConfigError(f"{claims}: {section}: {error}. Mend it, then run: dvc repro claims/dvc.yaml") from None
 
 
 def override(params: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:

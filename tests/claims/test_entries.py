@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from claims.entries import Claim, Plan, override, params_of
+from claims.entries import Claim, Plan, override, params_of, read_claims
 from deixis.core.errors import ConfigError
 
 PARAMS = {"seed": 0, "teachers": {"refclip": {"model": {"keep_fraction": 0.2}, "recipe": {"epochs": 3}}}}
@@ -37,11 +37,18 @@ def test_a_variant_outranks_what_all_share_and_the_seed_is_its_own(tmp_path: Pat
 
 @pytest.mark.parametrize("fields", [{}, {"metric": "acc50", "variant": "v"}, SIDES | {"missing": "a switch"}])
 def test_a_claim_is_measured_or_missing_and_not_both(fields):
-    with pytest.raises(ConfigError, match="a must have either metric, baseline and variant, or missing"):
+    with pytest.raises(ValueError, match="a must have either metric, baseline and variant, or missing"):
         Claim(**WORDS, **fields)
+
+
+def test_a_faulty_entry_is_named(tmp_path: Path):
+    path = tmp_path / "claims.yaml"
+    path.write_text("claims: [{id: a, paper: p}]\n")
+    with pytest.raises(ConfigError, match=r"(?s)claims: .*table.*Mend it, then run: dvc repro claims/dvc\.yaml"):
+        read_claims(path)
 
 
 @pytest.mark.parametrize("fields", [{"direction": "same"}, {"direction": "not_lower"}, {"margin": 0.1}])
 def test_a_margin_belongs_to_claims_of_no_difference(fields):
-    with pytest.raises(ConfigError, match="a margin belongs to same and not_lower"):
+    with pytest.raises(ValueError, match="a margin belongs to same and not_lower"):
         Claim(**WORDS, **SIDES, **fields)

@@ -51,7 +51,8 @@ def test_every_claim_is_a_row_and_what_was_measured_has_an_interval(measured):
     }  # fmt: skip
     up = rows["up"]["measured"]
     assert up["baseline"] == pytest.approx(0.3) and up["variant"] == pytest.approx(0.8)
-    assert up["low"] < up["estimate"] == pytest.approx(0.5) < up["high"]
+    assert up["estimate"] == pytest.approx(0.5)
+    assert up["low"] < 0.5 < up["high"]
     assert "measured" not in rows["switch"]
     lines = [line for line in page.splitlines() if line.startswith(("| up,", "| read,", "| switch,"))]
     assert "40.0 → 52.0" in lines[0] and "`plain` 30.0 → `full` 80.0" in lines[0] and "+50.0 [" in lines[0]
