@@ -29,7 +29,7 @@ REGISTRIES = dict(zip(KINDS, (TEACHERS, MAP_TEACHERS, STUDENTS), strict=True))
 ABLATIONS = {
     "refclip-1-": 3, "refclip-2-": 4, "refclip-3-": 2, "refclip-4-": 2,
     "dvin-1-": 5, "dvin-2-": 4, "dvin-3-": 2, "dvin-4-": 3,
-    "weakmcn-1-": 3, "weakmcn-2-": 2, "weakmcn-3-": 2, "weakmcn-4-": 2,
+    "weakmcn-1-": 3, "weakmcn-2-": 1, "weakmcn-3-": 2, "weakmcn-4-": 2,
     "tris-3-": 6, "tris-4-": 1, "tris-5-": 2,
     "pcnet-2-": 4, "pcnet-3-": 3, "pcnet-4-": 1, "pcnet-5-": 2, "pcnet-7-": 1, "pcnet-8-": 1, "pcnet-10-": 2,
     "students-": 3,
