@@ -51,8 +51,11 @@ class StageFailed(RuntimeError):
 
 
 def plan(targets: Sequence[str] = ()) -> list[StageNode]:
-    """Stages of the graph (or those that `targets` need), each after its upstream ones."""
-    return parse_dag(_dvc("dag", "--dot", *targets))
+    """Stages of the root graph (or those that `targets` need), each after its upstream ones.
+
+    Without a target DVC would list every pipeline of the repository, the claims included.
+    """
+    return parse_dag(_dvc("dag", "--dot", *(targets or ("dvc.yaml",))))
 
 
 def parse_dag(dot: str) -> list[StageNode]:

@@ -1,0 +1,71 @@
+"""From score files to the report: a verdict, a reading, what is missing, and what was not run."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from claims.judge import judge
+from deixis.core.errors import DataError
+from deixis.core.records import read_json, write_table
+
+PLAN = "measure:\n  seeds: [0, 1]\n  resamples: 200\n  overrides: {teachers.refclip.recipe.epochs: 1}\n"
+CLAIMS = """claims:
+  - {id: up, paper: Paper, table: table 1, numbers: "40.0 → 52.0", statement: More is better., metric: acc50,
+     baseline: plain, variant: full}
+  - {id: read, paper: Paper, table: table 2, numbers: "1 → 2", statement: Sharing helps., metric: miou_map,
+     baseline: plain, variant: plain/prms, direction: not_lower, margin: 0.02, note: of val}
+  - {id: switch, paper: Other, table: table 3, numbers: "3 → 4", statement: One way is worse., missing: a direction}
+"""
+
+
+def write_scores(path: Path, *, hits: float) -> None:
+    rows = np.arange(90)
+    iou = np.where(rows % 10 < 10 * hits, 0.9, 0.1)
+    table = pd.DataFrame({"sample_id": rows.astype(str), "image_id": rows // 3, "iou": iou, "mask_iou_map": 0.5})
+    write_table(table, path)
+
+
+@pytest.fixture
+def measured(tmp_path: Path) -> Path:
+    (tmp_path / "plan.yaml").write_text(PLAN)
+    (tmp_path / "claims.yaml").write_text(CLAIMS)
+    for seed in (0, 1):
+        write_scores(tmp_path / "plain" / f"{seed}.parquet", hits=0.3)
+        write_scores(tmp_path / "plain" / f"{seed}-prms.parquet", hits=0.3)
+        write_scores(tmp_path / "full" / f"{seed}.parquet", hits=0.8)
+    return tmp_path
+
+
+def run(folder: Path) -> tuple[dict, str]:
+    judge(measured=folder, out=folder / "out", claims=folder / "claims.yaml", plan=folder / "plan.yaml")
+    return read_json(folder / "out" / "claims.json", made_by="judge"), (folder / "out" / "claims.md").read_text()
+
+
+def test_every_claim_is_a_row_and_what_was_measured_has_an_interval(measured):
+    found, page = run(measured)
+    rows = {row["id"]: row for row in found["claims"]}
+    assert {name: row["verdict"] for name, row in rows.items()} == {
+        "up": "holds", "read": "holds", "switch": "not measured",
+    }  # fmt: skip
+    up = rows["up"]["measured"]
+    assert up["baseline"] == pytest.approx(0.3) and up["variant"] == pytest.approx(0.8)
+    assert up["estimate"] == pytest.approx(0.5)
+    assert up["low"] < 0.5 < up["high"]
+    assert "measured" not in rows["switch"]
+    lines = [line for line in page.splitlines() if line.startswith(("| up,", "| read,", "| switch,"))]
+    assert "40.0 → 52.0" in lines[0] and "`plain` 30.0 → `full` 80.0" in lines[0] and "+50.0 [" in lines[0]
+    assert "margin 2.0" in lines[1] and "(of val)" in lines[1]
+    assert "needs a direction" in lines[2] and "not measured" in lines[2]
+    assert "`teachers.refclip.recipe.epochs: 1`" in page
+
+
+def test_the_same_scores_give_the_same_bytes(measured):
+    assert run(measured) == run(measured)
+
+
+def test_a_variant_that_was_not_run_is_named(measured):
+    (measured / "full" / "1.parquet").unlink()
+    with pytest.raises(DataError, match=r"full was not measured\. Run: dvc repro claims/dvc\.yaml"):
+        run(measured)

@@ -1,0 +1,142 @@
+"""Known differences, ties, one seed, the wrong sign, and what does not pair."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from claims.entries import Claim
+from claims.verdict import METRICS, Difference, compare, decide, values
+from deixis.core.errors import DataError
+from deixis.metrics import summarise
+
+IMAGES, PHRASES = 40, 3
+
+
+def side(mean: float, *, spread: float = 0.2, seeds: int = 3, noise: int = 0) -> dict[int, pd.Series]:
+    """Made-up values of 40 images with three phrases each."""
+    index = pd.MultiIndex.from_tuples(
+        [(image, f"{image}/{phrase}") for image in range(IMAGES) for phrase in range(PHRASES)],
+        names=["image_id", "sample_id"],
+    )
+    generator = np.random.default_rng(noise)
+    return {seed: pd.Series(mean + spread * generator.standard_normal(len(index)), index) for seed in range(seeds)}
+
+
+def claim(direction: str = "higher", margin: float = 0.0) -> Claim:
+    return Claim(
+        id="a", paper="p", table="t", numbers="1 → 2", statement="s", metric="acc50", baseline="b", variant="v",
+        direction=direction, margin=margin,
+    )  # fmt: skip
+
+
+def judged(low: float, high: float, direction: str = "higher", margin: float = 0.0) -> str:
+    return decide(claim(direction, margin), Difference((low + high) / 2, low, high, 0.5, 0.5))
+
+
+def test_a_known_difference_is_found_and_lies_in_its_interval():
+    found = compare(side(0.5), side(0.7, noise=1), resamples=2000)
+    assert found.estimate == pytest.approx(0.2, abs=0.04)
+    assert found.low < found.estimate < found.high
+    assert found.variant - found.baseline == pytest.approx(found.estimate)
+    assert decide(claim(), found) == "holds"
+
+
+def test_swapping_the_sides_turns_the_sign_and_the_verdict():
+    one, other = side(0.5), side(0.7, noise=1)
+    forth, back = compare(one, other, resamples=500), compare(other, one, resamples=500)
+    assert (back.estimate, back.low, back.high) == pytest.approx((-forth.estimate, -forth.high, -forth.low))
+    assert decide(claim(), back) == "does not hold here"
+
+
+def test_equal_sides_have_no_difference_at_all():
+    found = compare(side(0.5), side(0.5), resamples=100)
+    assert found[:3] == (0.0, 0.0, 0.0)
+    assert decide(claim(), found) == "not decidable here"
+    assert decide(claim("same", 0.01), found) == "holds"
+    assert decide(claim("not_lower", 0.01), found) == "holds"
+
+
+def test_pairing_takes_out_what_images_share():
+    base = side(0.5, spread=0.3)
+    shifted = {seed: column + 0.01 for seed, column in base.items()}
+    found = compare(base, shifted, resamples=500)
+    assert (found.low, found.high) == pytest.approx((0.01, 0.01))
+
+
+def test_the_spread_of_seeds_is_that_of_their_mean():
+    flat = {seed: column * 0 for seed, column in side(0.0).items()}
+    moved = {seed: column + shift for (seed, column), shift in zip(flat.items(), (0.0, 0.1, 0.2), strict=True)}
+    found = compare(flat, moved, resamples=20_000)
+    assert (found.low, found.high) == pytest.approx((0.0, 0.2))  # both draws may be the lowest, or the highest, seed
+    assert decide(claim(), found) == "not decidable here"
+
+
+def test_one_seed_leaves_the_images():
+    found = compare(side(0.5, seeds=1), side(0.7, seeds=1, noise=1), resamples=500)
+    assert found.low < found.estimate < found.high
+
+
+def test_the_interval_covers_images_not_phrases():
+    """Phrases of an image that agree count once: three copies of every phrase do not narrow the interval."""
+    one, other = side(0.5, seeds=1), side(0.55, seeds=1, noise=1)
+    first = [{0: s[0].groupby("image_id").transform("first")} for s in (one, other)]
+    whole = compare(*first, resamples=4000)
+    single = compare(*({0: s[0][s[0].index.get_level_values(1).str.endswith("/0")]} for s in first), resamples=4000)
+    assert whole.high - whole.low == pytest.approx(single.high - single.low, rel=0.1)
+
+
+def test_sides_must_pair():
+    with pytest.raises(DataError, match=r"seeds \[0, 1, 2\] and \[0, 1\] do not pair"):
+        compare(side(0.5), side(0.5, seeds=2), resamples=10)
+    with pytest.raises(DataError, match="different expressions"):
+        compare(side(0.5), {seed: column.iloc[1:] for seed, column in side(0.5).items()}, resamples=10)
+    with pytest.raises(DataError, match="different expressions"):
+        compare({seed: column.iloc[1:] for seed, column in side(0.5).items()}, side(0.5), resamples=10)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "direction", "margin", "verdict"),
+    [
+        pytest.param(0.01, 0.03, "higher", 0.0, "holds", id="above"),
+        pytest.param(-0.01, 0.03, "higher", 0.0, "not decidable here", id="astride"),
+        pytest.param(0.0, 0.03, "higher", 0.0, "not decidable here", id="touches zero"),
+        pytest.param(-0.03, -0.01, "higher", 0.0, "does not hold here", id="below"),
+        pytest.param(-0.01, 0.05, "not_lower", 0.02, "holds", id="no harm"),
+        pytest.param(-0.03, 0.05, "not_lower", 0.02, "not decidable here", id="perhaps harm"),
+        pytest.param(-0.05, -0.03, "not_lower", 0.02, "does not hold here", id="harm"),
+        pytest.param(-0.01, 0.01, "same", 0.02, "holds", id="same"),
+        pytest.param(0.01, 0.03, "same", 0.02, "not decidable here", id="perhaps same"),
+        pytest.param(0.03, 0.05, "same", 0.02, "does not hold here", id="better is not the same"),
+        pytest.param(-0.05, -0.03, "same", 0.02, "does not hold here", id="worse is not the same"),
+    ],
+)
+def test_verdicts(low, high, direction, margin, verdict):
+    assert judged(low, high, direction, margin) == verdict
+
+
+def scores() -> pd.DataFrame:
+    generator = np.random.default_rng(0)
+    table = pd.DataFrame(generator.random((12, 5)), columns=["iou", "intersection", "union", "mask_iou_map", "x"])
+    return table.assign(
+        image_id=np.arange(12) // 3,
+        sample_id=[str(row) for row in range(12)],
+        union=table["union"] + 1,
+        mask_iou_prompted=table.pop("x"),
+        point_in_mask=table["iou"] > 0.3,
+        point_in_box=True,
+        group="all",
+        floor_random=0.0,
+        floor_confident=0.0,
+        floor_whole=0.0,
+        ceiling=0.0,
+    )
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_means_of_values_are_the_metrics_of_the_reports(metric):
+    assert values(scores(), metric).mean() == pytest.approx(summarise(scores(), resamples=2, seed=0)[metric], abs=1e-6)
+
+
+def test_a_predictor_without_masks_has_no_metric_of_masks():
+    with pytest.raises(DataError, match="lack 'mask_iou_map', which miou_map needs"):
+        values(scores().drop(columns="mask_iou_map"), "miou_map")

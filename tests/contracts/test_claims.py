@@ -1,0 +1,147 @@
+"""What the claims promise: every ablation is there, every name resolves, dependencies are complete."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import grimp
+import pytest
+from pydantic import TypeAdapter
+from ruamel.yaml import YAML
+
+from claims.entries import KINDS, Plan, Student, override, read_claims, read_variants
+from claims.verdict import METRICS
+from deixis.core.config import load_params, read_section
+from deixis.core.registry import resolve
+from deixis.fit import Recipe
+from models.map_teachers import MAP_TEACHERS
+from models.students import STUDENTS
+from models.teachers import TEACHERS
+from stages.evaluate import EvaluationParams
+from stages.write_map_labels import MapLabelParams
+from stages.write_pseudo_labels import LabelParams
+from tests.contracts.test_graph import LAZY, overlap, paths, source
+
+ROOT = Path(__file__).parents[2]
+ENTRIES = ROOT / "claims" / "claims.yaml"
+REGISTRIES = dict(zip(KINDS, (TEACHERS, MAP_TEACHERS, STUDENTS), strict=True))
+# Tables of ablations, as ids of claims begin, and how many rows each has
+ABLATIONS = {
+    "refclip-1-": 3, "refclip-2-": 4, "refclip-3-": 2, "refclip-4-": 2,
+    "dvin-1-": 5, "dvin-2-": 4, "dvin-3-": 2, "dvin-4-": 3,
+    "weakmcn-1-": 3, "weakmcn-2-": 1, "weakmcn-3-": 2, "weakmcn-4-": 2,
+    "tris-3-": 6, "tris-4-": 1, "tris-5-": 2,
+    "pcnet-2-": 4, "pcnet-3-": 3, "pcnet-4-": 1, "pcnet-5-": 2, "pcnet-7-": 1, "pcnet-8-": 1, "pcnet-10-": 2,
+    "students-": 3,
+}  # fmt: skip
+CLAIMS, VARIANTS = read_claims(ENTRIES), read_variants(ENTRIES)
+MEASURED = [claim for claim in CLAIMS if not claim.missing]
+PARAMS = load_params(ROOT / "params.yaml")
+PLAN = read_section(ROOT / "claims" / "params.yaml", "measure", Plan)
+
+
+@pytest.mark.parametrize(("prefix", "rows"), ABLATIONS.items())
+def test_every_ablation_is_listed(prefix, rows):
+    assert len([claim for claim in CLAIMS if claim.id.startswith(prefix)]) == rows
+
+
+def test_no_claim_is_outside_the_list_or_twice_in_it():
+    assert len(CLAIMS) == sum(ABLATIONS.values()) == len({claim.id for claim in CLAIMS})
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.id)
+def test_every_row_has_the_papers_numbers_and_a_sentence(claim):
+    assert re.search(r"\d\d?\.\d", claim.numbers)
+    assert claim.statement.endswith(".") and claim.paper and claim.table
+
+
+@pytest.mark.parametrize("claim", MEASURED, ids=lambda claim: claim.id)
+def test_every_measured_claim_names_known_sides_and_metrics(claim):
+    assert {claim.metric, claim.baseline_metric or claim.metric} <= METRICS.keys()
+    assert (claim.baseline, claim.baseline_metric) != (claim.variant, "")
+    for side in (claim.baseline, claim.variant):
+        name, _, reading = side.partition("/")
+        assert not reading or reading in VARIANTS[name].readings
+
+
+def test_every_variant_serves_a_claim():
+    named = {side.partition("/")[0] for claim in MEASURED for side in (claim.baseline, claim.variant)}
+    taught = {variant.teacher for variant in VARIANTS.values() if isinstance(variant, Student)}
+    assert named | taught == VARIANTS.keys()
+    assert "inputs" not in VARIANTS  # a folder beside theirs
+
+
+def test_students_learn_from_teachers_and_names_are_used_once():
+    sections = {kind: YAML(typ="safe").load(ENTRIES.read_text())[kind] for kind in KINDS}
+    assert sum(map(len, sections.values())) == len(VARIANTS)
+    assert {entry["teacher"] for entry in sections["students"].values()} <= sections["teachers"].keys()
+
+
+def test_three_seeds_or_more():
+    assert len(set(PLAN.seeds)) >= 3
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_override_is_a_setting_that_changes_something(name):
+    entry = VARIANTS[name]
+    group = {"Teacher": "teachers", "MapTeacher": "map_teachers", "Student": "students"}[type(entry).__name__]
+    config = resolve(REGISTRIES[group], entry.method, role=group).Config
+    plain = override(PARAMS, PLAN.overrides)
+    for changes in ({}, *getattr(entry, "readings", {}).values()):
+        settings = override(override(plain, entry.overrides), changes)
+        method = settings[group][entry.method]
+        parsed = {"labels": LabelParams, "map_labels": MapLabelParams, "evaluation": EvaluationParams}
+        for kind, found in [(config, method["model"]), (Recipe, method["recipe"])] + [
+            (kind, settings[section]) for section, kind in parsed.items()
+        ]:
+            assert TypeAdapter(kind).validate_python(found)
+        own = entry.overrides | changes
+        assert settings != plain or not own
+        assert all(key.startswith((f"{group}.{entry.method}.", "labels.", "map_labels.")) for key in own)
+
+
+def stages() -> dict[str, Any]:
+    found = YAML(typ="safe").load((ROOT / "claims" / "dvc.yaml").read_text())["stages"]
+    return {name: stage.get("do", stage) for name, stage in found.items()}
+
+
+@pytest.fixture(scope="module")
+def imports():
+    return grimp.build_graph("claims", "deixis", "models", "stages", cache_dir=None)
+
+
+@pytest.mark.parametrize("name", sorted(stages()))
+def test_deps_are_the_first_party_modules_that_a_stage_imports(name, imports):
+    stage = stages()[name]
+    todo, seen = [re.search(r"python -m (\w+\.\w+)", stage["cmd"]).group(1)], set()
+    while todo:
+        current = todo.pop()
+        if current not in seen and current in imports.modules:
+            seen.add(current)
+            todo += [*imports.find_modules_directly_imported_by(current), *LAZY.get(current, [])]
+    listed = [re.sub(r"\$\{item\.method\}\.py$", "", path) for path in paths(stage, "deps")]
+    code = [path.rstrip("/") for path in listed if path.startswith(("claims/", "deixis", "models", "stages"))]
+    code += [path for entry in stage["params"] if isinstance(entry, dict) for path in entry if path.endswith(".py")]
+    wanted = {source(module) for module in seen}
+    assert not [path for path in wanted if not any(overlap(path, dep) for dep in code)]
+    assert not [dep for dep in code if not any(overlap(path, dep) for path in wanted)]
+
+
+@pytest.mark.parametrize("name", sorted(stages()))
+def test_truth_is_read_where_scores_are_written_and_nowhere_else(name):
+    reads = any(path.endswith("truth.parquet") for path in paths(stages()[name], "deps"))
+    assert reads == name.startswith("measure_")
+
+
+@pytest.mark.parametrize("name", sorted(stages()))
+def test_paths_in_the_command_are_declared_and_start_at_the_root(name):
+    stage = stages()[name]
+    assert stage["wdir"] == ".."
+    outs = [path if isinstance(path, str) else next(iter(path)) for path in stage["outs"]]
+    declared = [*paths(stage, "deps"), *outs, "data/raw"]
+    used = [word for word in stage["cmd"].split() if re.match(r"(data|reports|\$\{weights\})/", word)]
+    assert not [path for path in used if not any(overlap(path, known) for known in declared)]
+
+
+def test_the_default_run_knows_nothing_of_claims():
+    assert "claims" not in (ROOT / "dvc.yaml").read_text()
