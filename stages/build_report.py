@@ -41,6 +41,9 @@ class RunParams:
     map_teachers: tuple[str, ...]
     proposal_datasets: tuple[str, ...]
     proposal_teachers: tuple[str, ...]
+    mask_heads: tuple[str, ...]
+    detector_mask_datasets: tuple[str, ...]
+    detector_mask_teachers: tuple[str, ...]
     reference_datasets: tuple[str, ...]
     experts: tuple[str, ...]
     encoders: tuple[str, ...]
@@ -48,17 +51,22 @@ class RunParams:
     def predictors(self, dataset: str) -> list[str]:
         """Predictor ids, teachers first."""
         weighing = self.proposal_teachers if dataset in self.proposal_datasets else ()
-        teachers = [*self.teachers, *self.map_teachers, *weighing]
+        teachers = [*self.teachers, *self.map_teachers, *weighing, *self.redrawn(dataset)]
         students = [f"{teacher}-{student}" for teacher in self.student_teachers for student in self.students]
         if dataset not in self.reference_datasets:
             return [*teachers, *students]
         given = [f"{t}-{student}-on_annotations" for t in self.student_teachers for student in self.annotation_students]
         return [*teachers, *students, *given, *(f"truth-{student}" for student in self.upper_bounds)]
 
+    def redrawn(self, dataset: str) -> list[str]:
+        """Teachers once more, with the detector's masks of their boxes."""
+        names = self.detector_mask_teachers if dataset in self.detector_mask_datasets else ()
+        return [f"{teacher}-res" for teacher in names]
+
     def timed(self, dataset: str) -> list[str]:
-        """Predictors whose speed is measured: all but the teachers of response maps."""
-        maps = {*self.map_teachers, *self.proposal_teachers}
-        return [name for name in self.predictors(dataset) if name not in maps]
+        """Predictors whose speed is measured: not the teachers of response maps, and none twice."""
+        untimed = {*self.map_teachers, *self.proposal_teachers, *self.redrawn(dataset)}
+        return [name for name in self.predictors(dataset) if name not in untimed]
 
 
 def build_report(
@@ -82,6 +90,7 @@ def build_report(
             for name in run.predictors(dataset)
         }
         results = results_table(scores)
+        trained = [name for name in scores if name not in run.redrawn(dataset)]
         tables.append(f"## {dataset}\n\n{markdown(results)}\n")
         sections.append(
             {
@@ -94,7 +103,7 @@ def build_report(
                 "speed": speed_table(speed / dataset, run.timed(dataset)) if dataset in run.reference_datasets else "",
                 "usage": usage_chart({name: score["meta"].get("expert_usage") for name, score in scores.items()}),
                 "coverage": coverage_chart({name: score["val"].get("coverage") for name, score in scores.items()}),
-                "curves": curves_chart({name: curves / dataset / f"{name}.csv" for name in scores}),
+                "curves": curves_chart({name: curves / dataset / f"{name}.csv" for name in trained}),
                 "gallery": gallery(dataset, run, samples, prepared, raw),
                 "quarantined": len(pd.read_parquet(prepared / dataset / "quarantine.parquet")),
                 "facts": facts_table(scores).to_html(index=False, border=0),
