@@ -17,7 +17,6 @@ from deixis.core.config import STRICT
 from models.blocks.layers import conv_bn
 
 GROWTH = 2  # side of the prototypes over that of the fine map
-MATCH_IOU = 0.5  # a detector box that overlaps an object this much learns to draw it
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -103,20 +102,18 @@ def responsible_boxes(
     objects_xyxy: Float[Tensor, "batch objects 4"],
     valid: Bool[Tensor, "batch objects"],
 ) -> tuple[Int[Tensor, " pairs"], Int[Tensor, " pairs"], Int[Tensor, " pairs"]]:
-    """Which of the detector's boxes learn to draw which object: numbers of image, box and object.
+    """Which box learns to draw which object: the one that overlaps it most; numbers of image, box and object.
 
-    Of each object the box that overlaps it most, and every other box above `MATCH_IOU` that overlaps none more.
     YOLO-seg assigns by cell and shape of the anchor, because its boxes still learn; a frozen detector's can be asked.
+    Objects that no box overlaps are left out.
     """
     batch, boxes, objects = *found_xyxy.shape[:2], objects_xyxy.shape[1]
     overlap = paired_iou(
         found_xyxy[:, :, None].expand(batch, boxes, objects, 4), objects_xyxy[:, None].expand(batch, boxes, objects, 4)
     )
-    overlap = overlap * valid[:, None]
-    most_of_box, most_of_object = overlap.amax(2, keepdim=True), overlap.amax(1, keepdim=True)
-    takes = ((overlap > MATCH_IOU) & (overlap == most_of_box)) | ((overlap > 0) & (overlap == most_of_object))
-    image, box, thing = takes.nonzero(as_tuple=True)
-    return image, box, thing
+    iou, best = overlap.max(1)
+    image, thing = (valid & (iou > 0)).nonzero(as_tuple=True)
+    return image, best[image, thing], thing
 
 
 def mask_loss(

@@ -1,19 +1,25 @@
 """Labels with the detector's masks: that of the very box which the teacher chose, drawn for the listed candidates."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 from deixis.core.checkpoints import save_checkpoint
+from deixis.core.config import read_section
 from deixis.core.errors import DataError
 from deixis.features import extract
 from deixis.imaging.masks import decode_mask, encode_mask
 from models.detectors.prototype_masks import PrototypeMasks, PrototypeMasksConfig
+from stages.build_report import RunParams
 from stages.draw_candidates import draw_candidates
 from stages.label_with_detector_masks import LABEL_COLUMNS, label_with_detector_masks
 from stages.list_candidates import list_candidates
 
+ROOT = Path(__file__).parents[2]
 LEFT, RIGHT = [0.0, 0.0, 4.0, 6.0], [5.0, 1.0, 8.0, 6.0]
 
 
@@ -142,3 +148,14 @@ def test_a_list_of_other_candidates_is_refused(listed):
     table.iloc[1:].to_parquet(listed / "detections.parquet")
     with pytest.raises(DataError, match="lists 0 boxes of image 7"):
         draw(listed)
+
+
+def test_the_report_lists_them_after_the_teachers_and_times_no_teacher_twice():
+    run = replace(
+        read_section(ROOT / "params.yaml", "run", RunParams),
+        teachers=("refclip", "dvin"), map_teachers=(), students=("simrec",), student_teachers=("dvin",),
+        detector_mask_datasets=("scenes_plus",), detector_mask_teachers=("dvin",), reference_datasets=(),
+    )  # fmt: skip
+    assert run.predictors("scenes_plus") == ["refclip", "dvin", "dvin-res", "dvin-simrec"]
+    assert run.timed("scenes_plus") == ["refclip", "dvin", "dvin-simrec"]
+    assert run.predictors("scenes") == ["refclip", "dvin", "dvin-simrec"]
