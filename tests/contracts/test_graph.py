@@ -12,13 +12,13 @@ from deixis.core.config import read_section
 from deixis.core.registry import resolve
 from deixis.cues import CUE_SOURCES
 from deixis.datasets import DATASETS
+from deixis.run_lists import RunParams
 from models.detectors import DETECTORS
 from models.experts import EXPERTS
 from models.map_teachers import MAP_TEACHERS
 from models.segmenters import SEGMENTERS
 from models.students import STUDENTS
 from models.teachers import TEACHERS
-from stages.build_report import RunParams
 
 ROOT = Path(__file__).parents[2]
 FIRST_PARTY = ("deixis", "models", "stages")

@@ -13,8 +13,8 @@ from deixis.core.config import read_section
 from deixis.core.errors import DataError
 from deixis.features import extract
 from deixis.imaging.masks import decode_mask, encode_mask
+from deixis.run_lists import RunParams
 from models.detectors.prototype_masks import PrototypeMasks, PrototypeMasksConfig
-from stages.build_report import RunParams
 from stages.draw_candidates import draw_candidates
 from stages.label_with_detector_masks import LABEL_COLUMNS, label_with_detector_masks
 from stages.list_candidates import list_candidates
