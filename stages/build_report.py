@@ -11,54 +11,19 @@ from typing import Any
 import jinja2
 import numpy as np
 import pandas as pd
-from pydantic.dataclasses import dataclass
 
 from deixis.charts import coverage_chart, curves_chart, usage_chart
 from deixis.core.cli import run_stage
-from deixis.core.config import STRICT, read_section
+from deixis.core.config import read_section
 from deixis.core.records import read_json, read_table, write_atomically
 from deixis.draw import STUDENT, TEACHER, TRUTH, data_uri, overlay, panel
 from deixis.imaging.masks import decode_mask
 from deixis.imaging.pictures import open_image
 from deixis.metrics import THRESHOLD
+from deixis.run_lists import RunParams
 
 GALLERY = 8  # pictures per row of the gallery: hits, then misses
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
-
-
-@dataclass(frozen=True, config=STRICT)
-class RunParams:
-    """The `run` section: what a plain `dvc repro` builds."""
-
-    datasets: tuple[str, ...]
-    teachers: tuple[str, ...]
-    students: tuple[str, ...]
-    student_teachers: tuple[str, ...]
-    reference_teacher: str
-    annotation_students: tuple[str, ...]
-    upper_bounds: tuple[str, ...]
-    mask_datasets: tuple[str, ...]
-    map_teachers: tuple[str, ...]
-    proposal_datasets: tuple[str, ...]
-    proposal_teachers: tuple[str, ...]
-    reference_datasets: tuple[str, ...]
-    experts: tuple[str, ...]
-    encoders: tuple[str, ...]
-
-    def predictors(self, dataset: str) -> list[str]:
-        """Predictor ids, teachers first."""
-        weighing = self.proposal_teachers if dataset in self.proposal_datasets else ()
-        teachers = [*self.teachers, *self.map_teachers, *weighing]
-        students = [f"{teacher}-{student}" for teacher in self.student_teachers for student in self.students]
-        if dataset not in self.reference_datasets:
-            return [*teachers, *students]
-        given = [f"{t}-{student}-on_annotations" for t in self.student_teachers for student in self.annotation_students]
-        return [*teachers, *students, *given, *(f"truth-{student}" for student in self.upper_bounds)]
-
-    def timed(self, dataset: str) -> list[str]:
-        """Predictors whose speed is measured: all but the teachers of response maps."""
-        maps = {*self.map_teachers, *self.proposal_teachers}
-        return [name for name in self.predictors(dataset) if name not in maps]
 
 
 def build_report(
@@ -82,6 +47,7 @@ def build_report(
             for name in run.predictors(dataset)
         }
         results = results_table(scores)
+        trained = [name for name in scores if name not in run.redrawn(dataset)]
         tables.append(f"## {dataset}\n\n{markdown(results)}\n")
         sections.append(
             {
@@ -94,7 +60,7 @@ def build_report(
                 "speed": speed_table(speed / dataset, run.timed(dataset)) if dataset in run.reference_datasets else "",
                 "usage": usage_chart({name: score["meta"].get("expert_usage") for name, score in scores.items()}),
                 "coverage": coverage_chart({name: score["val"].get("coverage") for name, score in scores.items()}),
-                "curves": curves_chart({name: curves / dataset / f"{name}.csv" for name in scores}),
+                "curves": curves_chart({name: curves / dataset / f"{name}.csv" for name in trained}),
                 "gallery": gallery(dataset, run, samples, prepared, raw),
                 "quarantined": len(pd.read_parquet(prepared / dataset / "quarantine.parquet")),
                 "facts": facts_table(scores).to_html(index=False, border=0),

@@ -31,7 +31,7 @@ def shrink(params: dict[str, Any]) -> None:
     params["speed"] = {"phrases": 2, "warmup": 1}
     sections = [params["detector"], params["segmenter"], params["backbone"]]
     params["proposals"] |= {"points_per_side": 2, "min_quality": 0.0, "min_stability": 0.0, "min_area": 1}
-    for group in ("experts", "teachers", "map_teachers", "students"):
+    for group in ("mask_heads", "experts", "teachers", "map_teachers", "students"):
         sections += params[group].values()
     for section in sections:
         section["recipe"] = dict(section["recipe"]) | {"epochs": 1, "batch_size": 8}
@@ -200,6 +200,36 @@ def test_a_teacher_of_masks_learns_labels_and_is_scored(checkout, rebuilt):
     assert {"miou", "miou_prompted", "inconsistency"} <= json.loads((checkout / out / "metrics.json").read_text())[
         "val"
     ].keys()
+
+
+@pytest.mark.slow
+def test_the_detector_draws_the_masks_of_a_teachers_labels(checkout, rebuilt):
+    prepared, weights, out = "data/prepared/scenes_plus", "data/weights/embedded", "data/toy/dvin-res"
+    images, masks, labels = f"{prepared}/images.parquet", f"{out}/masks.parquet", f"{out}/labels.parquet"
+    run_stage(
+        checkout, "pretrain_mask_head", pretraining="data/raw/pretraining", detector=f"{weights}/detector",
+        out=f"{out}/head",
+    )  # fmt: skip
+    run_stage(
+        checkout, "draw_candidates", images=images, features="data/features/scenes_plus/detector",
+        candidates=CANDIDATES, head=f"{out}/head", out=masks,
+    )  # fmt: skip
+    run_stage(
+        checkout, "label_with_detector_masks", labels="data/labels/scenes_plus/dvin/labels.parquet",
+        candidates=CANDIDATES, masks=masks, out=labels,
+    )  # fmt: skip
+    run_stage(
+        checkout, "evaluate", predictions=labels, candidates=CANDIDATES,
+        card="data/teachers/scenes_plus/dvin/config.json", pairs=f"{prepared}/pairs.parquet",
+        truth=f"{prepared}/truth.parquet", images=images, leakage="reports/leakage.json", out=f"{out}/metrics.json",
+        samples_out=f"{out}/samples.parquet",
+    )  # fmt: skip
+    assert json.loads((checkout / out / "head/config.json").read_text())["labels"] == "mask"
+    assert set(pd.read_parquet(checkout / labels)["mask_source"]) == {"detector"}
+    report = json.loads((checkout / out / "metrics.json").read_text())["val"]
+    prompted = json.loads((checkout / "reports/metrics/scenes_plus/dvin.json").read_text())["val"]
+    assert 0 <= report["miou"] <= 1
+    assert (report["miou_prompted"], report["acc50"]) == (prompted["miou"], prompted["acc50"])
 
 
 @pytest.mark.slow

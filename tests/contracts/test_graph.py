@@ -12,13 +12,13 @@ from deixis.core.config import read_section
 from deixis.core.registry import resolve
 from deixis.cues import CUE_SOURCES
 from deixis.datasets import DATASETS
+from deixis.run_lists import RunParams
 from models.detectors import DETECTORS
 from models.experts import EXPERTS
 from models.map_teachers import MAP_TEACHERS
 from models.segmenters import SEGMENTERS
 from models.students import STUDENTS
 from models.teachers import TEACHERS
-from stages.build_report import RunParams
 
 ROOT = Path(__file__).parents[2]
 FIRST_PARTY = ("deixis", "models", "stages")
@@ -26,6 +26,7 @@ MAY_READ_TRUTH = {
     "evaluate_teacher",
     "evaluate_map_teacher",
     "evaluate_proposal_teacher",
+    "evaluate_detector_masks",
     "evaluate_student",
     "evaluate_student_on_annotations",
     "evaluate_upper_bound",
@@ -243,6 +244,7 @@ def test_run_lists_name_what_exists():
     assert set(run.students) | set(run.annotation_students) | set(run.upper_bounds) <= set(STUDENTS)
     assert set(run.encoders) - {"detector"} == set(EXPERTS)
     assert set(run.student_teachers) | {run.reference_teacher} <= set(run.teachers)
+    assert set(run.detector_mask_teachers) <= set(run.teachers)
 
 
 def test_every_setting_of_params_parses(tmp_path):
@@ -251,6 +253,7 @@ def test_every_setting_of_params_parses(tmp_path):
     from stages.measure_speed import SpeedParams
     from stages.pretrain_backbone import BackboneParams
     from stages.pretrain_detector import DetectorParams
+    from stages.pretrain_mask_head import MaskHeadParams
     from stages.pretrain_segmenter import SegmenterParams
     from stages.write_cues import CueParams
     from stages.write_pseudo_labels import LabelParams
@@ -258,7 +261,7 @@ def test_every_setting_of_params_parses(tmp_path):
     params = ROOT / "params.yaml"
     for section, kind in {
         "detector": DetectorParams, "segmenter": SegmenterParams, "backbone": BackboneParams, "labels": LabelParams,
-        "cues": CueParams,
+        "cues": CueParams, "mask_heads.prototype_masks": MaskHeadParams,
         "evaluation": EvaluationParams, "speed": SpeedParams,
     }.items():  # fmt: skip
         assert read_section(params, section, kind)
