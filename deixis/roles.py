@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -75,6 +75,7 @@ class MapTeacher(Protocol):
     def parameter_groups(self) -> list[tuple[list[nn.Parameter], float]]: ...
 
 
+@runtime_checkable
 class Segmenter(Protocol):
     """Frozen: boxes or points to masks in stored pixels, and the quality the model expects of each."""
 
