@@ -34,6 +34,7 @@ class RealGINConfig(OneStageConfig):
     attention_orientation: Orientation = "correct"  # the release swaps rows and columns
     weight_attention: float = 1.0
     head_width: int = 256
+    head_reads_text: bool = True  # and where each cell lies, as in the released code
 
 
 class RealGIN(nn.Module):
@@ -61,7 +62,8 @@ class RealGIN(nn.Module):
             orientation=config.attention_orientation,
             has_projection=False,
         )
-        self.head = CellHead(width, config.head_width)
+        told = config.text.width + 2 if config.head_reads_text else 0
+        self.head = CellHead(width + told, config.head_width)
 
     @property
     def term_weights(self) -> dict[str, float]:
@@ -72,12 +74,10 @@ class RealGIN(nn.Module):
         """SimREC's `box` and `objectness`, and `attention`: where the phrase collected, against a heat map."""
         assert batch.boxes_norm is not None
         squares = random_resize(batch.squares, self.config.resize_sides, mode=self.config.resize_mode)
-        attended = self._attend(squares, batch)
+        attended, outputs = self._forward(squares, batch)
         heat = iou_heat_map(batch.boxes_norm, side=attended.map.shape[-1])
         attention = F.binary_cross_entropy_with_logits(attended.logits.float(), heat)
-        terms = detection_terms(
-            self.head(attended.map), batch.boxes_norm, stride=self.config.backbone.stride, weight=batch.weights
-        )
+        terms = detection_terms(outputs, batch.boxes_norm, stride=self.config.backbone.stride, weight=batch.weights)
         return terms | {"attention": attention}
 
     def parameter_groups(self) -> list[tuple[list[nn.Parameter], float]]:
@@ -87,13 +87,27 @@ class RealGIN(nn.Module):
     @torch.no_grad()
     def predict(self, batch: StudentBatch) -> Grounding:
         """Box of the cell with the highest objectness; no suppression, no clipping."""
-        raw = self.head(self._attend(batch.squares, batch).map)
+        _, raw = self._forward(batch.squares, batch)
         return best_cell(raw, stride=self.config.backbone.stride)
 
-    def _attend(self, squares: Tensor, batch: StudentBatch) -> Attended:
+    def _forward(self, squares: Tensor, batch: StudentBatch) -> tuple[Attended, Tensor]:
+        """Where the phrase looked, and raw outputs per cell."""
         text = self.text_encoder(batch.tokens).flat
         maps = phrase_maps(self.backbone, squares, batch.image_of)
-        return self.attention(self.selection(maps, text), text)
+        attended = self.attention(self.selection(maps, text), text)
+        seen = attended.map
+        if self.config.head_reads_text:
+            told = text[:, :, None, None].expand(-1, -1, *seen.shape[2:])
+            seen = torch.cat([seen, told, cell_places(seen)], 1)
+        return attended, self.head(seen)
+
+
+def cell_places(maps: Float[Tensor, "batch width h w"]) -> Float[Tensor, "batch 2 h w"]:
+    """Middle of every cell, x and y from -1 to 1."""
+    height, width = maps.shape[2:]
+    rows, columns = ((2 * torch.arange(n, device=maps.device) + 1) / n - 1 for n in (height, width))
+    y, x = torch.meshgrid(rows, columns, indexing="ij")
+    return torch.stack([x, y]).to(maps.dtype).expand(len(maps), -1, -1, -1)
 
 
 class FeatureSelection(nn.Module):
