@@ -122,7 +122,16 @@ def test_a_cache_that_grew_since_a_run_was_stopped_is_read_anew(place):
     assert {row["cues"][0] for row in run(place)} == {"ball"}
 
 
+@pytest.fixture
+def interruptible():
+    """Ctrl-C stops a run, although whoever started the tests in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @needs_client
+@pytest.mark.usefixtures("interruptible")
 def test_a_stopped_run_goes_on_where_it_stopped_and_no_secret_is_written(place, monkeypatch):
     texts = [f"ball {number}" for number in range(CHUNK + 6)]
     write_pairs(place, texts)
