@@ -52,11 +52,6 @@ def component_boxes(mask: Bool[np.ndarray, "height width"]) -> list[Box]:
     return kept
 
 
-def single_box(scores: Float[np.ndarray, "height width"]) -> Box | None:
-    """Tight box of the connected part that holds the peak; None where nothing is above zero."""
-    return box_holding(scores > 0, peak_of(scores)) if scores.max() > 0 else None
-
-
 def box_holding(mask: Bool[np.ndarray, "height width"], point: tuple[int, int]) -> Box | None:
     """Tight box of the connected part that holds a pixel (x, y), else of the largest part; None for an empty mask."""
     parts = np.asarray(label(mask, connectivity=DIAGONAL))

@@ -58,6 +58,7 @@ class RankingStudent(Student, Protocol):
     def choose_attributes(self, texts: Sequence[str]) -> None: ...
 
 
+@runtime_checkable
 class MapTeacher(Protocol):
     """Learns from pictures and phrases alone, with no detector; says where in the picture each phrase is."""
 

@@ -68,13 +68,7 @@ def fit_student(
         model.choose_attributes(train["text"].tolist())
         train = with_positives(train, boxes, min_iou=model.config.min_iou)
         about = {"candidates": candidates_from, "labels_dropped": labels - len(train)}
-    order, steps = batch_order(model, train, recipe, seed)
-    if not steps:
-        of_images = f" of {train['image_id'].nunique()} images" if model.needs_candidates else ""
-        raise DataError(
-            f"{len(train)} labelled pairs{of_images}, fewer than one batch of {recipe.batch_size}. "
-            f"Lower students.{student}.recipe.batch_size in params.yaml, then run: dvc repro"
-        )
+    order, steps = batch_order(model, student, train, recipe, seed)
     weights, _ = load_state(backbone / "model.safetensors")
     model.backbone.load_state_dict(weights, strict=True)
     model.to(hardware, memory_format=torch.channels_last)
@@ -129,13 +123,23 @@ def with_positives(train: pd.DataFrame, candidates: CandidateTable, *, min_iou: 
 
 
 def batch_order(
-    model: Any, train: pd.DataFrame, recipe: Recipe, seed: int
+    model: Any, student: str, train: pd.DataFrame, recipe: Recipe, seed: int
 ) -> tuple[Callable[[int], Iterator[list[int]]], int]:
-    """Batches of each epoch, and how many; the recipe's batch size counts images where a student learns by image."""
-    size = recipe.batch_size
+    """Batches of each epoch, and how many; the recipe's batch size counts images where a student learns by image.
+
+    Raises:
+        DataError: If there is not one batch.
+    """
+    size, ids = recipe.batch_size, train["image_id"].tolist()
+    steps = (len(set(ids)) if model.needs_candidates else len(train)) // size
+    if not steps:
+        of_images = f" of {len(set(ids))} images" if model.needs_candidates else ""
+        raise DataError(
+            f"{len(train)} labelled pairs{of_images}, fewer than one batch of {size}. "
+            f"Lower students.{student}.recipe.batch_size in params.yaml, then run: dvc repro"
+        )
     if not model.needs_candidates:
-        return shuffled_batches(len(train), size, seed=seed), len(train) // size
-    ids = train["image_id"].tolist()
+        return shuffled_batches(len(train), size, seed=seed), steps
     order = image_batches(
         ids,
         train["positive"].tolist(),
@@ -143,4 +147,4 @@ def batch_order(
         phrases_per_object=model.config.phrases_per_object,
         seed=seed,
     )
-    return order, len(set(ids)) // size
+    return order, steps

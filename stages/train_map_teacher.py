@@ -17,6 +17,7 @@ from deixis.core.registry import resolve
 from deixis.core.runtime import Device, pick_device, seed_everything
 from deixis.fit import Recipe, fit
 from deixis.map_data import MapReader, read_needed_cues
+from deixis.roles import MapTeacher
 from deixis.samples import grouped_pairs, image_batches
 from deixis.text import build_vocabulary
 from models.map_teachers import MAP_TEACHERS
@@ -57,11 +58,7 @@ def train_map_teacher(
     model.start_from(weights, hardware)
     pictures = read_table(images, columns=("image_id", "path", "width", "height"), made_by="prepare")
     phrase_cues = read_needed_cues(model, cues, train["text"])
-    if model.needs_proposals and proposals is None:
-        raise DataError(
-            f"{teacher} weighs mask proposals, and no folder of them was named (--proposals). "
-            "Put it under run.proposal_teachers in params.yaml, then run: dvc repro"
-        )
+    weighed = needed_proposals(model, proposals)
     reader = MapReader(
         train,
         pictures,
@@ -71,7 +68,7 @@ def train_map_teacher(
         length=config.towers.text.length,
         device=hardware,
         cues=phrase_cues,
-        proposals=proposals if model.needs_proposals else None,
+        proposals=weighed,
     )
     order = image_batches(
         train["image_id"].tolist(),
@@ -83,7 +80,7 @@ def train_map_teacher(
     )
     inputs = [weights / name / "model.safetensors" for name in ("backbone", config.judge)]
     inputs += [cues] if cues and phrase_cues else []
-    inputs += [proposals / "meta.json"] if proposals and model.needs_proposals else []
+    inputs += [weighed / "meta.json"] if weighed else []
     facts = fit(
         model,
         model.loss,
@@ -103,6 +100,22 @@ def train_map_teacher(
         "seed": seed,
     }
     save_checkpoint(model, out, config=card | about)
+
+
+def needed_proposals(model: MapTeacher, proposals: Path | None) -> Path | None:
+    """The folder of proposals for teachers that weigh them, None for others.
+
+    Raises:
+        DataError: If they are needed and no folder is named.
+    """
+    if not model.needs_proposals:
+        return None
+    if proposals is None:
+        raise DataError(
+            "this teacher weighs mask proposals, and no folder of them was named (--proposals). "
+            "Put it under run.proposal_teachers in params.yaml, then run: dvc repro"
+        )
+    return proposals
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from deixis.response_maps import component_boxes, mask_of, peak_of, single_box, upsample
+from deixis.response_maps import box_holding, component_boxes, mask_of, peak_of, upsample
 
 
 def canvas(*rectangles: tuple[int, int, int, int]) -> np.ndarray:
@@ -21,7 +21,7 @@ def test_13_a_zero_map_has_no_mask_and_its_peak_comes_first():
     scores = np.zeros((4, 5))
     assert not mask_of(scores).any()
     assert peak_of(scores) == (0, 0)
-    assert single_box(scores) is None and component_boxes(mask_of(scores)) == []
+    assert box_holding(mask_of(scores), peak_of(scores)) is None and component_boxes(mask_of(scores)) == []
 
 
 def test_14_an_all_negative_map_has_no_mask_and_keeps_its_peak():
@@ -51,15 +51,16 @@ def test_16_a_thin_part_is_dropped_and_a_hole_is_none():
 
 def test_17_a_full_mask_is_the_whole_image():
     assert component_boxes(np.ones((100, 100), bool)) == [(0, 0, 100, 100)]
-    assert single_box(np.ones((30, 40))) == (0, 0, 40, 30)
+    assert box_holding(np.ones((30, 40), bool), (0, 0)) == (0, 0, 40, 30)
 
 
-def test_the_single_box_holds_the_peak():
+def test_the_box_is_that_of_the_part_with_the_peak_and_of_the_largest_where_it_lies_outside():
     scores = canvas(RECTANGLE).astype(float)
     scores[60:80, 60:90] = 0.5
-    assert single_box(scores) == RECTANGLE
+    assert box_holding(mask_of(scores), peak_of(scores)) == RECTANGLE
     scores[70, 70] = 2.0
-    assert single_box(scores) == (60, 60, 90, 80)
+    assert box_holding(mask_of(scores), peak_of(scores)) == (60, 60, 90, 80)
+    assert box_holding(mask_of(scores), (99, 99)) == RECTANGLE
 
 
 @pytest.mark.parametrize(("rest", "pixels", "extent"), [(0.0, 64 * 64, 64), (-1.0, 628, 32)])
