@@ -45,6 +45,7 @@ class DViNConfig:
     )
     top_experts: int = 1
     routing: Literal["image", "text", "both"] = "image"
+    has_detector: bool = True  # in the mixture; without it the detector still guides the router, cells and boxes
     detector_channels: tuple[int, int, int] = (1024, 512, 256)  # coarse, middle, fine
     fused_width: int = 1024
     joint_width: int = 512
@@ -170,9 +171,10 @@ class DViN(nn.Module):
                 maps = maps.index_put((rows, rank), projected.to(maps.dtype))
         return maps
 
-    @staticmethod
-    def _mix(detector: Tensor, experts: Tensor, routing: Routing) -> Tensor:
+    def _mix(self, detector: Tensor, experts: Tensor, routing: Routing) -> Tensor:
         weighted = torch.einsum("bn,bnchw->bchw", routing.expert_weights.to(experts.dtype), experts)
+        if not self.config.has_detector:
+            return weighted
         return routing.detector_weight.to(detector.dtype)[:, None, None, None] * detector + weighted
 
 

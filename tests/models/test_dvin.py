@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from deixis.anchors import keep_confident_cells, map_to_cells
 from deixis.core.config import read_section
 from deixis.core.errors import ConfigError
 from deixis.losses import vision_guided_loss
@@ -161,6 +162,22 @@ def test_vision_guided_compares_what_each_source_says(compat):
         expert, own = mixed.gather(1, kept), own.gather(1, kept)
     codes = model.expert_code(expert.mean(1)), model.detector_code(own.mean(1))
     torch.testing.assert_close(model.loss(batch)["vision_guided"], vision_guided_loss(*codes, temperature=0.5))
+
+
+@torch.no_grad()
+def test_without_the_detector_an_expert_alone_says_where():
+    alone = dvin(has_detector=False, experts={"contrastive_vit": 8}).eval()
+    mixed = dvin(experts={"contrastive_vit": 8}).eval()
+    batch = teacher_batch()
+    seen = map_to_cells(batch.experts.stored["contrastive_vit"])
+    cells = alone.project["contrastive_vit"](F.layer_norm(seen, seen.shape[-1:]))  # its weight in the mixture is 1
+    text = alone.matcher.text_project(alone.text_encoder(batch.tokens).flat)
+    scores = torch.einsum("bcd,bd->bc", alone.matcher.anchor_project(cells), text)
+    kept = keep_confident_cells(batch.detections.boxes, 0.3)
+    torch.testing.assert_close(alone.match(batch).scores, scores.gather(1, kept))
+    blind = replace(batch, detections=replace(batch.detections, maps=tuple(m + 1 for m in batch.detections.maps)))
+    assert torch.equal(alone.match(blind).scores, alone.match(batch).scores)
+    assert not torch.equal(mixed.match(blind).scores, mixed.match(batch).scores)
 
 
 def test_weights_of_the_terms():
