@@ -41,7 +41,14 @@ def build(config: TRISConfig | PCNetConfig) -> TRIS | PCNet:
 
 
 @pytest.mark.parametrize(
-    "config", [PLAIN, STAGED, replace(STAGED, stages=1), replace(STAGED, last_stage="cue", stages=2)]
+    "config",
+    [
+        PLAIN,
+        replace(PLAIN, prompt="to_picture"),
+        STAGED,
+        replace(STAGED, stages=1),
+        replace(STAGED, last_stage="cue", stages=2),
+    ],
 )
 def test_a_map_depends_on_its_own_phrase_and_picture_alone(config):
     model, batch = build(config).eval(), map_batch()
@@ -97,7 +104,7 @@ def test_disambiguation_parts_phrases_that_collide():
     assert history[-1] == 0.0
 
 
-@pytest.mark.parametrize("config", [PLAIN, STAGED])
+@pytest.mark.parametrize("config", [PLAIN, replace(PLAIN, prompt="to_picture"), STAGED])
 def test_training_reaches_every_new_part(config):
     model = build(config).train()
     terms = model.loss(map_batch())
