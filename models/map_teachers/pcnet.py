@@ -31,6 +31,7 @@ from models.blocks.region_losses import (
     best_proposal,
     collisions,
     half_dice,
+    likeness,
     proposal_scores,
     relative,
     released_shrinking,
@@ -57,6 +58,7 @@ class PCNetConfig:
     update_share: float = 0.1
     has_shrinking: bool = True
     has_disambiguation: bool = True
+    disambiguation: Literal["winner", "divergence"] = "winner"  # divergence: of the shares of all proposals
     proposal_score: Literal["max", "mean"] = "max"
     objects_per_image: int = 3  # of a training batch, one phrase each; what IaD compares
 
@@ -151,6 +153,8 @@ class PCNet(nn.Module):
             return maps[0].new_zeros(())
         raw = [proposal_scores(m, proposals, reduce=self.config.proposal_score, padding=NEVER) for m in maps]
         shares = [scores.softmax(-1) for scores in raw]
+        if self.config.disambiguation == "divergence":
+            return torch.cat([likeness(s[one], s[other]) for s in shares]).mean()
         return torch.cat([collisions(s[one], s[other], compat=self.config.compat) for s in shares]).mean()
 
     @property
