@@ -24,7 +24,7 @@ from deixis.core.config import STRICT
 from deixis.cues.reading import Padding
 from deixis.types import MapBatch, ResponseMaps
 from models.blocks.picture_text import Towers, TowersConfig
-from models.blocks.referring_stage import ReferringStage, StageState, stage_scores
+from models.blocks.referring_stage import Modulation, ReferringStage, StageState, stage_scores
 from models.blocks.region_losses import (
     Compat,
     ambiguity,
@@ -56,6 +56,7 @@ class PCNetConfig:
     last_stage: Literal["full", "cue"] = "full"  # the last stage's cue is the whole phrase, as in the release
     cue_padding: Padding = "cycle"  # where a phrase has fewer cues than stages read
     update_share: float = 0.1
+    modulation: Modulation = "vta_tta"
     has_shrinking: bool = True
     has_disambiguation: bool = True
     disambiguation: Literal["winner", "divergence"] = "winner"  # divergence: of the shares of all proposals
@@ -80,7 +81,8 @@ class PCNet(nn.Module):
         self.pixel_project = nn.Conv2d(self.towers.pixel_width, config.width, 1)
         self.text_project = nn.Linear(config.towers.text.width, config.width)
         self.stages = nn.ModuleList(
-            ReferringStage(config.width, share=config.update_share) for _ in range(config.stages)
+            ReferringStage(config.width, share=config.update_share, modulation=config.modulation)
+            for _ in range(config.stages)
         )
 
     @property

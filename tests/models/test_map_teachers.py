@@ -46,6 +46,7 @@ def build(config: TRISConfig | PCNetConfig) -> TRIS | PCNet:
         PLAIN,
         replace(PLAIN, prompt="to_picture"),
         STAGED,
+        replace(STAGED, modulation="add"),
         replace(STAGED, stages=1),
         replace(STAGED, last_stage="cue", stages=2),
     ],
@@ -117,7 +118,9 @@ def test_divergence_parts_phrases():
     assert model.loss(batch)["collision"] < before / 2
 
 
-@pytest.mark.parametrize("config", [PLAIN, replace(PLAIN, prompt="to_picture"), STAGED])
+@pytest.mark.parametrize(
+    "config", [PLAIN, replace(PLAIN, prompt="to_picture"), STAGED, replace(STAGED, modulation="add")]
+)
 def test_training_reaches_every_new_part(config):
     model = build(config).train()
     terms = model.loss(map_batch())
