@@ -21,6 +21,7 @@ from deixis.imaging.masks import decode_mask
 from deixis.imaging.pictures import open_image
 from deixis.metrics import THRESHOLD
 from deixis.run_lists import RunParams
+from deixis.weights.exposure import worst
 
 GALLERY = 8  # pictures per row of the gallery: hits, then misses
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
@@ -40,13 +41,14 @@ def build_report(
 ) -> None:
     """Build the report from what the evaluation stages wrote."""
     run = read_section(params, "run", RunParams)
+    exposures = read_json(leakage, made_by="check_leakage")
     sections, tables = [], []
     for dataset in run.datasets:
         scores = {
             name: read_json(metrics / dataset / f"{name}.json", made_by="evaluate_teacher")
             for name in run.predictors(dataset)
         }
-        results = results_table(scores)
+        results = results_table(scores, exposures[dataset])
         trained = [name for name in scores if name not in run.redrawn(dataset)]
         tables.append(f"## {dataset}\n\n{markdown(results)}\n")
         sections.append(
@@ -67,7 +69,7 @@ def build_report(
             }
         )
     page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(TEMPLATE.read_text())
-    html = page.render(sections=sections, leakage=leakage_rows(leakage))
+    html = page.render(sections=sections, leakage=leakage_rows(exposures))
     write_atomically(out / "report.html", lambda path: path.write_text(html, encoding="utf-8"))
     text = "# Results\n\n" + "\n".join(tables)
     write_atomically(out / "tables" / "results.md", lambda path: path.write_text(text, encoding="utf-8"))
@@ -75,8 +77,8 @@ def build_report(
     write_atomically(out / "example.png", lambda path: figure.save(path, "PNG", optimize=True))
 
 
-def results_table(scores: dict[str, Any]) -> pd.DataFrame:
-    """One row per split and predictor, percent with intervals."""
+def results_table(scores: dict[str, Any], exposures: dict[str, Any]) -> pd.DataFrame:
+    """One row per split and predictor, percent with intervals; `exposures` are those of the dataset's splits."""
     rows = []
     for split in ("val", "testA", "testB", "test"):
         for name, score in scores.items():
@@ -102,7 +104,7 @@ def results_table(scores: dict[str, Any]) -> pd.DataFrame:
                     "surest cell": f"{100 * part['floor_confident']:.1f}",
                     "whole image": f"{100 * part['floor_whole']:.1f}",
                     "ceiling": f"{100 * part['ceiling']:.1f}",
-                    "exposure": part["exposure"],
+                    "exposure": f"{part['exposure']} ({worst(exposures[split].values())['basis']})",
                 }
                 rows.append(shown)
     return pd.DataFrame(rows).fillna("")  # not every predictor has every score
@@ -141,9 +143,8 @@ def facts_table(scores: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame([{"predictor": n} | {c: s["meta"][c] for c in columns} for n, s in scores.items()])
 
 
-def leakage_rows(path: Path) -> list[dict[str, Any]]:
+def leakage_rows(report: dict[str, Any]) -> list[dict[str, Any]]:
     """One row per dataset, split and frozen model."""
-    report = read_json(path, made_by="check_leakage")
     return [
         {"dataset": dataset, "split": split, "model": model} | found
         for dataset, splits in report.items()
