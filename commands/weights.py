@@ -1,4 +1,4 @@
-"""`deixis weights`: which published weights are known, where they belong, whether they are there and are the real ones."""
+"""`deixis weights`: which published weights are known, where they belong, and whether those that lie there are real."""
 
 import sys
 
@@ -6,9 +6,9 @@ from cyclopts import App
 from rich.console import Console
 from rich.table import Table
 
-from deixis.core.errors import DataError
+from deixis.core.errors import ConfigError, DataError
 from deixis.core.progress import track
-from deixis.weights.cards import Card, find_card, read_cards
+from deixis.weights.cards import Card, WeightFile, find_card, read_cards
 from deixis.weights.fetch import fetch as fetch_files
 from deixis.weights.locate import (
     PINS,
@@ -61,17 +61,19 @@ def where(name: str) -> None:
     table = Table(show_header=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
+    state = card_state(card, folder)
     facts = {
         "files": "\n".join(str((folder / file.name).absolute()) for file in card.files),
-        "state": card_state(card, folder),
-        "sha256": "\n".join(file.sha256 or f"{file.sha256_prefix or 'not published'}" for file in card.files),
+        "state": state,
+        "sha256": "\n".join(_checksum(file) for file in card.files),
         "source": card.source + (f" at {card.revision}" if card.revision else ""),
         "licence": card.licence,
         "trained on": "\n".join(f"{entry.data} (labels: {entry.labels})" for entry in card.trained_on),
         "input": _input(card),
         "notes": card.notes,
-        "to get it": how_to_get(card, card.files[0], folder),
     }
+    if state == "missing":
+        facts["to get it"] = how_to_get(card, folder)
     for fact, value in facts.items():
         table.add_row(fact, value)
     _console().print(table)
@@ -114,7 +116,7 @@ def fetch(*names: str) -> None:
     """
     folder = weights_folder()
     if not names:
-        raise DataError("no model named. See what there is: deixis weights list")
+        raise ConfigError("no model named. See what there is: deixis weights list")
     for card in map(find_card, names):
         for path in fetch_files(card, folder):
             print(f"{card.name}: fetched {path}")
@@ -126,6 +128,10 @@ def fetch(*names: str) -> None:
 def _present(cards: list[Card]) -> list[Card]:
     folder = weights_folder()
     return [card for card in cards if any((folder / file.name).is_file() for file in card.files)]
+
+
+def _checksum(file: WeightFile) -> str:
+    return file.sha256 or (f"{file.sha256_prefix}..." if file.sha256_prefix else "not published")
 
 
 def _input(card: Card) -> str:

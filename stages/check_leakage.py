@@ -32,7 +32,7 @@ def check_leakage(*, prepared: Path, weights: Path, out: Path, params: Path = Pa
     config = read_section(params, "leakage", LeakageParams)
     models = {path.parent.name: training_sets(path.parent, config.id_lists) for path in weights.glob("*/config.json")}
     report: dict[str, dict[str, dict[str, Any]]] = {}
-    for dataset in read_section(params, "run.datasets", list[str]):
+    for dataset in read_section(params, "run.datasets", list):
         table = read_table(prepared / dataset / "pairs.parquet", columns=("image_id", "split"), made_by="prepare")
         source = images_from(dataset, params)
         report[dataset] = {

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import StringConstraints
 from pydantic.dataclasses import dataclass
 
 from deixis.core.config import STRICT, read_section
@@ -72,8 +72,8 @@ class Card:
     kind: str  # name of the class that reads it, in the role's registry in models/
     source: str  # hub:<owner>/<model>, or the address of the project's page
     licence: str  # of the weights; "none stated" where their publisher says nothing
-    files: Annotated[tuple[WeightFile, ...], Field(min_length=1)]  # the weights first
-    trained_on: Annotated[tuple[TrainedOn, ...], Field(min_length=1)]
+    files: tuple[WeightFile, ...]  # the weights first
+    trained_on: tuple[TrainedOn, ...]
     revision: str | None = None  # of the source: commit or release
     preprocessing: Preprocessing | None = None  # null for text
     notes: str = ""
@@ -94,6 +94,8 @@ def read_cards(folder: Path = CARDS) -> dict[str, Card]:
     cards: dict[str, Card] = {}
     for path in sorted(folder.glob("*.yaml")):
         for card in _members(read_section(path, "card", Card)):
+            if not (card.files and card.trained_on):
+                raise ConfigError(f"{path}: names no file or no training set. Name at least one of each.")
             if card.name in cards:
                 raise ConfigError(f'{path}: the name "{card.name}" is taken. Names are unique; choose another.')
             cards[card.name] = card

@@ -38,7 +38,7 @@ def fetch(card: Card, folder: Path) -> list[Path]:
 def _fetch_file(card: Card, file: WeightFile, folder: Path) -> Path:
     path = folder / file.name
     if not fetchable(card, file):
-        raise DataError(f"{card.name}: is published without an address to fetch it from: {by_hand(card, file, folder)}")
+        raise DataError(f"{card.name}: is published without an address of its own: {by_hand(card, folder)}")
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".fetch-") as scratch:
         try:
@@ -47,7 +47,7 @@ def _fetch_file(card: Card, file: WeightFile, folder: Path) -> Path:
             reason = next(iter(str(error).splitlines()), "") or type(error).__name__
             raise DataError(
                 f"{card.name}: could not be fetched ({reason}). Try again, or on another machine "
-                f"{by_hand(card, file, folder)}"
+                f"{by_hand(card, folder)}"
             ) from None
         digest = file_sha256(got)
         _refuse_other(card, file.name, digest, known=file.sha256 or file.sha256_prefix)

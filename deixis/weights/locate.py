@@ -73,7 +73,7 @@ def refuse_unless_found(card: Card, file: WeightFile, folder: Path) -> None:
     path, pins = folder / file.name, read_pins(folder)
     state = file_state(file, folder, pins)
     if state == "missing":
-        raise DataError(f"{path}: missing. {how_to_get(card, file, folder)}")
+        raise DataError(f"{path}: missing. {how_to_get(card, folder)}")
     if state == "wrong checksum":
         known = file.sha256 or pins.get(file.name) or f"{file.sha256_prefix}..."
         whose = "published" if file.sha256 or file.name not in pins else f"pinned in {folder / PINS}"
@@ -93,26 +93,30 @@ def fetchable(card: Card, file: WeightFile) -> bool:
     return bool(file.url or file.archive or card.hub)
 
 
-def how_to_get(card: Card, file: WeightFile, folder: Path) -> str:
-    """Which command brings it, or which file to put where."""
-    if not fetchable(card, file):
-        return by_hand(card, file, folder)
-    return f"With a network, run: deixis weights fetch {card.name}. Without one: {by_hand(card, file, folder)}"
+def how_to_get(card: Card, folder: Path) -> str:
+    """Which command brings a card's missing files, or which files to put where."""
+    if not all(fetchable(card, file) for file in card.files):
+        return by_hand(card, folder)
+    return f"With a network, run: deixis weights fetch {card.name}. Without one, {by_hand(card, folder)}"
 
 
-def by_hand(card: Card, file: WeightFile, folder: Path) -> str:
-    """Which file to bring from another machine, and where it belongs."""
+def by_hand(card: Card, folder: Path) -> str:
+    """Which files to bring from another machine, and where they belong."""
+    missing = [file for file in card.files if not (folder / file.name).exists()]
+    steps = [f"{_origin(card, file)} and put it at {folder / file.name}" for file in missing]
+    return "; ".join([*steps, f"then run: deixis weights verify {card.name}"])
+
+
+def _origin(card: Card, file: WeightFile) -> str:
     name = Path(file.name).name
     if file.archive:
-        origin = f"download {file.archive.url} and unpack {name} from it"
-    elif file.url:
-        origin = f"download {file.url}"
-    elif card.hub:
+        return f"download {file.archive.url}, unpack {name} from it"
+    if file.url:
+        return f"download {file.url}"
+    if card.hub:
         revision = f" at revision {card.revision}" if card.revision else ""
-        origin = f"download {name} of the hub's model {card.hub}{revision}"
-    else:
-        origin = f"download {name} as {card.source} describes"
-    return f"{origin}, put it at {folder / file.name}, then run: deixis weights verify {card.name}"
+        return f"download {name} of the hub's model {card.hub}{revision}"
+    return f"download {name} as {card.source} describes"
 
 
 def read_pins(folder: Path) -> dict[str, str]:
