@@ -9,6 +9,8 @@ from deixis.core.config import STRICT
 class RunParams:
     """The `run` section: what a plain `dvc repro` builds."""
 
+    scenes: tuple[str, ...]
+    worlds: tuple[str, ...]
     datasets: tuple[str, ...]
     teachers: tuple[str, ...]
     students: tuple[str, ...]

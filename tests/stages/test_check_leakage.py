@@ -9,8 +9,10 @@ from ruamel.yaml import YAML
 
 from deixis.core.config import read_section
 from deixis.core.errors import ConfigError, DataError
-from stages.build_report import leakage_rows, results_table
+from stages.build_report import leakage_rows, published_scores, results_table
 from stages.check_leakage import LeakageParams, check_leakage
+
+PUBLISHED = Path(__file__).parents[2] / "reports" / "published.csv"
 
 
 @pytest.fixture
@@ -111,7 +113,7 @@ def test_the_report_shows_level_and_basis_beside_every_number_and_every_model_ap
     report = world()
     metrics = ("acc50", "acc50_lo", "acc50_hi", "floor_random", "floor_confident", "floor_whole", "ceiling")
     part = {"n": 3, "exposure": "box"} | dict.fromkeys(metrics, 0.5)
-    shown = results_table({"dvin": {"val": part}}, report["refcoco_unc"])
+    shown = results_table({"dvin": {"val": part}}, published_scores(PUBLISHED, "none"), report["refcoco_unc"])
     assert shown["exposure"].tolist() == ["box (by name)"]
     rows = leakage_rows(report)
     assert {row["model"] for row in rows} == {"ours", "refclip", "stock"}
