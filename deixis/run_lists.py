@@ -25,6 +25,7 @@ class RunParams:
     mask_heads: tuple[str, ...]
     detector_mask_datasets: tuple[str, ...]
     detector_mask_teachers: tuple[str, ...]
+    exclusions: tuple[str, ...]
     reference_datasets: tuple[str, ...]
     experts: tuple[str, ...]
     encoders: tuple[str, ...]

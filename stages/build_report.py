@@ -22,6 +22,7 @@ from deixis.imaging.masks import decode_mask
 from deixis.imaging.pictures import open_image
 from deixis.metrics import THRESHOLD
 from deixis.run_lists import RunParams
+from deixis.weights.exposure import worst
 
 GALLERY = 8  # pictures per row of the gallery: hits, then misses
 SPLITS = ("val", "testA", "testB", "test")
@@ -54,13 +55,14 @@ def build_report(
 ) -> None:
     """Build the report from what the evaluation stages wrote."""
     run = read_section(params, "run", RunParams)
+    exposures = read_json(leakage, made_by="check_leakage")
     sections, tables = [], []
     for dataset in run.datasets:
         scores = {
             name: read_json(metrics / dataset / f"{name}.json", made_by="evaluate_teacher")
             for name in run.predictors(dataset)
         }
-        results = results_table(scores, published_scores(published, dataset))
+        results = results_table(scores, published_scores(published, dataset), exposures[dataset])
         trained = [name for name in scores if name not in run.redrawn(dataset)]
         tables.append(f"## {dataset}\n\n{markdown(results)}\n")
         sections.append(
@@ -81,7 +83,7 @@ def build_report(
             }
         )
     page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(TEMPLATE.read_text())
-    html = page.render(sections=sections, leakage=leakage_rows(leakage))
+    html = page.render(sections=sections, leakage=leakage_rows(exposures))
     write_atomically(out / "report.html", lambda path: path.write_text(html, encoding="utf-8"))
     text = "# Results\n\n" + "\n".join(tables)
     write_atomically(out / "tables" / "results.md", lambda path: path.write_text(text, encoding="utf-8"))
@@ -96,8 +98,11 @@ def published_scores(path: Path, dataset: str) -> pd.DataFrame:
     return table.melt(["predictor", "metric"], SPLITS, var_name="split").dropna(subset="value")
 
 
-def results_table(scores: dict[str, Any], published: pd.DataFrame) -> pd.DataFrame:
-    """One row per split and predictor, ours with intervals and then the papers', percent."""
+def results_table(scores: dict[str, Any], published: pd.DataFrame, exposures: dict[str, Any]) -> pd.DataFrame:
+    """One row per split and predictor, ours with intervals and then the papers', percent.
+
+    `exposures` is what check_leakage says of each split of the dataset.
+    """
     rows = []
     for split in SPLITS:
         for name, score in scores.items():
@@ -113,7 +118,7 @@ def results_table(scores: dict[str, Any], published: pd.DataFrame) -> pd.DataFra
                     "surest cell": f"{100 * part['floor_confident']:.1f}",
                     "whole image": f"{100 * part['floor_whole']:.1f}",
                     "ceiling": f"{100 * part['ceiling']:.1f}",
-                    "exposure": part["exposure"],
+                    "exposure": f"{part['exposure']} ({worst(exposures[split].values())['basis']})",
                 }
                 rows.append(shown)
         for source, group in published[published["split"] == split].groupby("predictor", sort=False):
@@ -155,9 +160,8 @@ def facts_table(scores: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame([{"predictor": n} | {c: s["meta"][c] for c in columns} for n, s in scores.items()])
 
 
-def leakage_rows(path: Path) -> list[dict[str, Any]]:
+def leakage_rows(report: dict[str, Any]) -> list[dict[str, Any]]:
     """One row per dataset, split and frozen model."""
-    report = read_json(path, made_by="check_leakage")
     return [
         {"dataset": dataset, "split": split, "model": model} | found
         for dataset, splits in report.items()

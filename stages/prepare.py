@@ -40,6 +40,7 @@ class DatasetParams:
     adapter: str  # a name of deixis/datasets
     split_by: str = "unc"  # whose splits, where a dataset has several
     max_quarantined: float = 0.01  # share of bad rows that is still tolerated
+    images_from: str | None = None  # published set that the pictures are from, as check_leakage names them
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,6 +7,7 @@ import pandas as pd
 from stages.build_report import METRICS, SPLITS, published_scores, results_table
 
 PUBLISHED = Path(__file__).parents[2] / "reports" / "published.csv"
+EXPOSURES = {"val": {"detector": {"images": 10, "overlap": 0, "level": "none", "basis": "by id"}}}
 
 
 def score(value: float) -> dict:
@@ -16,7 +17,7 @@ def score(value: float) -> dict:
 
 
 def test_the_papers_rows_stand_below_ours_of_the_same_split():
-    table = results_table({"dvin": {"val": score(0.5)}}, published_scores(PUBLISHED, "refcoco_unc"))
+    table = results_table({"dvin": {"val": score(0.5)}}, published_scores(PUBLISHED, "refcoco_unc"), EXPOSURES)
     val = table[table["split"] == "val"].set_index("predictor")["Acc@0.5"]
     assert val.iloc[0] == "50.0 [40.0, 60.0]"
     assert val["dvin: DViN paper, main table"] == "67.7"
@@ -25,7 +26,7 @@ def test_the_papers_rows_stand_below_ours_of_the_same_split():
 
 def test_embedded_sets_have_no_published_rows():
     assert published_scores(PUBLISHED, "scenes").empty
-    assert len(results_table({"dvin": {"val": score(0.5)}}, published_scores(PUBLISHED, "scenes"))) == 1
+    assert len(results_table({"dvin": {"val": score(0.5)}}, published_scores(PUBLISHED, "scenes"), EXPOSURES)) == 1
 
 
 def test_every_published_value_is_a_percentage_of_a_known_metric_with_a_source():
