@@ -56,15 +56,16 @@ def read_rows(raw: Path) -> list[tuple[Path, int, dict[str, Any]]]:
     rows = []
     for file in files:
         try:
-            table = pq.read_table(file, columns=list(COLUMNS))
-            missing = set(COLUMNS) - set(table.column_names)
+            names = pq.read_schema(file).names
+            missing = set(COLUMNS) - set(names)
+            table = pq.read_table(file, columns=[name for name in COLUMNS if name in names])
         except (OSError, pa.ArrowInvalid) as error:
             raise DataError(
                 f"{file}: not a whole Parquet file ({error}). Fetch it again, then run: dvc repro prepare"
             ) from None
         if missing:
             raise DataError(
-                f"{file}: lacks {', '.join(sorted(missing))}; has {', '.join(pq.read_schema(file).names)}. "
+                f"{file}: lacks {', '.join(sorted(missing))}; has {', '.join(names)}. "
                 "Fetch the set's current files, then run: dvc repro prepare"
             )
         rows += [(file, line, row) for line, row in enumerate(table.to_pylist())]
