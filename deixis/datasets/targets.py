@@ -15,6 +15,11 @@ from deixis.quarantine import Code
 BoxConvention = Literal["xywh", "xywh_inclusive", "xyxy_inclusive"]
 LOOSE = 0.9  # intersection over union of a given box and the tight box of its mask
 ENOUGH = 20  # boxes below which no convention is doubted
+CORNERS = {  # a, b, c, d as given -> right and bottom, exclusive; left and top are a and b in all
+    "xywh": lambda a, b, c, d: (a + c, b + d),
+    "xywh_inclusive": lambda a, b, c, d: (a + c + 1, b + d + 1),  # width = last pixel - first pixel
+    "xyxy_inclusive": lambda a, b, c, d: (c + 1, d + 1),  # the last pixel itself
+}
 
 
 @dataclass(frozen=True)
@@ -64,13 +69,6 @@ class ConventionCheck:
                 f"then the tight boxes of their masks; as {best!r}, {self.agreeing[best]} are. "
                 f"Set datasets.{dataset}.box: {best}, then run: dvc repro prepare@{dataset}"
             )
-
-
-CORNERS = {  # a, b, c, d as given -> right and bottom, exclusive; left and top are a and b in all
-    "xywh": lambda a, b, c, d: (a + c, b + d),
-    "xywh_inclusive": lambda a, b, c, d: (a + c + 1, b + d + 1),  # width = last pixel - first pixel
-    "xyxy_inclusive": lambda a, b, c, d: (c + 1, d + 1),  # the last pixel itself
-}
 
 
 def read_corners(box: Sequence[float], convention: str) -> list[float]:

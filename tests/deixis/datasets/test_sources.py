@@ -1,18 +1,21 @@
 """What others pass on of a set gives what its own folder gives."""
 
 import json
+from pathlib import Path
 
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from deixis.core.config import read_section
+from deixis.core.config import load_params, read_section
 from deixis.core.errors import ConfigError, DataError
 from deixis.core.registry import resolve
 from deixis.datasets import DATASETS
 from stages.prepare import prepare
 from tests.fabricate import fabricate
 from tests.repackage import read_folder, to_jxu124, to_mdetr, to_simrec
+
+PARAMS = Path(__file__).parents[3] / "params.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -171,6 +174,13 @@ def test_every_adapter_has_the_settings_that_the_stage_counts_on(tmp_path, name)
     path.write_text(f"datasets: {{toy: {{adapter: {name}, colour: red}}}}")
     with pytest.raises(ConfigError, match='no setting "colour"'):
         read_section(path, "datasets.toy", adapter.Config)
+
+
+@pytest.mark.parametrize("dataset", load_params(PARAMS)["datasets"])
+def test_every_entry_of_params_is_read_by_its_adapter(dataset):
+    entry = load_params(PARAMS)["datasets"][dataset]
+    config = read_section(PARAMS, f"datasets.{dataset}", resolve(DATASETS, entry["adapter"], role="adapter").Config)
+    assert all(getattr(config, name) == value for name, value in entry.items())
 
 
 @pytest.mark.parametrize("entry", ["{}", "{adapter: 7}", "[]", "{split_by: unc}"])
