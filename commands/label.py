@@ -95,7 +95,7 @@ def finish(scratch: Path, out: Path, source: PairSource, *, facts: dict[str, Any
         listed = ", ".join(f"{count} {code}" for code, count in sorted(codes.items())) or "there are none"
         raise DataError(
             f"{source.pairs}: no pair could be labelled ({listed}). Allowed: at least one whose picture opens and "
-            f"whose phrase has a word. All are listed in {out}/quarantine.parquet. Mend them, then run the command again"
+            f"whose phrase has a word. All are listed in {out}/quarantine.parquet. Mend them and run it again"
         )
     accepted = sum(sum(pq.read_table(path, columns=["accept"])["accept"].to_pylist()) for path in labels)
     count = join_pieces(labels, out / "labels.parquet")

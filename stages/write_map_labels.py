@@ -115,11 +115,11 @@ def read_maps(
     judge: ImageText | None = None,
 ) -> pd.DataFrame:
     """What the map of each row of `table`, sorted by image, says."""
-    answers = []
+    answers, walks = [], rules.mask == "walk"
     for rows, squares in answered(model, reader, table, judge, rules):
         for row, square in zip(rows, squares, strict=True):
-            image_id = table["image_id"].iloc[row]
-            answers.append(read_map(square, reader.letterbox(image_id), paths[image_id], walks=rules.mask == "walk"))
+            image_id = reader.image_ids[row]
+            answers.append(read_map(square, reader.letterbox(image_id), paths[image_id], walks=walks))
     return table[["sample_id", "image_id", "expression", "split"]].join(pd.DataFrame(answers))
 
 
