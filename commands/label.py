@@ -88,7 +88,8 @@ def finish(scratch: Path, out: Path, source: PairSource, *, facts: dict[str, Any
     refused = sorted(scratch.glob("*.quarantine.parquet"))
     codes: Counter[str] = Counter()
     for path in [*([source.quarantine] if source.quarantine else []), *refused]:
-        codes.update(pq.read_table(path, columns=["code"])["code"].to_pylist())
+        found = pq.read_table(path, columns=["code"])["code"].to_pylist()
+        codes.update(code for code in found if code.startswith("E_"))  # those with W_ only note something
     if refused:
         join_pieces(refused, out / "quarantine.parquet")
     if not labels:

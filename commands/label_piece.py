@@ -29,7 +29,7 @@ def label_piece(
         image_id: ("E_IMG_MISSING", f"image {image_id} is not in {source.images.name}")
         for image_id in set(rows["image_id"]) - set(listed["image_id"])
     }
-    faults |= path_faults(listed, source.image_root)
+    faults |= path_faults(listed, source)
     try:
         labels = _answer(predictor, rows, listed, faults, source.image_root)
     except DataError:  # decoding all pictures beforehand would double the work where all are sound
@@ -47,12 +47,12 @@ def label_piece(
     return labels, refused.table()
 
 
-def path_faults(pictures: pd.DataFrame, root: Path) -> Faults:
-    """Pictures that are not there, or not below the root."""
-    inside, faults = root.resolve(), Faults()
+def path_faults(pictures: pd.DataFrame, source: PairSource) -> Faults:
+    """Pictures that are not there, or outside the folders of pictures."""
+    faults, folders = Faults(), source.picture_folders
     for image_id, path in pictures[["image_id", "path"]].itertuples(index=False):
-        whole = (root / path).resolve()
-        if not whole.is_relative_to(inside):
+        whole = (source.image_root / path).resolve()
+        if not any(whole.is_relative_to(folder) for folder in folders):
             faults[image_id] = ("E_IMG_PATH", path)
         elif not whole.is_file():
             faults[image_id] = ("E_IMG_MISSING", path)

@@ -12,12 +12,21 @@ ALL_MAY_FAIL = 1.0  # share of rows; whoever labels counts what was refused and 
 
 @dataclass(frozen=True)
 class PairSource:
-    """Tables of pairs and images, and the folder that image paths start from."""
+    """Tables of pairs and images, and the folder that image paths start from.
+
+    Attributes:
+        quarantine: Of the preparation, where it happened here; None otherwise.
+    """
 
     pairs: Path
     images: Path
     image_root: Path
-    quarantine: Path | None  # of the preparation, where it happened here
+    quarantine: Path | None
+
+    @property
+    def picture_folders(self) -> tuple[Path, Path]:
+        """Where pictures may lie: below the root, or beside the tables, where preparing put copies."""
+        return self.image_root.resolve(), (self.images.parent / "images").resolve()
 
 
 def prepare_pairs(path: Path, out: Path, images: Path | None) -> PairSource:
@@ -46,7 +55,12 @@ def prepare_pairs(path: Path, out: Path, images: Path | None) -> PairSource:
             "Run: dvc repro prepare"
         )
     raw = path if path.is_dir() else path.parent
-    root = _first_folder(path, [images or raw / "images"])
+    if images is not None and images.resolve() != (raw / "images").resolve():
+        raise ConfigError(
+            f"--images is {images}. Allowed for {path}: {raw / 'images'}, which is the default; a table names its "
+            "pictures below that folder. Move or link them there"
+        )
+    root = _first_folder(path, [raw / "images"])
     adapter = resolve(DATASETS, "pairs", role="dataset adapter")
     source = "" if path.is_dir() else path.name
     config = adapter.Config(adapter="pairs", source=source, boxes="none", max_quarantined=ALL_MAY_FAIL)

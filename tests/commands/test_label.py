@@ -17,6 +17,7 @@ import commands.label
 from commands.label import label
 from commands.pieces import ROWS_PER_PIECE
 from deixis.core.errors import ConfigError, DataError
+from deixis.datasets import DATASETS
 from tests.commands.small_world import PHRASES
 
 ROOT = Path(__file__).parents[2]
@@ -118,6 +119,34 @@ def test_bad_rows_are_counted_and_no_sound_one_is_lost(world, tmp_path, capsys):
     last = capsys.readouterr().err.splitlines()[-1]
     assert f"{per_image - 2} labels" in last and f"{2 * per_image} E_IMG_MISSING" in last and "2 E_TEXT_EMPTY" in last
     assert json.loads((tmp_path / "out/summary.json").read_text())["refused"] == dict(sorted(expected.items()))
+
+
+def test_pictures_beside_the_tables_count_as_inside(world, tmp_path):
+    """Preparing writes turned and converted pictures there, and names them from the folder of the others."""
+    folder = tmp_path / "prepared"
+    shutil.copytree(world / "data/prepared/toy", folder)
+    shutil.copytree(world / "data/raw/toy/images", folder / "images")
+    (tmp_path / "raw").mkdir()
+    pictures = pd.read_parquet(folder / "images.parquet")
+    pictures["path"] = "../prepared/images/" + pictures["path"]
+    pictures.to_parquet(folder / "images.parquet", index=False)
+    label(pairs=folder, out=tmp_path / "out", model=world / "data/teachers/toy/refclip", images=tmp_path / "raw")
+    assert json.loads((tmp_path / "out/summary.json").read_text())["refused"] == {}
+
+
+@pytest.mark.skipif("pairs" not in DATASETS, reason="the adapter of own corpora is not there")
+def test_a_table_of_images_and_phrases_is_prepared_first(world, tmp_path):
+    shutil.copytree(world / "data/raw/toy/images", tmp_path / "own/images")
+    rows = [{"image": f"{number}.png", "text": phrase} for number in range(6) for phrase in PHRASES]
+    rows += [{"image": "none.png", "text": "red ball"}, {"image": "0.png", "text": "?!"}]
+    (tmp_path / "own/pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    label(pairs=tmp_path / "own/pairs.jsonl", out=tmp_path / "out", model=world / "data/teachers/toy/refclip")
+    found = pd.read_parquet(tmp_path / "out/labels.parquet")
+    expected = pd.read_parquet(world / "data/labels/toy/refclip/labels.parquet")
+    assert found["expression"].tolist() == expected["expression"].tolist()
+    np.testing.assert_allclose(np.stack(found["box"]), np.stack(expected["box"]), atol=1e-3)
+    refused = json.loads((tmp_path / "out/summary.json").read_text())["refused"]
+    assert refused == {"E_IMG_MISSING": 1, "E_TEXT_EMPTY": 1}
 
 
 def test_where_no_pair_is_sound_the_reason_is_told(world, tmp_path):
