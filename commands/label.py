@@ -58,9 +58,10 @@ def label(
     shutil.rmtree(scratch, ignore_errors=True)
     summary = read_json(out / "summary.json", made_by="deixis label")
     refused = ", ".join(f"{count} {code}" for code, count in summary["refused"].items())
+    noted = " and ".join(str(path) for path in (source.quarantine, out / "quarantine.parquet") if path)
     say(
         f"{out}/labels.parquet: {summary['labels']} labels, {summary['accepted']} of them accepted; "
-        + (f"refused and noted ({out}/quarantine.parquet): {refused}" if refused else "nothing was refused")
+        + (f"refused and listed in {noted}: {refused}" if refused else "nothing was refused")
     )
 
 

@@ -19,7 +19,7 @@ from deixis.segmenting import segment_table
 from models.build_teacher import load_teacher
 from models.encoders import load_detector, load_expert
 from stages.extract_features import detector_arrays, expert_arrays
-from stages.segment_boxes import finish_labels
+from stages.segment_boxes import BOX_COLUMNS, finish_labels
 from stages.write_pseudo_labels import LabelParams, choose_labels
 
 
@@ -53,6 +53,7 @@ class TeacherAnswers:
         if self._rules.place_words != "off":
             scores = with_place_words(matched, pairs, matcher, self._known).scores
         boxes = choose_labels(matched, scores, pairs, self._rules)
+        boxes = boxes[[*BOX_COLUMNS, *(name for name in ("own_mask",) if name in boxes)]]
         if not with_masks:
             return finish_labels(boxes, [None] * len(boxes), [0.0] * len(boxes), self._at.card)
         masks, quality = segment_table(self._at.segmenter, boxes, paths=paths_of(pictures, root))
