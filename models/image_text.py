@@ -92,7 +92,7 @@ class CLIPImageText(nn.Module):
 def load_image_text(
     name: str, weights: Path, vocabulary: Sequence[str], device: torch.device
 ) -> ImageText | CLIPImageText:
-    """A frozen image-text model that reads phrases in `vocabulary`: CLIP, or a contrastive expert and its text tower."""
+    """A frozen image-text model reading phrases in `vocabulary`: CLIP, or a contrastive expert and its text tower."""
     card = weights / name / "config.json"
     if card.exists() and read_json(card, made_by=f"pretrain_expert@{name}").get("kind") == CLIPImageText.kind:
         return _load_clip(weights / name, vocabulary, device)
@@ -115,7 +115,7 @@ def _load_clip(folder: Path, vocabulary: Sequence[str], device: torch.device) ->
     if not is_byte_pairs(vocabulary):
         raise ConfigError(
             f"{folder}: CLIP reads byte pairs, but this vocabulary is one of {len(vocabulary)} words. Allowed: a "
-            "teacher whose own text tower is CLIP's. Name such a tower, or a contrastive expert as judge, in params.yaml"
+            "teacher whose own text tower is CLIP's. Name such a tower, or another judge, in params.yaml"
         )
     model_card = read_json(folder / "config.json", made_by="the import of CLIP")["model"]
     model = CLIPImageText(TypeAdapter(CLIPImageTextConfig).validate_python(model_card), vocabulary)

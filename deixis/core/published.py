@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -60,15 +61,15 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
 
 
 def _read_saved(path: Path) -> dict[str, Any]:
+    if _is_torchscript(path):
+        raise DataError(
+            f"{path}: a TorchScript archive, which is code. Allowed: tensors only. Take the same weights as "
+            "safetensors, for CLIP from openai/clip-vit-base-patch32 or timm/resnet50_clip.openai"
+        )
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError) as error:
-        if "TorchScript" in str(error):
-            raise DataError(
-                f"{path}: a TorchScript archive, which is code. Allowed: tensors only. Take the same weights as "
-                "safetensors, for CLIP from openai/clip-vit-base-patch32 or timm/resnet50_clip.openai"
-            ) from None
-        reason = str(error).splitlines()[0]
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise DataError(
             f"{path}: not a file of plain tensors ({reason}). Allowed: what torch.load(weights_only=True) reads. "
             "Unzip it if the release zipped it, else fetch it again or save it as safetensors"
@@ -76,6 +77,13 @@ def _read_saved(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise DataError(f"{path}: holds a {type(found).__name__}. Allowed: a state_dict. Save model.state_dict()")
     return found
+
+
+def _is_torchscript(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
 
 def renamed(tensors: Mapping[str, Tensor], rules: Mapping[str, str]) -> dict[str, Tensor]:

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from deixis.core.errors import DataError
-from deixis.text import UNKNOWN
+from deixis.core.errors import ConfigError, DataError
+from deixis.text import SPECIAL
 from models.text.gru_attention import GRUAttentionEncoder
 
 
@@ -23,12 +23,12 @@ def read_vectors(path: Path, vocabulary: Sequence[str], width: int) -> Float[Ten
         DataError: If the file is missing or not text, has another width, a number that is none, or no word at all of
             the vocabulary.
     """
-    rows = {word.encode(): row for row, word in enumerate(vocabulary) if row > UNKNOWN}
+    rows = {word.encode(): row for row, word in enumerate(vocabulary) if row >= len(SPECIAL)}
     vectors = torch.zeros(len(vocabulary), width)
     found = set()
-    for number, line in _lines(path):
+    for position, (number, line) in enumerate(_lines(path)):
         word = line[: max(0, line.find(b" "))]
-        if number <= 2:
+        if position == 0:
             _check_width(path, number, line, width)
         if word in rows and word not in found:
             parts = line.rsplit(b" ", width)
@@ -51,13 +51,14 @@ def use_vectors(model: nn.Module, path: Path) -> int:
         How many words of the vocabulary the file has.
 
     Raises:
-        DataError: Also if the model reads with none of the encoders that have a frozen word table.
+        ConfigError: If the model has no frozen word table.
+        DataError: As `read_vectors`.
     """
     encoders = [module for module in model.modules() if isinstance(module, GRUAttentionEncoder)]
     if not encoders:
-        raise DataError(
+        raise ConfigError(
             f"{type(model).__name__} has no frozen word table for {path}. Allowed: models that read with a GRU. "
-            "Take the file of vectors from its entry"
+            "Name no file of vectors for it in params.yaml"
         )
     known = 0
     for encoder in encoders:

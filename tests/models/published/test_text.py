@@ -190,7 +190,7 @@ def test_files_of_pieces_are_read_and_checked(tmp_path):
     assert read_word_pieces(tmp_path) == PIECES
     with pytest.raises(DataError, match=r"not BERT's vocab.txt: \[PAD\], \[UNK\]"):
         read_word_pieces(tmp_path / "merges.txt")
-    with pytest.raises(DataError, match="no #version on its first line"):
+    with pytest.raises(DataError, match="no #version on the first line"):
         read_byte_pairs(tmp_path / "vocab.txt")
     (tmp_path / "merges.txt").write_text("#version: 0.2\na b c\n", encoding="utf-8")
     with pytest.raises(DataError, match="line 2 is 'a b c', expected two pieces"):
@@ -271,5 +271,5 @@ def test_vectors_fill_a_frozen_word_table(tmp_path):
     assert use_vectors(torch.nn.Sequential(encoder), glove(tmp_path, GOOD)) == 2
     assert encoder.embedding.weight[4].tolist() == pytest.approx([1.0, -2.5, 0.3])
     assert not encoder.embedding.weight.requires_grad
-    with pytest.raises(DataError, match="Linear has no frozen word table"):
+    with pytest.raises(ConfigError, match="Linear has no frozen word table"):
         use_vectors(torch.nn.Linear(1, 1), tmp_path / "glove.txt")
