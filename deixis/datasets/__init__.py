@@ -1,3 +1,6 @@
 """Adapters from foreign formats to our tables: kind -> reader, loaded when asked for."""
 
-DATASETS = {"refer": "deixis.datasets.refer:read_refer_folder"}
+DATASETS = {
+    "pairs": "deixis.datasets.pairs:PairsAdapter",
+    "refer": "deixis.datasets.refer:read_refer_folder",
+}
