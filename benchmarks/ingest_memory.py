@@ -35,7 +35,7 @@ app = App(name="python -m benchmarks.ingest_memory", version_flags=[])
 
 
 def make_corpus(raw: Path, *, rows: int, pictures: int, layout: Literal["jsonl", "csv", "parquet"]) -> None:
-    """A corpus of tiny distinct pictures and distinct phrases with ids, boxes and groups; one row in a hundred is bad."""
+    """A corpus of tiny distinct pictures and distinct phrases with ids and boxes; one row in a hundred is bad."""
     (raw / "images").mkdir(parents=True)
     for number in range(pictures):
         pixels = np.frombuffer(number.to_bytes(4, "big") * 48, np.uint8).reshape(8, 8, 3)

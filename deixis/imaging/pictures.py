@@ -13,8 +13,8 @@ from PIL import Image, UnidentifiedImageError
 from deixis.core.errors import DataError
 
 MAX_PIXELS = 64_000_000  # larger pictures are refused from their header, before any decoding
-# Pillow knows more; some of those start other programs (EPS) or have a history of unsafe parsers.
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000")
+# Pillow knows more; some of those start other programs (EPS) or have a history of unsafe parsers. JPEG includes MPO.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000")
 ORIENTATION = 0x0112  # EXIF tag: how the camera was held, 1 (upright) to 8
 UPRIGHT = {  # source: EXIF 2.3, section 4.6.4
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -30,11 +30,12 @@ PictureCode = Literal["E_IMG_MISSING", "E_IMG_EMPTY", "E_IMG_KIND", "E_IMG_HUGE"
 
 
 class PictureError(DataError):
-    """A picture that cannot be used, with the code under which a quarantine lists it."""
+    """A picture that cannot be used: what was found, and the code under which a quarantine lists it."""
 
-    def __init__(self, code: PictureCode, message: str) -> None:
-        super().__init__(message)
+    def __init__(self, code: PictureCode, path: Path, found: str, mend: str) -> None:
+        super().__init__(f"{path}: {found}. {mend}, then run: dvc repro")
         self.code: PictureCode = code
+        self.found = found
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         path = Path(os.path.normpath(path))
     try:
         if not path.stat().st_size:
-            raise PictureError("E_IMG_EMPTY", f"{path}: an empty file. Restore it or leave it out, then run: dvc repro")
+            raise PictureError("E_IMG_EMPTY", path, "an empty file", "Restore it or leave it out")
         with Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise _too_large(path, f"{image.width} x {image.height} pixels")
@@ -101,28 +102,19 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     except PictureError:
         raise
     except FileNotFoundError:
-        raise PictureError(
-            "E_IMG_MISSING", f"{path}: no such image. Restore it or leave it out, then run: dvc repro"
-        ) from None
+        raise PictureError("E_IMG_MISSING", path, "no such image", "Restore it or leave it out") from None
     except UnidentifiedImageError:
-        known = ", ".join(FORMATS)
-        raise PictureError(
-            "E_IMG_KIND",
-            f"{path}: not an image of an allowed format ({known}). Convert it or leave it out, then run: dvc repro",
-        ) from None
+        found = f"not an image of an allowed format ({', '.join(FORMATS)})"
+        raise PictureError("E_IMG_KIND", path, found, "Convert it or leave it out") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large(path, str(error)) from None
     except Exception as error:  # Pillow's readers pass on whatever a damaged file makes of their arithmetic
-        raise PictureError(
-            "E_IMG_TRUNC", f"{path}: the image is cut short or damaged ({error}). Restore it, then run: dvc repro"
-        ) from None
+        found = f"the image is cut short or damaged ({error})"
+        raise PictureError("E_IMG_TRUNC", path, found, "Restore it") from None
 
 
 def _too_large(path: Path, found: str) -> PictureError:
-    return PictureError(
-        "E_IMG_HUGE",
-        f"{path}: {found}; allowed: {MAX_PIXELS} pixels. Resize it or leave it out, then run: dvc repro",
-    )
+    return PictureError("E_IMG_HUGE", path, f"{found}; allowed: {MAX_PIXELS} pixels", "Resize it or leave it out")
 
 
 def _orientation(image: Image.Image) -> int:
@@ -141,11 +133,8 @@ def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
         if levels.min() >= 0 and levels.max() <= 65535:
             return Image.fromarray((levels // 257).astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
-        raise PictureError(
-            "E_IMG_KIND",
-            f"{path}: levels of mode {image.mode} say nothing about black and white. Save it with 8 or 16 bits, "
-            "then run: dvc repro",
-        )
+        found = f"levels of mode {image.mode}, which say nothing about black and white"
+        raise PictureError("E_IMG_KIND", path, found, "Save it with 8 or 16 bits")
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), layer).convert("RGB")

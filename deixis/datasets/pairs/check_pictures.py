@@ -80,7 +80,7 @@ def _check(job: tuple[Any, ...], places: Places) -> tuple[list[tuple[Any, ...]],
         path = places.blobs / name if inline else locate(name, places)
         picture = open_upright(path)
     except PictureError as error:
-        return [], [Remark(file, line, error.code, name if error.code == "E_IMG_MISSING" else f"{name}: {error}")]
+        return [], [Remark(file, line, error.code, f"{name}: {error.found}")]
     except (DataError, OSError) as error:
         return [], [Remark(file, line, "E_IMG_PATH", f"{name}: {error}")]
     width, height = picture.pixels.size
@@ -124,7 +124,7 @@ def locate(name: str, places: Places) -> Path:
                 return path
     if escapes:
         raise DataError(f"outside {places.raw}")
-    raise PictureError("E_IMG_MISSING", name)
+    raise PictureError("E_IMG_MISSING", places.root / name, "no such image", "Restore it or leave it out")
 
 
 def _store(path: Path, sha256: str, picture: Picture, inline: bool, places: Places) -> tuple[str, str]:

@@ -32,7 +32,7 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self._connection = sqlite3.connect(path, isolation_level=None)
         self._connection.create_function("drawn", 1, lambda sha256: int(sha256[:8], 16), deterministic=True)
-        for pragma in ("journal_mode=OFF", "synchronous=OFF", "cache_size=-16000", "temp_store=FILE"):
+        for pragma in ("journal_mode=OFF", "synchronous=OFF", "cache_size=-4000", "temp_store=FILE"):
             self._connection.execute(f"PRAGMA {pragma}")  # the file is thrown away, whatever happens
         self._connection.executescript(SCHEMA)
         self._connection.execute("BEGIN")

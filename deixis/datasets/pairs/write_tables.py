@@ -15,7 +15,8 @@ from deixis.imaging.masks import area as mask_area
 # Above the ids of COCO, Visual Genome and the embedded scenes: the leakage guard compares ids, and a corpus that shares
 # numbers with a pretraining set would seem to share pictures with it. Within 32 bits, which some label tools keep.
 FIRST_IMAGE_ID = 1_000_000_000
-GROUP_ROWS = 20_000
+GROUP_ROWS = 10_000
+REPEATING = ("split", "licence", "mode", "category", "file", "code")  # columns whose values are worth a dictionary
 
 TEXT, INTEGER, REAL = pa.large_string(), pa.int64(), pa.float64()
 RLE = pa.struct([("size", pa.list_(INTEGER)), ("counts", pa.string())])
@@ -97,10 +98,10 @@ def _objects(ledger: Ledger) -> Iterator[tuple[Any, ...]]:
 
 
 def _write(path: Path, schema: pa.Schema, rows: Iterable[tuple[Any, ...]]) -> None:
-    with pq.ParquetWriter(path, schema) as writer:
-        stream = iter(rows)
+    stream = iter(rows)
+    repeating = [name for name in REPEATING if name in schema.names]
+    with pq.ParquetWriter(path, schema, use_dictionary=repeating) as writer:
         while part := list(islice(stream, GROUP_ROWS)):
-            columns = [
-                pa.array(values, kind) for values, kind in zip(zip(*part, strict=True), schema.types, strict=True)
-            ]
-            writer.write_batch(pa.record_batch(columns, schema=schema))
+            named = zip(zip(*part, strict=True), schema.types, strict=True)
+            writer.write_batch(pa.record_batch([pa.array(values, kind) for values, kind in named], schema=schema))
+            pa.default_memory_pool().release_unused()
