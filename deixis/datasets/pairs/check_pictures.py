@@ -116,8 +116,8 @@ def locate(name: str, places: Places) -> Path:
         for base in (places.root, places.raw):
             try:
                 path = (base / text).resolve()
-            except RuntimeError as error:  # a loop of links
-                raise DataError(str(error)) from None
+            except RuntimeError:  # a loop of links leads to no file
+                continue
             if not any(path.is_relative_to(folder) for folder in inside):
                 escapes = escapes or base == places.root
             elif path.is_file():
