@@ -81,8 +81,10 @@ def _check(job: tuple[Any, ...], places: Places) -> tuple[list[tuple[Any, ...]],
         picture = open_upright(path)
     except PictureError as error:
         return [], [Remark(file, line, error.code, f"{name}: {error.found}")]
-    except (DataError, OSError) as error:
+    except DataError as error:
         return [], [Remark(file, line, "E_IMG_PATH", f"{name}: {error}")]
+    except OSError as error:  # as a name that is too long
+        return [], [Remark(file, line, "E_IMG_PATH", f"{name}: {error.strerror}")]
     width, height = picture.pixels.size
     if None not in stated and (width, height) != tuple(stated):
         found = f"{width} x {height}, EXIF orientation {picture.orientation}, for {stated[0]} x {stated[1]}: {name}"
@@ -123,7 +125,7 @@ def locate(name: str, places: Places) -> Path:
             elif path.is_file():
                 return path
     if escapes:
-        raise DataError(f"outside {places.raw}")
+        raise DataError("it leads out of the corpus")
     raise PictureError("E_IMG_MISSING", places.root / name, "no such image", "Restore it or leave it out")
 
 
