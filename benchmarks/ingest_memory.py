@@ -1,7 +1,8 @@
 """Memory of an ingest of own pairs at ten thousand and at a million rows: it must not grow with them.
 
 Each ingest runs in a process of its own, which reports its highest resident memory before it begins (Python with the
-libraries loaded) and after. Two layouts: many rows over few pictures, and a picture for every ten rows.
+libraries loaded) and after. The corpora are made in processes of their own too, since a process begins with its
+parent's highest mark.
 
 run     python -m benchmarks.ingest_memory [--small N] [--large N] [--layout FORMAT] [--out FILE]
 """
@@ -34,6 +35,7 @@ SHAPES = ("ball", "cube", "cone", "ring", "star")
 app = App(name="python -m benchmarks.ingest_memory", version_flags=[])
 
 
+@app.command(name="make")
 def make_corpus(raw: Path, *, rows: int, pictures: int, layout: Literal["jsonl", "csv", "parquet"]) -> None:
     """A corpus of tiny distinct pictures and distinct phrases with ids and boxes; one row in a hundred is bad."""
     (raw / "images").mkdir(parents=True)
@@ -105,9 +107,8 @@ def ingest_memory(
         pictures = max(1, rows // rows_per_picture) if rows_per_picture else 200
         with tempfile.TemporaryDirectory(prefix="deixis-memory-") as folder:
             raw = Path(folder) / "raw"
-            make_corpus(raw, rows=rows, pictures=pictures, layout=layout)
-            command = [sys.executable, "-m", "benchmarks.ingest_memory", "once", str(raw), str(Path(folder) / "out")]
-            answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+            _start("make", raw, "--rows", rows, "--pictures", pictures, "--layout", layout)
+            answer = _start("once", raw, Path(folder) / "out")
             kept = pq.read_metadata(Path(folder) / "out" / "pairs.parquet").num_rows
         facts = json.loads(answer.splitlines()[-1])
         growth = facts["peak_bytes"] - facts["baseline_bytes"]
@@ -117,6 +118,11 @@ def ingest_memory(
     machine = {"python": platform.python_version(), "pyarrow": pa.__version__, "machine": platform.machine()}
     write_json(found | {"large_over_small": ratios, "layout": layout, "meta": machine}, out)
     say(f"large over small: {ratios}")
+
+
+def _start(*arguments: object) -> str:
+    command = [sys.executable, "-m", "benchmarks.ingest_memory", *map(str, arguments)]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 if __name__ == "__main__":

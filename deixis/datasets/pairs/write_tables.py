@@ -99,7 +99,7 @@ def _objects(ledger: Ledger) -> Iterator[tuple[Any, ...]]:
 
 def _write(path: Path, schema: pa.Schema, rows: Iterable[tuple[Any, ...]]) -> None:
     stream = iter(rows)
-    repeating = [name for name in REPEATING if name in schema.names]
+    repeating: Any = [name for name in REPEATING if name in schema.names]  # its stubs know a bool only
     with pq.ParquetWriter(path, schema, use_dictionary=repeating) as writer:
         while part := list(islice(stream, GROUP_ROWS)):
             named = zip(zip(*part, strict=True), schema.types, strict=True)
