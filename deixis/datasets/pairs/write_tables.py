@@ -36,6 +36,7 @@ IMAGES = pa.schema(
 OBJECTS = pa.schema([("image_id", INTEGER), ("boxes", pa.list_(REAL)), ("categories", pa.list_(INTEGER))])
 QUARANTINE = pa.schema([("file", TEXT), ("line", INTEGER), ("code", TEXT), ("value", TEXT)])
 
+UNNAMED = "SELECT same FROM rows JOIN pictures ON picture = key WHERE sample IS NULL AND x0 IS NOT NULL"
 ORDERED = (
     "FROM rows JOIN pictures ON picture = key WHERE NOT refused AND sample IS NOT NULL AND number IS NOT NULL "
     "ORDER BY number, grp IS NULL, grp, seq"
@@ -85,10 +86,16 @@ def _truth(ledger: Ledger) -> Iterator[tuple[Any, ...]]:
 
 
 def _objects(ledger: Ledger) -> Iterator[tuple[Any, ...]]:
-    """Annotated boxes of each picture, each once, largest first; pictures without any have an empty list."""
+    """Annotated boxes of each picture, each once, largest first; no rows where only what phrases mean is annotated.
+
+    Stages that must not see truth may read them. So a picture's boxes are listed only where one of them is of an object
+    that no phrase names.
+    """
+    if not ledger.one(f"SELECT COUNT(*) FROM ({UNNAMED})"):
+        return
     rows = ledger.select(
         "SELECT DISTINCT number, x0, y0, x1, y1, category_id FROM pictures LEFT JOIN rows ON picture = key "
-        "AND NOT refused WHERE number IS NOT NULL "
+        f"AND NOT refused AND same IN ({UNNAMED}) WHERE number IS NOT NULL "
         "ORDER BY number, (x1 - x0) * (y1 - y0) DESC, x0, y0, x1, y1, category_id"
     )
     for number, found in groupby(rows, key=lambda row: row[0]):
