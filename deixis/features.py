@@ -8,7 +8,7 @@ set then moves into place.
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,13 @@ from deixis.core.records import file_sha256, read_json, read_table, write_atomic
 
 SHARD_BYTES = 256 << 20
 Encode = Callable[[Sequence[int]], dict[str, np.ndarray]]
+
+
+@runtime_checkable
+class ArrayStore(Protocol):
+    """What a frozen encoder says about images, by name of the array."""
+
+    def read(self, array: str, image_ids: Sequence[int]) -> Tensor: ...
 
 
 def extract(
@@ -153,6 +160,12 @@ class FeatureStore:
                 f"{stated}. {self._mend}"
             )
         return shard
+
+
+def open_stores(folder: Path, names: Sequence[str]) -> dict[str, ArrayStore]:
+    """Stores of one dataset by the name of their encoder; `box_masks` has a stage of its own."""
+    stages = {"box_masks": "segment_candidates"}
+    return {name: FeatureStore(folder / name, made_by=stages.get(name, "extract_features")) for name in names}
 
 
 def chunks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:

@@ -28,7 +28,7 @@ def look_scores(
     match: Float[Tensor, "phrases candidates"],
     objectness: Float[Tensor, "phrases candidates"],
     classes: Float[Tensor, "phrases candidates classes"],
-    texts: Sequence[str],
+    named: Float[Tensor, "phrases classes"],
 ) -> Float[Tensor, "phrases candidates"]:
     """How plausible each candidate is by its look alone.
 
@@ -37,15 +37,27 @@ def look_scores(
     that read the same.
 
     Args:
-        texts: What each phrase says beside its place.
+        named: Shares of the categories that each phrase names beside its place: `named_kinds`, `pooled`.
     """
-    spread = match.std(1, keepdim=True).clamp(min=1e-6)
-    relative = (match - match.amax(1, keepdim=True)) / spread
-    kinds = classes / classes.sum(-1, keepdim=True).clamp(min=1e-6)
-    named = pooled(torch.einsum("pc,pck->pk", (KIND_SHARPNESS * relative).softmax(1), kinds), texts)
-    is_kind = torch.einsum("pk,pck->pc", named, kinds)
-    looks = MATCH_SHARE * relative + (is_kind + SURE).log() + OBJECT_SHARE * (objectness + SURE).log()
+    is_kind = torch.einsum("pk,pck->pc", named, _shares(classes))
+    looks = MATCH_SHARE * _relative(match) + (is_kind + SURE).log() + OBJECT_SHARE * (objectness + SURE).log()
     return looks - looks.amax(1, keepdim=True)
+
+
+def named_kinds(
+    match: Float[Tensor, "phrases candidates"], classes: Float[Tensor, "phrases candidates classes"]
+) -> Float[Tensor, "phrases classes"]:
+    """Shares of the detector's categories in each phrase's best matching candidates."""
+    return torch.einsum("pc,pck->pk", (KIND_SHARPNESS * _relative(match)).softmax(1), _shares(classes))
+
+
+def _relative(match: Tensor) -> Tensor:
+    """How many spreads each candidate lies below the best of its phrase."""
+    return (match - match.amax(1, keepdim=True)) / match.std(1, keepdim=True).clamp(min=1e-6)
+
+
+def _shares(classes: Tensor) -> Tensor:
+    return classes / classes.sum(-1, keepdim=True).clamp(min=1e-6)
 
 
 def pooled(values: Float[Tensor, "phrases n"], texts: Sequence[str]) -> Float[Tensor, "phrases n"]:

@@ -1,6 +1,6 @@
 """Pairs of one dataset as training and labelling batches for teachers; truth is out of reach from here."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from deixis.core.records import read_table
-from deixis.features import FeatureStore
+from deixis.features import ArrayStore
 from deixis.tokens import encode
 from deixis.types import BoxMasks, Detections, TeacherBatch
 
@@ -32,7 +32,7 @@ def grouped_pairs(pairs: Path) -> pd.DataFrame:
 class StoredExpertMaps:
     """Expert maps of some images, read from their stores when asked for."""
 
-    def __init__(self, stores: dict[str, FeatureStore], image_ids: Sequence[int], device: torch.device) -> None:
+    def __init__(self, stores: Mapping[str, ArrayStore], image_ids: Sequence[int], device: torch.device) -> None:
         self._stores = stores
         self._image_ids = image_ids
         self._device = device
@@ -44,26 +44,24 @@ class StoredExpertMaps:
 
 
 class PairReader:
-    """Phrases with the stored features of their images."""
+    """Phrases with the stored features of their images.
+
+    Args:
+        stores: By name: `detector`, every expert of the teacher, and `box_masks` where it learns from them.
+    """
 
     def __init__(
         self,
         pairs: pd.DataFrame,
         *,
-        features: Path,
-        expert_names: Sequence[str],
+        stores: Mapping[str, ArrayStore],
         vocabulary: Sequence[str],
         length: int,
         device: torch.device,
-        needs_box_masks: bool = False,
     ) -> None:
         self._image_ids = pairs["image_id"].tolist()
         self._tokens = encode(pairs["text"].tolist(), vocabulary, length)
-        self._detector = FeatureStore(features / "detector")
-        self._experts = {name: FeatureStore(features / name) for name in expert_names}
-        self._box_masks = None
-        if needs_box_masks:
-            self._box_masks = FeatureStore(features / "box_masks", made_by="segment_candidates")
+        self._stores = stores
         self._device = device
 
     def __len__(self) -> int:
@@ -74,22 +72,23 @@ class PairReader:
         """Some pairs, by position."""
         ids, image_of = unique_images([self._image_ids[row] for row in rows])
         names = ("coarse", "middle", "fine", "boxes")
-        *maps, boxes = (self._detector.read(name, ids).to(self._device) for name in names)
+        *maps, boxes = (self._stores["detector"].read(name, ids).to(self._device) for name in names)
         maps = [feature_map.contiguous(memory_format=torch.channels_last) for feature_map in maps]
         return TeacherBatch(
             tokens=self._tokens[list(rows)].to(self._device),
             image_of=image_of.to(self._device),
             detections=Detections(maps=tuple(maps), boxes=boxes),
-            experts=StoredExpertMaps(self._experts, ids, self._device),
+            experts=StoredExpertMaps(self._stores, ids, self._device),
             box_masks=self._read_box_masks(ids),
             epoch=epoch,
         )
 
     def _read_box_masks(self, image_ids: Sequence[int]) -> BoxMasks | None:
-        if self._box_masks is None:
+        if "box_masks" not in self._stores:
             return None
+        stored = self._stores["box_masks"]
         cells, packed, content = (
-            self._box_masks.read(name, image_ids).to(self._device) for name in ("cells", "masks", "content")
+            stored.read(name, image_ids).to(self._device) for name in ("cells", "masks", "content")
         )
         return BoxMasks(cells=cells.long(), masks=unpack_bits(packed), content_xyxy=content)
 

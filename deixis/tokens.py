@@ -8,11 +8,17 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from deixis.pieces import encode_pieces, is_byte_pairs, is_word_pieces
 from deixis.text import PAD, UNKNOWN
 
 
 def encode(texts: Sequence[str], vocabulary: Sequence[str], length: int) -> Int[Tensor, "batch length"]:
-    """Ids of each text, cut and padded to `length`; words outside the vocabulary become UNKNOWN."""
+    """Ids of each text, cut and padded to `length`; words outside the vocabulary become UNKNOWN.
+
+    A vocabulary of pieces (deixis/pieces.py) knows every word, and has special tokens before and after them.
+    """
+    if is_byte_pairs(vocabulary) or is_word_pieces(vocabulary):
+        return encode_pieces(texts, vocabulary, length)
     index = {word: position for position, word in enumerate(vocabulary)}
     ids = torch.full((len(texts), length), PAD, dtype=torch.long)
     for row, text in enumerate(texts):

@@ -23,17 +23,22 @@ def load_detector(weights: Path, device: torch.device) -> YOLOv3:
 
 
 def load_expert(name: str, weights: Path, device: torch.device) -> Any:
-    """A frozen expert by its registry name."""
-    kind = resolve(EXPERTS, name, role="expert")
+    """A frozen expert by its registry name; the `kind` of its config.json, where there is one, wins."""
     made_by = "pretrain_segmenter" if name == "segmentation_vit" else f"pretrain_expert@{name}"
-    return _load(kind(_model_config(weights, kind.Config, made_by=made_by)), weights, device, made_by=made_by)
+    return _load_kind(EXPERTS, name, weights, device, role="expert", made_by=made_by)
 
 
 def load_segmenter(name: str, weights: Path, device: torch.device) -> Any:
-    """A frozen segmenter by its registry name."""
-    kind = resolve(SEGMENTERS, name, role="segmenter")
-    config = _model_config(weights, kind.Config, made_by="pretrain_segmenter")
-    return _load(kind(config), weights, device, made_by="pretrain_segmenter")
+    """A frozen segmenter by its registry name; the `kind` of its config.json, where there is one, wins."""
+    return _load_kind(SEGMENTERS, name, weights, device, role="segmenter", made_by="pretrain_segmenter")
+
+
+def _load_kind(
+    registry: dict[str, str], name: str, weights: Path, device: torch.device, *, role: str, made_by: str
+) -> Any:
+    card = read_json(weights / "config.json", made_by=made_by)
+    kind = resolve(registry, card.get("kind", name), role=role)
+    return _load(kind(TypeAdapter(kind.Config).validate_python(card["model"])), weights, device, made_by=made_by)
 
 
 def _model_config(weights: Path, kind: Any, *, made_by: str) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from deixis.core.cli import run_stage
+from deixis.core.errors import DataError
 from deixis.core.records import read_json, read_table, write_json
 from deixis.core.runtime import Device, pick_device
 from deixis.imaging.masks import mask_overlap
@@ -21,11 +22,20 @@ from models.encoders import load_segmenter
 def evaluate_segmenter(
     *, segmenter: Path, pairs: Path, truth: Path, images: Path, image_root: Path, out: Path, device: Device = "auto"
 ) -> None:
-    """Prompt the segmenter with true boxes, once per object."""
+    """Prompt the segmenter with true boxes, once per object.
+
+    Raises:
+        DataError: If the dataset has no true masks.
+    """
     table = read_table(pairs, columns=("sample_id", "image_id", "ref_id", "split"), made_by="prepare")
     known = read_table(truth, columns=("sample_id", "box", "mask"), made_by="prepare")
     objects = table[table["split"] != "train"].merge(known, on="sample_id").drop_duplicates("ref_id")
-    objects = objects.reset_index(drop=True)
+    objects = objects[objects["mask"].notna()].reset_index(drop=True)
+    if objects.empty:
+        raise DataError(
+            f"{truth}: has no mask to compare the segmenter with. Allowed: a dataset with true masks. "
+            "Take this one out of run.reference_datasets in params.yaml, then run: dvc repro"
+        )
     pictures = read_table(images, columns=("image_id", "path"), made_by="prepare")
     paths = {image_id: image_root / path for image_id, path in pictures.itertuples(index=False)}
     masks, _ = segment_table(load_segmenter("small_sam", segmenter, pick_device(device)), objects, paths=paths)

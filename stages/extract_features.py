@@ -7,6 +7,7 @@ run     dvc repro extract_features@scenes-detector
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,14 +39,13 @@ def extract_features(
     columns = ("image_id", "path", "width", "height")
     table = read_table(images, columns=columns, made_by="prepare")
     reader = ImageReader(table, root=image_root, side=side, cache_bytes=0)
-    build = detector_arrays if encoder == "detector" else expert_arrays
-    arrays = build(encoder, weights, hardware)
+    if encoder == "detector":
+        arrays = detector_arrays(load_detector(weights, hardware))
+    else:
+        arrays = expert_arrays(load_expert(encoder, weights, hardware))
 
-    @torch.inference_mode()
     def encode(image_ids: Sequence[int]) -> dict[str, np.ndarray]:
-        with autocast(hardware):
-            found = arrays(reader.squares(image_ids).to(hardware, non_blocking=True))
-        return {name: tensor.float().cpu().numpy().astype(dtype) for name, (tensor, dtype) in found.items()}
+        return encode_squares(arrays, reader.squares(image_ids), hardware)
 
     checksum = file_sha256(weights / "model.safetensors")
     extract(
@@ -61,9 +61,16 @@ def extract_features(
 Arrays = Callable[[torch.Tensor], dict[str, tuple[torch.Tensor, type]]]
 
 
-def detector_arrays(encoder: str, weights: Path, device: torch.device) -> Arrays:
+@torch.inference_mode()
+def encode_squares(arrays: Arrays, squares: torch.Tensor, device: torch.device) -> dict[str, np.ndarray]:
+    """What an encoder says about letterboxed pictures, in the precision of a store."""
+    with autocast(device):
+        found = arrays(squares.to(device, non_blocking=True))
+    return {name: tensor.float().cpu().numpy().astype(dtype) for name, (tensor, dtype) in found.items()}
+
+
+def detector_arrays(model: Any) -> Arrays:
     """Three feature maps in half precision; boxes in single, because half a pixel matters."""
-    model = load_detector(weights, device)
 
     def arrays(squares: torch.Tensor) -> dict[str, tuple[torch.Tensor, type]]:
         found = model.detect(squares)
@@ -73,9 +80,8 @@ def detector_arrays(encoder: str, weights: Path, device: torch.device) -> Arrays
     return arrays
 
 
-def expert_arrays(encoder: str, weights: Path, device: torch.device) -> Arrays:
+def expert_arrays(model: Any) -> Arrays:
     """One feature map in half precision."""
-    model = load_expert(encoder, weights, device)
     return lambda squares: {"map": (model.encode(squares), np.float16)}
 
 

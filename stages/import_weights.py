@@ -14,22 +14,15 @@ from pydantic.dataclasses import dataclass
 from deixis.core.checkpoints import save_checkpoint
 from deixis.core.cli import run_stage
 from deixis.core.config import STRICT, read_section
+from deixis.core.errors import ConfigError
 from deixis.core.registry import resolve
 from deixis.weights.cards import find_card
 from deixis.weights.locate import resolve_weights
-from models.backbones import BACKBONES
 from models.detectors import DETECTORS
 from models.experts import EXPERTS
 from models.segmenters import SEGMENTERS
-from models.text import TEXT_ENCODERS
 
-REGISTRIES = {
-    "backbone": BACKBONES,
-    "detector": DETECTORS,
-    "expert": EXPERTS,
-    "segmenter": SEGMENTERS,
-    "text": TEXT_ENCODERS,
-}
+REGISTRIES = {"detector": DETECTORS, "expert": EXPERTS, "segmenter": SEGMENTERS}
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -45,6 +38,11 @@ def import_weights(*, name: str, out: Path, params: Path = Path("params.yaml")) 
     """Import one published model."""
     entry = read_section(params, f"imports.{name}", ImportParams)
     card = find_card(entry.card)
+    if card.role not in REGISTRIES:
+        raise ConfigError(
+            f"imports.{name}: {card.name} is of the role {card.role}. Allowed: {', '.join(REGISTRIES)}; trained models "
+            "read the others themselves. Name another card in params.yaml, then run: dvc repro"
+        )
     kind = resolve(REGISTRIES[card.role], card.kind, role=card.role)
     config, tensors = kind.read_published(resolve_weights(card.name), **entry.settings)
     model = kind(config)

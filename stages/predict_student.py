@@ -9,8 +9,10 @@ run     dvc repro predict_student@scenes-dvin-simrec
 """
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+import torch
 
 from deixis.core.cli import run_stage
 from deixis.core.progress import track
@@ -18,6 +20,7 @@ from deixis.core.records import read_json, read_table, write_table
 from deixis.core.runtime import Device, autocast, pick_device
 from deixis.features import chunks
 from deixis.imaging.masks import RLE
+from deixis.roles import Segmenter
 from deixis.samples import PAIR_COLUMNS
 from deixis.segmenting import segment_table
 from deixis.student_data import PhraseReader
@@ -55,13 +58,22 @@ def predict_student(
         device=hardware,
         candidates=read_candidates(model, candidates, pictures, source=card.get("candidates", "detections")),
     )
+    answers = answer_phrases(model, reader, table, hardware)
+    if "mask" not in answers:
+        paths = {number: image_root / path for number, path in pictures[["image_id", "path"]].itertuples(index=False)}
+        answers = with_prompted_masks(answers, load_segmenter("small_sam", segmenter, hardware), paths=paths)
+    write_table(answers, out)
+
+
+def answer_phrases(model: Any, reader: PhraseReader, table: pd.DataFrame, device: torch.device) -> pd.DataFrame:
+    """Box and score of every row of `table`, and point and mask where the student gives some; in stored pixels."""
     boxes: list[list[float]] = []
     scores: list[float] = []
     drawn: list[RLE] = []
     points: list[list[int]] = []
     batches = list(chunks(range(len(reader)), BATCH_SIZE))
     for rows in track(batches, "predicting", total=len(batches)):
-        with autocast(hardware):
+        with autocast(device):
             found = model.predict(reader.batch(rows))
         boxes += reader.to_image(rows, found.boxes_xyxy.float()).tolist()
         scores += found.scores.float().tolist()
@@ -74,11 +86,13 @@ def predict_student(
         table = table.assign(point=points)
     if drawn:
         table = table.assign(mask=drawn, mask_source="student")
-    else:
-        paths = {number: image_root / path for number, path in pictures[["image_id", "path"]].itertuples(index=False)}
-        masks, quality = segment_table(load_segmenter("small_sam", segmenter, hardware), table, paths=paths)
-        table = table.assign(mask=masks, mask_quality=quality, mask_source="segmenter")
-    write_table(table, out)
+    return table
+
+
+def with_prompted_masks(table: pd.DataFrame, segmenter: Segmenter, *, paths: dict[Any, Path]) -> pd.DataFrame:
+    """The table with the segmenter's mask of every box."""
+    masks, quality = segment_table(segmenter, table, paths=paths)
+    return table.assign(mask=masks, mask_quality=quality, mask_source="segmenter")
 
 
 if __name__ == "__main__":

@@ -10,10 +10,14 @@ run     dvc repro segment_boxes@scenes-dvin
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
+
+import pandas as pd
 
 from deixis.core.cli import run_stage
 from deixis.core.records import read_json, read_table, write_table
 from deixis.core.runtime import Device, pick_device
+from deixis.imaging.masks import RLE
 from deixis.segmenting import segment_table
 from models.encoders import load_segmenter
 
@@ -42,7 +46,13 @@ def segment_boxes(
     masks, quality = segment_table(
         model, table, paths={image_id: image_root / path for image_id, path in paths.items()}
     )
-    card = read_json(teacher / "config.json", made_by="train_teacher")
+    write_table(finish_labels(table, masks, quality, read_json(teacher / "config.json", made_by="train_teacher")), out)
+
+
+def finish_labels(
+    table: pd.DataFrame, masks: list[RLE | None], quality: list[float], card: dict[str, Any]
+) -> pd.DataFrame:
+    """Boxes with the segmenter's masks and who answered: rows of labels.parquet."""
     config = json.dumps(card["model"]).encode()
     if "own_mask" in table:  # a teacher that draws masks: its own, and beside it the segmenter's for its box
         table["prompted_mask"] = masks
@@ -51,7 +61,7 @@ def segment_boxes(
         table["mask_source"] = ["segmenter" if drawn is None else "teacher" for drawn in own]
     else:
         table["mask_source"] = "segmenter"
-    table = table.assign(
+    return table.assign(
         mask=masks,
         mask_quality=quality,
         teacher=card["teacher"],
@@ -59,7 +69,6 @@ def segment_boxes(
         config_sha256=hashlib.sha256(config).hexdigest(),
         schema_version=SCHEMA_VERSION,
     )
-    write_table(table, out)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from deixis.core.config import read_section
 from deixis.core.errors import DataError
 from deixis.core.records import read_table
 from deixis.core.runtime import Device, pick_device, seed_everything
+from deixis.features import open_stores
 from deixis.fit import Recipe, fit
 from deixis.samples import PAIR_COLUMNS, PairReader, shuffled_batches
 from deixis.text import build_vocabulary
@@ -47,17 +48,15 @@ def train_teacher(
         )
     vocabulary = build_vocabulary(train["text"])
     model = build_teacher(teacher, config, vocabulary).to(hardware).to(memory_format=torch.channels_last)
+    names = ("detector", *model.expert_names, *(["box_masks"] if model.needs_box_masks else []))
     reader = PairReader(
         train,
-        features=features,
-        expert_names=model.expert_names,
+        stores=open_stores(features, names),
         vocabulary=vocabulary,
         length=config.text.length,
         device=hardware,
-        needs_box_masks=model.needs_box_masks,
     )
     order = shuffled_batches(len(reader), recipe.batch_size, seed=seed)
-    names = ("detector", *model.expert_names, *(["box_masks"] if model.needs_box_masks else []))
     stores = [features / name / "meta.json" for name in names]
     facts = fit(
         model,

@@ -8,7 +8,7 @@ run     dvc repro write_map_labels@scenes_plus-tris, with tris under run.map_tea
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -96,18 +96,31 @@ def write_map_labels(
     if rules.select != "none":
         judge = load_image_text(model.config.judge, weights, vocabulary, hardware)
     paths = {image_id: image_root / path for image_id, path in pictures[["image_id", "path"]].itertuples(index=False)}
-    answers = []
-    for rows, squares in answered(model, reader, table, judge, rules):
-        for row, square in zip(rows, squares, strict=True):
-            image_id = table["image_id"].iloc[row]
-            answers.append(read_map(square, reader.letterbox(image_id), paths[image_id], walks=rules.mask == "walk"))
-    labelled = table[["sample_id", "image_id", "expression", "split"]].join(pd.DataFrame(answers))
+    labelled = read_maps(model, reader, table, paths=paths, rules=rules, judge=judge)
     segmenter = load_segmenter("small_sam", weights / "segmenter", hardware)
     labelled["prompted_mask"], labelled["mask_quality"] = segment_points(segmenter, labelled, paths=paths)
     if proposals is not None:
         labelled["proposal_mask"] = pick_proposals(labelled, FeatureStore(proposals, made_by="propose_masks"), reader)
     card = read_json(teacher / "config.json", made_by="train_map_teacher")
     write_table(finished(labelled, rules, card), out)
+
+
+def read_maps(
+    model: Any,
+    reader: MapReader,
+    table: pd.DataFrame,
+    *,
+    paths: Mapping[Any, Path],
+    rules: MapLabelParams,
+    judge: ImageText | None = None,
+) -> pd.DataFrame:
+    """What the map of each row of `table`, sorted by image, says."""
+    answers, walks = [], rules.mask == "walk"
+    for rows, squares in answered(model, reader, table, judge, rules):
+        for row, square in zip(rows, squares, strict=True):
+            image_id = reader.image_ids[row]
+            answers.append(read_map(square, reader.letterbox(image_id), paths[image_id], walks=walks))
+    return table[["sample_id", "image_id", "expression", "split"]].join(pd.DataFrame(answers))
 
 
 def answered(

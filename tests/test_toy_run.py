@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from ruamel.yaml import YAML
@@ -327,3 +328,33 @@ def test_dvc_shows_the_metrics(checkout, rebuilt):
     shown = json.loads(output[output.index("{") :])
     files = next(iter(shown.values()))["data"]
     assert "reports/metrics/scenes_plus/dvin.json" in {path.replace(os.sep, "/") for path in files}
+
+
+@pytest.mark.slow
+def test_the_commands_answer_as_the_stages_did(checkout, rebuilt):
+    words = "--model data/teachers/scenes_plus/dvin --pairs data/prepared/scenes_plus --out data/toy/relabelled".split()
+    process = start(checkout, "deixis", "label", *words)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output[-4000:]
+    columns = ["box", "mask", "accept"]
+    expected = pd.read_parquet(checkout / "data/labels/scenes_plus/dvin/labels.parquet").set_index("sample_id")[columns]
+    found = pd.read_parquet(checkout / "data/toy/relabelled/labels.parquet").set_index("sample_id").loc[expected.index]
+    np.testing.assert_allclose(np.stack(found["box"]), np.stack(expected["box"]), atol=1e-3)
+    assert found["accept"].tolist() == expected["accept"].tolist()
+    same = [one["counts"] == other["counts"] for one, other in zip(found["mask"], expected["mask"], strict=True)]
+    assert np.mean(same) > 0.95  # a pixel at the edge of a mask may turn on the last digit of its box
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("student", ["simrec", "transvg"])
+def test_predict_answers_as_the_student_did(checkout, rebuilt, student):
+    expected = pd.read_parquet(checkout / f"data/predictions/scenes_plus/dvin-{student}.parquet")
+    pictures = pd.read_parquet(checkout / "data/prepared/scenes_plus/images.parquet").set_index("image_id")
+    rows = expected[expected["image_id"] == expected["image_id"].iloc[0]]
+    picture = f"data/raw/scenes_plus/images/{pictures.loc[rows['image_id'].iloc[0], 'path']}"
+    model = f"data/students/scenes_plus/dvin-{student}"
+    process = start(checkout, "deixis", "predict", picture, *rows["expression"], "--model", model)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output[-4000:]
+    answers = json.loads(output[output.index("{") :])["answers"]
+    np.testing.assert_allclose([answer["box"] for answer in answers], np.stack(rows["box"]), atol=1e-3)

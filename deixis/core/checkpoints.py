@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]  # of the checkout
 def run_key(*parts: Any) -> str:
     """Name of a scratch folder: a hash of everything that decides a run's result, our own source included."""
     digest = hashlib.sha256(repr((torch.__version__, torch.get_num_threads())).encode())
-    for folder in ("deixis", "models", "stages"):
+    for folder in ("deixis", "models", "stages", "commands"):
         for path in sorted((ROOT / folder).rglob("*.py")):
             digest.update(path.read_bytes())
     for part in parts:
@@ -61,20 +61,25 @@ def load_checkpoint(model: nn.Module, folder: Path, *, made_by: str) -> None:
     if not path.exists():
         raise DataError(f"{path}: missing. It is written by {made_by}; run: dvc repro {made_by}")
     tensors, _ = load_state(path)
-    wanted = model.state_dict()
-    unlike = [name for name in wanted.keys() & tensors.keys() if wanted[name].shape != tensors[name].shape]
-    problems = {
-        "missing": sorted(wanted.keys() - tensors.keys()),
-        "unexpected": sorted(tensors.keys() - wanted.keys()),
-        "of another shape": sorted(unlike),
-    }
-    found = "; ".join(f"{len(names)} {what} ({names[0]}, ...)" for what, names in problems.items() if names)
+    differences = compare_states(model.state_dict(), tensors)
+    found = "; ".join(f"{len(names)} {what} ({names[0]}, ...)" for what, names in differences.items())
     if found:
         raise DataError(
             f"{path}: a checkpoint of another architecture than {type(model).__name__} as configured: {found}. "
             f"Allowed: the same sizes as in params.yaml. Run: dvc repro -f {made_by}"
         )
     model.load_state_dict(tensors, strict=True)
+
+
+def compare_states(wanted: dict[str, Tensor], found: dict[str, Tensor]) -> dict[str, list[str]]:
+    """What keeps `found` from being loaded as `wanted`: sorted names per kind of difference; empty when they fit."""
+    unlike = [name for name in wanted.keys() & found.keys() if wanted[name].shape != found[name].shape]
+    problems = {
+        "missing": sorted(wanted.keys() - found.keys()),
+        "unexpected": sorted(found.keys() - wanted.keys()),
+        "of another shape": sorted(unlike),
+    }
+    return {what: names for what, names in problems.items() if names}
 
 
 def count_parameters(model: nn.Module) -> int:

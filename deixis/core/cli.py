@@ -21,14 +21,19 @@ def run_stage(stage: Callable[..., Any]) -> None:
 
     Exit codes: 0 done, 2 wrong configuration, 65 bad data; anything else is our bug and shows its traceback.
     """
-    gc.enable()  # stages/__init__.py
-    _keep_freed_memory()
-    # A device backend may not be deterministic without this, and must read it before its first use.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     app = App(
         name=f"python -m {stage.__module__ if stage.__module__ != '__main__' else _module_name()}", version_flags=[]
     )
     app.default(stage)
+    run_app(app)
+
+
+def run_app(app: App) -> None:
+    """Run a command line, with the exit codes of `run_stage`."""
+    gc.enable()  # stages/__init__.py
+    _keep_freed_memory()
+    # A device backend may not be deterministic without this, and must read it before its first use.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     try:
         app(exit_on_error=True)
     except (ConfigError, DataError) as error:

@@ -1,5 +1,6 @@
 """Progress of anything longer than a few seconds: a bar on a terminal, plain lines in a log."""
 
+import contextlib
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -10,10 +11,25 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 T = TypeVar("T")
 SECONDS_BETWEEN_LINES = 10.0
+_quiet = False
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Show no progress of what happens inside: it is part of something larger that shows its own, or too short."""
+    global _quiet
+    before, _quiet = _quiet, True
+    try:
+        yield
+    finally:
+        _quiet = before
 
 
 def track(items: Iterable[T], what: str, *, total: int) -> Iterator[T]:
     """Yield the items and show how far it is; `what` names the work in one or two words."""
+    if _quiet:
+        yield from items
+        return
     if sys.stderr.isatty():
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=Console(stderr=True)) as bar:

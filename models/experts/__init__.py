@@ -5,4 +5,8 @@ EXPERTS = {
     "distilled_vit": "models.experts.distilled_vit:DistilledViT",
     "segmentation_vit": "models.experts.segmentation_vit:SegmentationViT",
     "contrastive_convnet": "models.experts.contrastive_convnet:ContrastiveConvNet",
+    "clip_vit": "models.experts.clip_vit:CLIPViT",
+    "dinov2_vit": "models.experts.dinov2_vit:DINOv2ViT",
+    "efficient_sam_vit": "models.experts.efficient_sam_vit:EfficientSAMViT",
+    "clip_convnext": "models.experts.clip_convnext:CLIPConvNeXt",
 }

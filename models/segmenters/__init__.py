@@ -1,3 +1,8 @@
 """Promptable segmenters: name -> class, loaded when asked for."""
 
-SEGMENTERS = {"small_sam": "models.segmenters.small_sam:SmallSAM"}
+SEGMENTERS = {
+    "small_sam": "models.segmenters.small_sam:SmallSAM",
+    "sam": "models.segmenters.sam:SAM",
+    "mobile_sam": "models.segmenters.mobile_sam:MobileSAM",
+    "efficient_sam": "models.segmenters.efficient_sam:EfficientSAM",
+}

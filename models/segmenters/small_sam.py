@@ -1,14 +1,11 @@
 """Prompts to masks with segment-anything: its own modules at any size, asked through its own `SamPredictor`."""
 
-import numpy as np
-import torch
-from jaxtyping import Bool, Float
 from pydantic.dataclasses import dataclass
-from segment_anything import SamAutomaticMaskGenerator, SamPredictor
 from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
-from torch import Tensor, nn
+from torch import nn
 
 from deixis.core.config import STRICT
+from models.segmenters import sam_prompts
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -55,51 +52,8 @@ class SmallSAM(nn.Module):
     """A segmenter: image and boxes or points in, masks in stored pixels out."""
 
     Config = SmallSAMConfig
+    segment, segment_points, propose = sam_prompts.segment, sam_prompts.segment_points, sam_prompts.propose
 
     def __init__(self, config: SmallSAMConfig) -> None:
         super().__init__()
         self.sam = build_sam(config)
-
-    @torch.no_grad()
-    def segment(
-        self, image: np.ndarray, boxes_xyxy: Float[Tensor, "boxes 4"]
-    ) -> tuple[Bool[np.ndarray, "boxes h w"], Float[np.ndarray, " boxes"]]:
-        """One mask per box prompt, and the mask quality (IoU) that the model itself predicts.
-
-        Args:
-            image: uint8 [height, width, 3], RGB, stored pixels.
-            boxes_xyxy: In the same pixels.
-        """
-        predictor = self._look_at(image)
-        prompts = predictor.transform.apply_boxes_torch(boxes_xyxy.to(predictor.device), image.shape[:2])
-        masks, quality, _ = predictor.predict_torch(None, None, boxes=prompts, multimask_output=False)
-        return masks[:, 0].cpu().numpy(), quality[:, 0].float().cpu().numpy()
-
-    @torch.no_grad()
-    def segment_points(
-        self, image: np.ndarray, points_xy: Float[Tensor, "points 2"]
-    ) -> tuple[Bool[np.ndarray, "points h w"], Float[np.ndarray, " points"]]:
-        """One mask per point prompt: of the three that a point may mean, the one whose predicted quality is highest."""
-        predictor = self._look_at(image)
-        prompts = predictor.transform.apply_coords_torch(points_xy.to(predictor.device), image.shape[:2])
-        inside = torch.ones(len(prompts), 1, device=predictor.device)
-        masks, quality, _ = predictor.predict_torch(prompts[:, None], inside, multimask_output=True)
-        best = quality.argmax(1)
-        row = torch.arange(len(best), device=best.device)
-        return masks[row, best].cpu().numpy(), quality[row, best].float().cpu().numpy()
-
-    @torch.no_grad()
-    def propose(
-        self, image: np.ndarray, *, points_per_side: int, min_quality: float, min_stability: float
-    ) -> Bool[np.ndarray, "proposals h w"]:
-        """Masks of whatever is there: segment-anything's automatic mode, prompted by a grid of points."""
-        generator = SamAutomaticMaskGenerator(
-            self.sam, points_per_side=points_per_side, pred_iou_thresh=min_quality, stability_score_thresh=min_stability
-        )
-        found = [proposal["segmentation"] for proposal in generator.generate(image)]
-        return np.stack(found) if found else np.zeros((0, *image.shape[:2]), bool)
-
-    def _look_at(self, image: np.ndarray) -> SamPredictor:
-        predictor = SamPredictor(self.sam)
-        predictor.set_image(image)
-        return predictor

@@ -18,6 +18,7 @@ from deixis.core.config import STRICT
 from deixis.core.errors import ConfigError
 from deixis.core.frozen import freeze
 from deixis.imaging.images import IMAGENET_MEAN, standardise
+from deixis.pieces import is_word_pieces
 from deixis.text import PAD, START
 from deixis.types import Grounding, StudentBatch
 from models.blocks.csp_darknet import CSPConfig, CSPDarkNet
@@ -152,7 +153,8 @@ class TransVG(nn.Module):
 
     def _read(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """State of every token, the first one included, and which are empty; as long as the longest phrase."""
-        tokens = F.pad(tokens[:, : self.config.text.length - 1], (1, 0), value=START)
+        if not is_word_pieces(self.vocabulary):  # they come with a first token of their own
+            tokens = F.pad(tokens[:, : self.config.text.length - 1], (1, 0), value=START)
         tokens = tokens[:, : int((tokens != PAD).sum(1).max())]
         valid = tokens != PAD
         return self.text_project(self.bert(tokens, valid)), ~valid

@@ -3,6 +3,8 @@
 transformers has it too and is the reference of its test; importing that takes six seconds in each process.
 """
 
+from pathlib import Path
+
 import torch
 from jaxtyping import Bool, Float, Int
 from pydantic.dataclasses import dataclass
@@ -10,10 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deixis.core.config import STRICT
+from deixis.core.published import check_published, count_layers, published_tensor, read_tensors, renamed
 from deixis.text import PAD
 
 MAX_POSITIONS = 512
 NORM_EPS = 1e-12
+HEAD_WIDTH = 64  # of every published size
+TO_OURS = {r"^bert\.": "", r"\.LayerNorm\.gamma$": ".LayerNorm.weight", r"\.LayerNorm\.beta$": ".LayerNorm.bias"}
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -38,6 +43,23 @@ class BERT(nn.Module):
         self.encoder = nn.ModuleDict({"layer": nn.ModuleList(Layer(config) for _ in range(config.layers))})
         self.pooler = nn.ModuleDict({"dense": nn.Linear(config.width, config.width)})
         self.apply(_initialise)
+
+    @staticmethod
+    def read_published(path: Path) -> tuple[BERTConfig, dict[str, Tensor]]:
+        """Sizes and state from a published file, also with the older names of norms; pretraining heads are left out.
+
+        Its vocabulary is `vocab.txt` beside it: see `deixis.pieces.read_word_pieces`.
+        """
+        tensors = renamed(read_tensors(path), TO_OURS)
+        tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("cls.")}
+        tensors.pop("embeddings.position_ids", None)
+        words, width = published_tensor(tensors, "embeddings.word_embeddings.weight", path=path).shape
+        inner = published_tensor(tensors, "encoder.layer.0.intermediate.dense.weight", path=path).shape[0]
+        config = BERTConfig(
+            vocabulary=words, width=width, layers=count_layers(tensors, "encoder.layer."), heads=width // HEAD_WIDTH,
+            feedforward=inner,
+        )  # fmt: skip
+        return config, check_published(lambda: BERT(config, vocabulary=words), tensors, path=path)
 
     def forward(
         self, tokens: Int[Tensor, "batch length"], valid: Bool[Tensor, "batch length"]

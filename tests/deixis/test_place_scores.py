@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from deixis.place_scores import choose_place_weight, look_scores, place_scores
+from deixis.place_scores import choose_place_weight, look_scores, named_kinds, place_scores, pooled
 from deixis.place_words import parse_place_words
 
 
@@ -13,6 +13,10 @@ def square(x: float, y: float, half: float = 0.05) -> list[float]:
 
 CROSS = [square(0.1, 0.5), square(0.5, 0.1), square(0.5, 0.5), square(0.5, 0.9), square(0.9, 0.5)]  # l, t, m, b, r
 ROW = [square(x, 0.5) for x in (0.7, 0.1, 0.9, 0.3, 0.5)]
+
+
+def looks_of(match: torch.Tensor, objectness: torch.Tensor, classes: torch.Tensor, texts: list[str]) -> torch.Tensor:
+    return look_scores(match, objectness, classes, pooled(named_kinds(match, classes), texts))
 
 
 def best(text: str, boxes: list[list[float]], *, match=None, landmark=None) -> int:
@@ -86,14 +90,14 @@ def test_without_place_words_nothing_counts():
 def test_candidates_of_the_named_kind_look_more_plausible_than_better_matches_of_another():
     match = torch.tensor([[3.0, 2.9, 0.0, 1.0]])
     classes = torch.tensor([[[0.9, 0.1], [0.9, 0.1], [0.9, 0.1], [0.1, 0.9]]])
-    looks = look_scores(match, torch.full((1, 4), 0.8), classes, ["star"])
+    looks = looks_of(match, torch.full((1, 4), 0.8), classes, ["star"])
     assert looks[0, 0] == 0 and (looks <= 0).all()
     assert looks[0, 2] > looks[0, 3]
 
 
 def test_an_unsure_object_looks_less_plausible():
     classes = torch.full((1, 2, 3), 0.3)
-    looks = look_scores(torch.tensor([[1.0, 1.0]]), torch.tensor([[0.9, 0.1]]), classes, ["star"])
+    looks = looks_of(torch.tensor([[1.0, 1.0]]), torch.tensor([[0.9, 0.1]]), classes, ["star"])
     assert looks[0, 0] > looks[0, 1]
 
 
@@ -117,5 +121,5 @@ def test_what_a_phrase_names_is_learned_from_all_that_read_the_same():
     match = torch.tensor([*[[2.0, 0.0]] * 8, [1.0, 1.2]])  # the last phrase, alone, would take the wrong kind
     classes = torch.tensor([[0.9, 0.1], [0.1, 0.9]]).expand(9, 2, 2)
     objectness = torch.full((9, 2), 0.8)
-    assert look_scores(match, objectness, classes, [*["star"] * 8, "box"])[-1].argmax() == 1
-    assert look_scores(match, objectness, classes, ["star"] * 9)[-1].argmax() == 0
+    assert looks_of(match, objectness, classes, [*["star"] * 8, "box"])[-1].argmax() == 1
+    assert looks_of(match, objectness, classes, ["star"] * 9)[-1].argmax() == 0

@@ -4,7 +4,8 @@ import pandas as pd
 import pytest
 import torch
 
-from stages.write_pseudo_labels import LabelParams, Matched, _rows
+from deixis.matching import Matched
+from stages.write_pseudo_labels import LabelParams, choose_labels
 
 BOXES = torch.tensor([[0.0, 0, 10, 10], [20.0, 0, 30, 10], [40.0, 0, 50, 10]])
 SCORES = torch.tensor([[3.0, 1.0, 0.0], [2.0, 1.9, 0.0], [0.0, 1.0, 5.0]])
@@ -24,7 +25,7 @@ def labels(**rules) -> pd.DataFrame:
         boxes=BOXES.expand(3, 3, 4), scores=SCORES, classes=torch.ones(3, 3, 2), objectness=torch.ones(3, 3),
         experts=[[]] * 3, masks=None, sizes_wh=torch.full((3, 2), 60.0),
     )  # fmt: skip
-    return _rows(matched, SCORES, table, LabelParams(**rules))
+    return choose_labels(matched, SCORES, table, LabelParams(**rules))
 
 
 def test_every_label_is_accepted_by_default():

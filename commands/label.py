@@ -1,0 +1,113 @@
+"""`deixis label`: a trained teacher over new pairs. No truth is read, and there need be none."""
+
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any
+
+import pyarrow.parquet as pq
+from cyclopts import Parameter
+
+from commands.label_piece import label_piece
+from commands.pair_source import PairSource, prepare_pairs
+from commands.pieces import ROWS_PER_PIECE, count_pieces, join_pieces, pieces, write_piece
+from commands.predictor import DEFAULT_MODEL, Predictor
+from deixis.core.checkpoints import run_key
+from deixis.core.errors import ConfigError, DataError
+from deixis.core.progress import quietly, say, track
+from deixis.core.records import read_json, write_json
+from deixis.core.runtime import Device
+from deixis.samples import PAIR_COLUMNS
+
+
+def label(
+    *,
+    pairs: Path,
+    out: Path,
+    model: Path = DEFAULT_MODEL,
+    images: Path | None = None,
+    weights: Path | None = None,
+    device: Annotated[Device, Parameter(help="auto takes a GPU where there is one.")] = "auto",
+) -> None:
+    """Label pairs of images and phrases with a trained teacher: boxes, masks, and how sure it is.
+
+    Writes labels.parquet, quarantine.parquet (what was refused, and why) and summary.json. Killed at any moment, the
+    same command goes on where it stopped and ends with the same bytes.
+
+    Args:
+        pairs: A prepared folder (pairs.parquet, images.parquet), or a table of images and phrases.
+        out: Folder for the labels.
+        model: The teacher's checkpoint; by default the reference teacher of `dvc repro`.
+        images: Folder of the pictures; by default `images` beside the pairs, or data/raw/<dataset>/images.
+        weights: Folder of the frozen models; by default weights/embedded of the data folder that the model lies in.
+    """
+    predictor = Predictor(model, weights=weights, device=device)
+    if not predictor.is_teacher:
+        raise ConfigError(
+            f"{model}: a student; labels are a teacher's. Allowed: a folder of data/teachers or data/map_teachers. "
+            "Name one with --model, or ask the student with: deixis predict"
+        )
+    source = prepare_pairs(pairs, out / "prepared", images)
+    key = run_key(*predictor.inputs, predictor.device.type, ROWS_PER_PIECE, source.pairs, source.images)
+    scratch = out / f".pieces-{key}"
+    for old in set(out.glob(".pieces-*")) - {scratch}:
+        shutil.rmtree(old)  # of other pairs or another model
+    if not _is_done(out, key):
+        answer_pieces(predictor, source, scratch)
+        finish(scratch, out, source, facts={"key": key, "model": str(model)})
+    shutil.rmtree(scratch, ignore_errors=True)
+    summary = read_json(out / "summary.json", made_by="deixis label")
+    refused = ", ".join(f"{count} {code}" for code, count in summary["refused"].items())
+    noted = " and ".join(str(path) for path in (source.quarantine, out / "quarantine.parquet") if path)
+    say(
+        f"{out}/labels.parquet: {summary['labels']} labels, {summary['accepted']} of them accepted; "
+        + (f"refused and listed in {noted}: {refused}" if refused else "nothing was refused")
+    )
+
+
+def answer_pieces(predictor: Predictor, source: PairSource, scratch: Path) -> None:
+    """Label all pieces that are not there yet."""
+    total = count_pieces(source.pairs)
+    for number, rows in enumerate(track(pieces(source.pairs, PAIR_COLUMNS), "labelling", total=total)):
+        refused_path = scratch / f"{number:06d}.quarantine.parquet"
+        if refused_path.exists():
+            continue
+        with quietly():
+            labels, refused = label_piece(predictor, rows, source)
+        if labels is not None:
+            write_piece(labels, scratch / f"{number:06d}.labels.parquet")
+        write_piece(refused, refused_path)  # last: it says that the piece is whole
+
+
+def finish(scratch: Path, out: Path, source: PairSource, *, facts: dict[str, Any]) -> None:
+    """Join the pieces, and write the summary last: it says that the labels are whole.
+
+    Raises:
+        DataError: If no pair could be labelled.
+    """
+    labels = sorted(scratch.glob("*.labels.parquet"))
+    refused = sorted(scratch.glob("*.quarantine.parquet"))
+    codes: Counter[str] = Counter()
+    for path in [*([source.quarantine] if source.quarantine else []), *refused]:
+        found = pq.read_table(path, columns=["code"])["code"].to_pylist()
+        codes.update(code for code in found if code.startswith("E_"))  # those with W_ only note something
+    if refused:
+        join_pieces(refused, out / "quarantine.parquet")
+    if not labels:
+        listed = ", ".join(f"{count} {code}" for code, count in sorted(codes.items())) or "there are none"
+        raise DataError(
+            f"{source.pairs}: no pair could be labelled ({listed}). Allowed: at least one whose picture opens and "
+            f"whose phrase has a word. All are listed in {out}/quarantine.parquet. Mend them and run it again"
+        )
+    accepted = sum(sum(pq.read_table(path, columns=["accept"])["accept"].to_pylist()) for path in labels)
+    count = join_pieces(labels, out / "labels.parquet")
+    write_json(
+        facts | {"labels": count, "accepted": accepted, "refused": dict(sorted(codes.items()))}, out / "summary.json"
+    )
+
+
+def _is_done(out: Path, key: str) -> bool:
+    """Whether the folder holds the labels of this very run."""
+    if not ((out / "summary.json").exists() and (out / "labels.parquet").exists()):
+        return False
+    return read_json(out / "summary.json", made_by="deixis label")["key"] == key

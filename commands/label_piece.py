@@ -1,0 +1,87 @@
+"""Labels of a few pairs; what cannot be labelled is refused with a code, and nothing sound is lost with it."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from commands.pair_source import PairSource
+from commands.pieces import rows_about
+from commands.predictor import Predictor
+from deixis.core.errors import DataError
+from deixis.imaging.pictures import open_image
+from deixis.quarantine import Code, Quarantine
+
+PICTURE_COLUMNS = ("image_id", "path", "width", "height")
+Faults = dict[Any, tuple[Code, str]]  # image id -> what is wrong with its picture
+
+
+def label_piece(
+    predictor: Predictor, rows: pd.DataFrame, source: PairSource
+) -> tuple[pd.DataFrame | None, pd.DataFrame]:
+    """Labels of some rows of pairs.parquet, None where no row is sound; and what was refused of them.
+
+    Args:
+        rows: Indexed by their number in the file.
+    """
+    listed = rows_about(source.images, rows["image_id"].unique().tolist(), PICTURE_COLUMNS)
+    faults: Faults = {
+        image_id: ("E_IMG_MISSING", f"image {image_id} is not in {source.images.name}")
+        for image_id in set(rows["image_id"]) - set(listed["image_id"])
+    }
+    faults |= path_faults(listed, source)
+    try:
+        labels = _answer(predictor, rows, listed, faults, source.image_root)
+    except DataError:  # decoding all pictures beforehand would double the work where all are sound
+        found = decoding_faults(listed[~listed["image_id"].isin(list(faults))], source.image_root)
+        if not found:
+            raise
+        faults |= found
+        labels = _answer(predictor, rows, listed, faults, source.image_root)
+    refused = Quarantine()
+    for line, image_id, text in rows[["image_id", "text"]].itertuples():
+        if image_id in faults:
+            refused.add(source.pairs.name, line, *faults[image_id])
+        elif not _has_word(text):
+            refused.add(source.pairs.name, line, "E_TEXT_EMPTY", repr(text))
+    return labels, refused.table()
+
+
+def path_faults(pictures: pd.DataFrame, source: PairSource) -> Faults:
+    """Pictures that are not there, or outside the folders of pictures."""
+    faults, folders = Faults(), source.picture_folders
+    for image_id, path in pictures[["image_id", "path"]].itertuples(index=False):
+        whole = (source.image_root / path).resolve()
+        if not any(whole.is_relative_to(folder) for folder in folders):
+            faults[image_id] = ("E_IMG_PATH", path)
+        elif not whole.is_file():
+            faults[image_id] = ("E_IMG_MISSING", path)
+    return faults
+
+
+def decoding_faults(pictures: pd.DataFrame, root: Path) -> Faults:
+    """Pictures that do not open, or are of another size than the table says."""
+    faults = Faults()
+    for image_id, path, width, height in pictures[list(PICTURE_COLUMNS)].itertuples(index=False):
+        try:
+            size = open_image(root / path).size
+        except DataError as error:
+            faults[image_id] = ("E_IMG_TRUNC", str(error))
+            continue
+        if size != (width, height):
+            faults[image_id] = ("E_IMG_SIZE", f"{size} for {width}, {height}")
+    return faults
+
+
+def _answer(
+    predictor: Predictor, rows: pd.DataFrame, pictures: pd.DataFrame, faults: Faults, root: Path
+) -> pd.DataFrame | None:
+    sound = rows[rows["text"].map(_has_word) & ~rows["image_id"].isin(list(faults))].reset_index(drop=True)
+    if not len(sound):
+        return None
+    wanted = pictures[pictures["image_id"].isin(sound["image_id"])].reset_index(drop=True)
+    return predictor.answer_pairs(sound, wanted, root)
+
+
+def _has_word(text: Any) -> bool:
+    return isinstance(text, str) and bool(text.strip())

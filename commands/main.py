@@ -1,0 +1,25 @@
+"""`deixis`: the practitioner's commands. Each is imported only when it is asked for."""
+
+from cyclopts import App
+
+from deixis.core.cli import run_app
+
+app = App(
+    name="deixis",
+    help="Boxes, masks and trained models from images and phrases. `dvc repro` trains; these use what it made.",
+    version_flags=[],
+)
+COMMANDS = {  # name -> where it is, and what it does
+    "predict": ("commands.predict:predict", "Answer phrases about one picture."),
+    "label": ("commands.label:label", "Label pairs of images and phrases with a trained teacher."),
+    "export": ("commands.export:export", "Write labels for labelling tools and trainers."),
+    "weights": ("commands.weights:app", "List, find, check and fetch published weights."),
+    "doctor": ("commands.doctor:doctor", "Say what works here, and mend what does not."),
+}
+for name, (target, about) in COMMANDS.items():
+    app.command(target, name=name, help=about)
+
+
+def main() -> None:
+    """Run the command line."""
+    run_app(app)

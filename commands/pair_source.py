@@ -1,0 +1,76 @@
+"""Pairs to label: a prepared dataset, or a table of images and phrases that is prepared first."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from deixis.core.errors import ConfigError, DataError
+from deixis.core.registry import resolve
+from deixis.datasets import DATASETS
+
+ALL_MAY_FAIL = 1.0  # share of rows; whoever labels counts what was refused and goes on with the others
+
+
+@dataclass(frozen=True)
+class PairSource:
+    """Tables of pairs and images, and the folder that image paths start from.
+
+    Attributes:
+        quarantine: Of the preparation, where it happened here; None otherwise.
+    """
+
+    pairs: Path
+    images: Path
+    image_root: Path
+    quarantine: Path | None
+
+    @property
+    def picture_folders(self) -> tuple[Path, Path]:
+        """Where pictures may lie: below the root, or beside the tables, where preparing put copies."""
+        return self.image_root.resolve(), (self.images.parent / "images").resolve()
+
+
+def prepare_pairs(path: Path, out: Path, images: Path | None) -> PairSource:
+    """The tables of `path`: a folder with pairs.parquet and images.parquet, else what the adapter `pairs` reads.
+
+    Args:
+        out: Folder for the tables where they are made here.
+        images: Folder of the pictures; by default `images` beside the pairs, or that of the dataset's raw folder.
+
+    Raises:
+        DataError: If there is nothing, or the folder of pictures is not found.
+        ConfigError: If no adapter reads such a file.
+    """
+    if not path.exists():
+        raise DataError(
+            f"{path}: no such file or folder. Allowed: a folder with pairs.parquet and images.parquet, or a table with "
+            "the columns image and text. Name it with --pairs"
+        )
+    if (path / "pairs.parquet").exists():
+        places = [path / "images", path.resolve().parents[1] / "raw" / path.resolve().name / "images"]
+        root = _first_folder(path, [images] if images else places)
+        return PairSource(path / "pairs.parquet", path / "images.parquet", root, None)
+    if "pairs" not in DATASETS:
+        raise ConfigError(
+            f"{path}: no prepared dataset. Allowed: a folder with pairs.parquet and images.parquet, as prepare writes. "
+            "Run: dvc repro prepare"
+        )
+    raw = path if path.is_dir() else path.parent
+    if images is not None and images.resolve() != (raw / "images").resolve():
+        raise ConfigError(
+            f"--images is {images}. Allowed for {path}: {raw / 'images'}, which is the default; a table names its "
+            "pictures below that folder. Move or link them there"
+        )
+    root = _first_folder(path, [raw / "images"])
+    adapter = resolve(DATASETS, "pairs", role="dataset adapter")
+    source = "" if path.is_dir() else path.name
+    config = adapter.Config(adapter="pairs", source=source, boxes="none", max_quarantined=ALL_MAY_FAIL)
+    adapter(config).ingest(raw=raw, out=out, dataset=path.stem)
+    return PairSource(out / "pairs.parquet", out / "images.parquet", root, out / "quarantine.parquet")
+
+
+def _first_folder(path: Path, places: list[Path]) -> Path:
+    for place in places:
+        if place.is_dir():
+            return place
+    tried = ", ".join(map(str, places))
+    raise DataError(f"{path}: its folder of pictures was not found. Tried: {tried}. Name it with --images FOLDER")

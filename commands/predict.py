@@ -1,0 +1,90 @@
+"""`deixis predict`: what a trained model says to phrases about one picture."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from cyclopts import Parameter
+from PIL import Image
+
+from commands.predictor import DEFAULT_MODEL, Answer, Predictor
+from commands.user_pictures import upright
+from deixis.core.errors import ConfigError
+from deixis.core.records import write_atomically
+from deixis.core.runtime import Device
+from deixis.draw import STUDENT, TEACHER, overlay, panel
+
+DRAWN_SIDE = 640  # pixels of the long side of a drawn picture, so that lines show on pictures of any size
+
+
+def predict(
+    image: Path,
+    phrases: Annotated[tuple[str, ...], Parameter(negative_iterable="")],
+    /,
+    *,
+    model: Path = DEFAULT_MODEL,
+    weights: Path | None = None,
+    drawing: Annotated[Path | None, Parameter(name="--overlay")] = None,
+    mask: bool = True,
+    device: Annotated[Device, Parameter(help="auto takes a GPU where there is one.")] = "auto",
+) -> None:
+    """Answer phrases about one picture: box, mask and score of each, as JSON.
+
+    Boxes are corners x, y, x, y in pixels of the picture as it is looked at; masks are COCO run-length codes.
+
+    Args:
+        image: A picture.
+        phrases: One or more, each in quotes.
+        model: Folder of a trained teacher or student; by default the reference teacher of `dvc repro`.
+        weights: Folder of the frozen models; by default weights/embedded of the data folder that the model lies in.
+        drawing: Also draw the answers, to this PNG.
+        mask: Whether to draw masks.
+    """
+    if drawing is not None and drawing.suffix.lower() != ".png":
+        raise ConfigError(f"--overlay is {drawing}. Allowed: a file whose name ends in .png, such as answers.png.")
+    if not phrases:
+        raise ConfigError('no phrase was named. Allowed: one or more. Run: deixis predict IMAGE "the red ball"')
+    predictor = Predictor(model, weights=weights, device=device)
+    answers = predictor.predict(image, phrases, with_masks=mask)
+    picture = upright(image)
+    record = {
+        "image": str(image),
+        "width": picture.width,
+        "height": picture.height,
+        "model": str(model),
+        "answers": [as_json(answer) for answer in answers],
+    }
+    json.dump(record, sys.stdout, indent=2, ensure_ascii=False, allow_nan=False)
+    print()
+    if drawing is not None:
+        drawn = draw(picture, answers, colour=TEACHER if predictor.is_teacher else STUDENT)
+        write_atomically(drawing, lambda temporary: drawn.save(temporary, "PNG"))
+
+
+def as_json(answer: Answer) -> dict[str, Any]:
+    """An answer as JSON takes it."""
+    return {
+        "phrase": answer.phrase,
+        "box": None if answer.box is None else list(answer.box),
+        "score": answer.score,
+        "margin": answer.margin,
+        "mask": answer.rle,
+        "mask_quality": answer.mask_quality,
+    }
+
+
+def draw(picture: Image.Image, answers: Sequence[Answer], *, colour: tuple[int, int, int]) -> Image.Image:
+    """The picture once per answer, side by side."""
+    factor = DRAWN_SIDE / max(picture.size)
+    size = max(1, round(picture.width * factor)), max(1, round(picture.height * factor))
+    pixels = np.asarray(picture.resize(size))
+    columns = []
+    for answer in answers:
+        boxes = [] if answer.box is None else [([side * factor for side in answer.box], colour)]
+        mask = None if answer.mask is None else np.asarray(Image.fromarray(answer.mask).resize(size))
+        caption = f"{answer.phrase} ({answer.score:.2f})"
+        columns.append((caption, overlay(pixels, boxes=boxes, mask=mask, scale=1)))
+    return panel(columns, title="")

@@ -1,0 +1,137 @@
+"""Weights that others published: read without running anything that a file says, checked name by name."""
+
+import pickle
+import re
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from deixis.core.checkpoints import compare_states
+from deixis.core.errors import DataError
+
+FILE_NAMES = ("model.safetensors", "open_clip_model.safetensors", "pytorch_model.bin", "open_clip_pytorch_model.bin")
+
+
+def read_tensors(path: Path, *, inside: str | None = None) -> dict[str, Tensor]:
+    """Tensors of a published file, by name; half precision becomes single.
+
+    Args:
+        path: A `.safetensors` file, a file that `torch.save` wrote, or a model folder that holds one of FILE_NAMES.
+        inside: The key of a saved dictionary under which the tensors lie, where the release has one.
+
+    Raises:
+        DataError: If there is no such file, or it holds anything but tensors.
+    """
+    path = weight_file(path)
+    found = _read_safetensors(path) if path.suffix == ".safetensors" else _read_saved(path)
+    if inside is not None and inside in found:
+        found = found[inside]
+    others = [name for name, value in found.items() if not isinstance(value, Tensor)]
+    if others:
+        raise DataError(
+            f"{path}: {others[0]} is a {type(found[others[0]]).__name__}. Allowed: names of tensors only. "
+            "Save the model's state_dict() alone, or fetch the release's own file again"
+        )
+    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in found.items()}
+
+
+def weight_file(path: Path) -> Path:
+    """The file itself, or the one of a model folder that holds the weights."""
+    if path.is_dir():
+        present = [path / name for name in FILE_NAMES if (path / name).is_file()]
+        if not present:
+            raise DataError(f"{path}: holds no weights. Allowed: {', '.join(FILE_NAMES)}. Put one of them there")
+        return present[0]
+    if not path.is_file():
+        raise DataError(f"{path}: no such file. Put the published weights there, or name their place")
+    return path
+
+
+def _read_safetensors(path: Path) -> dict[str, Any]:
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise DataError(f"{path}: not a whole safetensors file ({error}). Fetch it again") from None
+
+
+def _read_saved(path: Path) -> dict[str, Any]:
+    if _is_torchscript(path):
+        raise DataError(
+            f"{path}: a TorchScript archive, which is code. Allowed: tensors only. Take the same weights as "
+            "safetensors, for CLIP from openai/clip-vit-base-patch32 or timm/resnet50_clip.openai"
+        )
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise DataError(
+            f"{path}: not a file of plain tensors ({reason}). Allowed: what torch.load(weights_only=True) reads. "
+            "Unzip it if the release zipped it, else fetch it again or save it as safetensors"
+        ) from None
+    if not isinstance(found, dict):
+        raise DataError(f"{path}: holds a {type(found).__name__}. Allowed: a state_dict. Save model.state_dict()")
+    return found
+
+
+def _is_torchscript(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+
+
+def renamed(tensors: Mapping[str, Tensor], rules: Mapping[str, str]) -> dict[str, Tensor]:
+    """Apply regular expressions to every name, in their order."""
+    found = {}
+    for name, tensor in tensors.items():
+        for pattern, new in rules.items():
+            name = re.sub(pattern, new, name)
+        found[name] = tensor
+    return found
+
+
+def count_layers(tensors: Mapping[str, Tensor], prefix: str) -> int:
+    """How many numbered layers there are under `prefix`, which ends with a dot."""
+    numbers = {match[1] for name in tensors if (match := re.match(re.escape(prefix) + r"(\d+)\.", name))}
+    return len(numbers)
+
+
+def published_tensor(tensors: Mapping[str, Tensor], name: str, *, path: Path) -> Tensor:
+    """A tensor that tells a model's sizes.
+
+    Raises:
+        DataError: If the file has none of that name: it is another model's.
+    """
+    if name not in tensors:
+        some = ", ".join(sorted(tensors)[:5])
+        raise DataError(
+            f"{path}: lacks {name}; has {len(tensors)} others, {some}, ... It is another model's file, or another "
+            "layout. Fetch the file that the model's card names"
+        )
+    return tensors[name]
+
+
+def check_published(build: Callable[[], nn.Module], tensors: dict[str, Tensor], *, path: Path) -> dict[str, Tensor]:
+    """`tensors`, once they fit in every name and shape what `build` makes; it is built without memory.
+
+    Raises:
+        DataError: If they do not; lists every name that is missing, unexpected or of another shape.
+    """
+    with torch.device("meta"):
+        model = build()
+    wanted = model.state_dict()
+    differences = compare_states(wanted, tensors)
+    if differences:
+        lines = [f"{len(names)} {what}: {', '.join(names)}" for what, names in differences.items()]
+        raise DataError(
+            f"{path}: not the weights of a {type(model).__name__}, by our names:\n"
+            + "\n".join(lines)
+            + "\nFetch the file that the model's card names"
+        )
+    return {name: tensors[name] for name in wanted}

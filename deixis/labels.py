@@ -1,0 +1,71 @@
+"""Labels one by one from labels.parquet, however long it is."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from deixis.core.errors import DataError
+from deixis.imaging.masks import RLE, decode_mask
+
+COLUMNS = ("sample_id", "image_id", "expression", "split", "box", "mask", "score", "margin", "accept", "reason")
+ROWS_PER_READ = 256
+
+
+@dataclass(frozen=True)
+class Label:
+    """A teacher's answer to one pair, in pixels of the stored image.
+
+    Attributes:
+        box: Corners x, y, x, y; right and bottom are exclusive. Not cut to the picture. None where nothing was found.
+        rle: Mask as a COCO run-length code; None where there is none.
+        margin: Lead of the score over the second-best answer.
+        reason: Why it is not accepted; empty where it is.
+    """
+
+    sample_id: str
+    image_id: Any
+    expression: str
+    split: str
+    box: tuple[float, ...] | None
+    rle: RLE | None
+    score: float
+    margin: float
+    accept: bool
+    reason: str
+
+    @property
+    def mask(self) -> np.ndarray | None:
+        """Bool [height, width]."""
+        return None if self.rle is None else decode_mask(self.rle)
+
+
+def iterate_labels(path: Path | str, *, accepted_only: bool = True) -> Iterator[Label]:
+    """Labels in the order of the file, read some at a time.
+
+    Raises:
+        DataError: If the file is missing or damaged, or is no labels.parquet.
+    """
+    try:
+        stored = pq.ParquetFile(path)
+    except FileNotFoundError:
+        raise DataError(f"{path}: missing. It is written by: dvc repro segment_boxes, or deixis label") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(
+            f"{path}: not a whole Parquet file ({error}). Write it again: dvc repro -f segment_boxes"
+        ) from None
+    missing = [name for name in COLUMNS if name not in stored.schema_arrow.names]
+    if missing:
+        found = ", ".join(stored.schema_arrow.names)
+        raise DataError(
+            f"{path}: no labels.parquet: lacks {', '.join(missing)}; has {found}. Run: dvc repro segment_boxes"
+        )
+    for batch in stored.iter_batches(batch_size=ROWS_PER_READ, columns=list(COLUMNS)):
+        for row in batch.to_pylist():
+            if row["accept"] or not accepted_only:
+                box, rle = row.pop("box"), row.pop("mask")
+                yield Label(**row, box=None if box is None else tuple(box), rle=rle)

@@ -1,0 +1,28 @@
+"""Ask a trained model about a picture, from Python.
+
+run     uv run python examples/predict.py photo.jpg "the cat on the left" "the sofa"
+"""
+
+import sys
+from pathlib import Path
+
+import deixis
+
+MODEL = "data/teachers/scenes_plus/dvin"  # what `dvc repro` trains; any folder of data/teachers or data/students
+
+
+def main(picture: str, *phrases: str, model: str = MODEL) -> None:
+    """Print box, score and size of the mask of each phrase."""
+    predictor = deixis.load(model)  # once; then as many pictures as there are
+    for answer in predictor.predict(picture, phrases):
+        covered = 0.0 if answer.mask is None else answer.mask.mean()
+        print(f"{answer.phrase}: box {answer.box}, score {answer.score:.2f}, mask on {covered:.1%} of the picture")
+
+    labels = Path(model.replace("teachers", "labels")) / "labels.parquet"
+    if labels.exists():  # what the teacher said about the pictures that it learned from
+        sure = [label for label in deixis.iterate_labels(labels) if label.margin > 1]
+        print(f"{len(sure)} of its own labels have a margin above 1")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,48 @@
+"""What the doctor finds, and that every problem has its remedy."""
+
+import json
+
+import pytest
+
+from commands.doctor import doctor, examine
+
+
+def by_name(root) -> dict[str, tuple[str, str, str]]:
+    return {f"{check.group} {check.name}": (check.state, check.found, check.remedy) for check in examine(root)}
+
+
+def test_every_problem_has_a_remedy(tmp_path, world):
+    for root in (tmp_path, world):
+        for check in examine(root):
+            assert (check.state == "ok") == (not check.remedy), check
+
+
+def test_it_sees_what_is_trained_and_what_is_not(world, tmp_path, monkeypatch):
+    monkeypatch.delenv("DEIXIS_WEIGHTS", raising=False)
+    found = by_name(world)
+    assert found["weights detector"][0] == "ok" and found["weights distilled_vit"][0] == "note"
+    assert found["data teachers"][1] == "toy/dvin, toy/refclip"
+    assert found["data prepared"][1] == "toy"
+    assert by_name(tmp_path)["data teachers"] == ("note", "none", "dvc repro")
+    assert found["versions torch"][0] == "ok" and found["versions python"][0] == "ok"
+
+
+def test_a_checkpoint_cut_in_half_breaks_the_default_run(tmp_path):
+    folder = tmp_path / "data/weights/embedded/detector"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    state, found, remedy = by_name(tmp_path)["weights detector"]
+    assert (state, found) == ("broken", "only config.json") and str(folder) in remedy and "dvc repro" in remedy
+
+
+def test_the_exit_code_tells_what_is_broken(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DEIXIS_DEVICE", raising=False)
+    doctor(as_json=True)
+    assert {"group", "name", "state", "found", "remedy"} == set(json.loads(capsys.readouterr().out)[0])
+    monkeypatch.setenv("DEIXIS_DEVICE", "tpu")
+    with pytest.raises(SystemExit) as ended:
+        doctor()
+    assert ended.value.code == 1
+    printed = capsys.readouterr().out
+    assert "broken: DEIXIS_DEVICE" in printed and "unset DEIXIS_DEVICE" in printed
