@@ -7,6 +7,7 @@ An adapter has a `Config` (with `adapter` and `max_quarantined`), takes one, and
 DATASETS = {
     "jxu124": "deixis.datasets.jxu124:Jxu124Adapter",
     "mdetr": "deixis.datasets.mdetr:MDETRAdapter",
+    "pairs": "deixis.datasets.pairs:PairsAdapter",
     "refer": "deixis.datasets.refer:ReferAdapter",
     "simrec": "deixis.datasets.simrec:SimRECAdapter",
 }

@@ -1,33 +1,141 @@
-"""Stored pictures, decoded strictly."""
+"""Stored pictures, decoded strictly, and brought to 8-bit RGB in one way for every reader."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from deixis.core.errors import DataError
 
 MAX_PIXELS = 64_000_000  # larger pictures are refused from their header, before any decoding
+# Pillow knows more; some of those start other programs (EPS) or have a history of unsafe parsers. JPEG includes MPO.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000")
+ORIENTATION = 0x0112  # EXIF tag: how the camera was held, 1 (upright) to 8
+UPRIGHT = {  # source: EXIF 2.3, section 4.6.4
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+PictureCode = Literal["E_IMG_MISSING", "E_IMG_EMPTY", "E_IMG_KIND", "E_IMG_HUGE", "E_IMG_TRUNC"]
+
+
+class PictureError(DataError):
+    """A picture that cannot be used: what was found, and the code under which a quarantine lists it."""
+
+    def __init__(self, code: PictureCode, path: Path, found: str, mend: str) -> None:
+        super().__init__(f"{path}: {found}. {mend}, then run: dvc repro")
+        self.code: PictureCode = code
+        self.found = found
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded picture and what was done to get there.
+
+    Attributes:
+        pixels: RGB, upright.
+        mode: Pillow's name of the stored pixels' kind, as "L" or "CMYK".
+        format: Pillow's name of the file's format.
+        orientation: EXIF orientation that was applied; 1 when there was nothing to turn.
+        animated: Whether the file holds further frames; the first one counts.
+        flattened: Whether levels were changed: an alpha channel laid over white, 16 bits made 8, CMYK made RGB.
+    """
+
+    pixels: Image.Image
+    mode: str
+    format: str
+    orientation: int
+    animated: bool
+    flattened: bool
 
 
 def open_image(path: Path) -> Image.Image:
-    """Decode a whole image as RGB, in stored pixels.
+    """Decode a whole image as RGB, in stored pixels: EXIF orientation is not applied.
 
     Raises:
-        DataError: If the file is missing, not an image, cut short, or larger than MAX_PIXELS.
+        PictureError: If the file is missing, not an image, cut short, or larger than MAX_PIXELS.
     """
+    with _opened(path) as image:
+        return _to_rgb(image, path)
+
+
+def open_upright(path: Path) -> Picture:
+    """Decode a whole image as RGB and turn it as its EXIF orientation says.
+
+    Raises:
+        PictureError: As `open_image`.
+    """
+    with _opened(path) as image:
+        mode, kind = image.mode, image.format or ""
+        animated = bool(getattr(image, "is_animated", False))
+        image.load()
+        orientation = _orientation(image)
+        turned = image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image
+        flattened = image.has_transparency_data or mode == "CMYK" or mode.startswith("I")
+        return Picture(_to_rgb(turned, path), mode, kind, orientation, animated, flattened)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """An opened picture of an allowed format and size; whatever goes wrong with it becomes a PictureError."""
+    if not path.exists():
+        # Copies lie beside the tables, reached from the image folder by "..", which the folder's absence or its being
+        # a link would break; as text the path is still right.
+        path = Path(os.path.normpath(path))
     try:
-        with Image.open(path) as image:
+        if not path.stat().st_size:
+            raise PictureError("E_IMG_EMPTY", path, "an empty file", "Restore it or leave it out")
+        with Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
-                raise DataError(
-                    f"{path}: {image.width} x {image.height} pixels; allowed: {MAX_PIXELS}. "
-                    "Resize it or leave it out, then run: dvc repro"
-                )
-            return image.convert("RGB")
+                raise _too_large(path, f"{image.width} x {image.height} pixels")
+            yield image
+    except PictureError:
+        raise
     except FileNotFoundError:
-        raise DataError(f"{path}: no such image. Restore it or leave it out, then run: dvc repro") from None
+        raise PictureError("E_IMG_MISSING", path, "no such image", "Restore it or leave it out") from None
     except UnidentifiedImageError:
-        raise DataError(f"{path}: not an image. Replace it or leave it out, then run: dvc repro") from None
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(
-            f"{path}: the image is cut short or damaged ({error}). Restore it, then run: dvc repro"
-        ) from None
+        found = f"not an image of an allowed format ({', '.join(FORMATS)})"
+        raise PictureError("E_IMG_KIND", path, found, "Convert it or leave it out") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise _too_large(path, str(error)) from None
+    except Exception as error:  # Pillow's readers pass on whatever a damaged file makes of their arithmetic
+        found = f"the image is cut short or damaged ({error})"
+        raise PictureError("E_IMG_TRUNC", path, found, "Restore it") from None
+
+
+def _too_large(path: Path, found: str) -> PictureError:
+    return PictureError("E_IMG_HUGE", path, f"{found}; allowed: {MAX_PIXELS} pixels", "Resize it or leave it out")
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF orientation, 1 where there is none or none that means anything."""
+    try:
+        found = image.getexif().get(ORIENTATION, 1)
+    except Exception:  # damaged metadata takes no sound picture with it
+        return 1
+    return found if found in UPRIGHT else 1
+
+
+def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
+    """8-bit RGB. Transparent parts show white, as on a page; 16-bit levels are scaled; Pillow cuts them at 255."""
+    if image.mode.startswith("I"):
+        levels = np.asarray(image).astype(np.int64)
+        if levels.min() >= 0 and levels.max() <= 65535:
+            return Image.fromarray((levels // 257).astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        found = f"levels of mode {image.mode}, which say nothing about black and white"
+        raise PictureError("E_IMG_KIND", path, found, "Save it with 8 or 16 bits")
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), layer).convert("RGB")
+    return image.convert("RGB")

@@ -1,0 +1,180 @@
+"""The adapter: scan a corpus and report, or ingest it into the tables that every dataset has."""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from deixis.core.errors import ConfigError, DataError
+from deixis.core.records import file_sha256, write_json
+from deixis.datasets.pairs.check_across import check_across
+from deixis.datasets.pairs.check_boxes import check_boxes
+from deixis.datasets.pairs.check_pictures import COPIES, Places, check_pictures
+from deixis.datasets.pairs.check_rows import stage_rows
+from deixis.datasets.pairs.ledger import Ledger
+from deixis.datasets.pairs.settings import PairsConfig
+from deixis.datasets.pairs.sources import PICTURES, find_sources, read_rows
+from deixis.datasets.pairs.write_tables import write_quarantine, write_tables
+
+TABLES = ("pairs", "truth", "images", "objects", "quarantine")
+EXAMPLES = 3  # of each code, in a report
+MAX_SOURCES = 100  # listed in a report one by one
+
+
+class PairsAdapter:
+    """Images and phrases of a user's own: JSON, CSV, Parquet, a saved Hugging Face dataset, COCO or sidecar texts."""
+
+    Config = PairsConfig
+
+    def __init__(self, config: PairsConfig) -> None:
+        self._config = config
+
+    def scan(self, *, raw: Path, report: Path, dataset: str) -> dict[str, Any]:
+        """Check everything as `ingest` does and write nothing but a report; returns what it says."""
+        with tempfile.TemporaryDirectory(prefix="deixis-scan-") as work:
+            with self._survey(raw, Path(work), COPIES, dataset) as (ledger, left_out, _):
+                found = summarise(ledger, left_out, dataset)
+        write_json(found, report)
+        return found
+
+    def ingest(self, *, raw: Path, out: Path, dataset: str) -> None:
+        """Check every row and picture of `raw`; write the tables, copies of pictures that need one, and a manifest.
+
+        Nothing in `raw` changes. The same corpus and settings give the same manifest.
+
+        Raises:
+            DataError: If too large a share of the rows is refused (quarantine.parquet then lists them), or all are.
+        """
+        out.mkdir(parents=True, exist_ok=True)
+        for left in out.glob(".ingest-*"):  # of a run that was killed
+            shutil.rmtree(left)
+        reached = os.path.relpath(os.path.abspath(out / COPIES), os.path.abspath(raw / PICTURES))
+        with tempfile.TemporaryDirectory(dir=out, prefix=".ingest-") as name:
+            work = Path(name)
+            with self._survey(raw, work, Path(reached).as_posix(), dataset) as (ledger, left_out, sources):
+                write_quarantine(ledger, work / "quarantine.parquet")
+                found = summarise(ledger, left_out, dataset)
+                try:
+                    self._refuse(found, raw, out, dataset)
+                except DataError:
+                    os.replace(work / "quarantine.parquet", out / "quarantine.parquet")
+                    raise
+                write_tables(ledger, work, licence=self._config.licence)
+            write_json(self._manifest(found, sources, raw, work), work / "manifest.json")
+            _install(work, out)
+
+    @contextmanager
+    def _survey(
+        self, raw: Path, work: Path, copies_seen: str, dataset: str
+    ) -> Iterator[tuple[Ledger, int, list[Path]]]:
+        """A ledger in which every row is checked, the number of rows left out for their split, and the files read."""
+        config = self._config
+        kind, paths = find_sources(raw, config)
+        if kind == "coco" and config.boxes not in (None, "none", "xywh_abs"):
+            raise ConfigError(
+                f"datasets.{dataset}.boxes is {config.boxes}, but COCO's boxes are xywh_abs. Allowed: xywh_abs, none, "
+                "or leave it out. Mend params.yaml, then run: dvc repro prepare"
+            )
+        if kind == "coco" and config.boxes is None:
+            config = PairsConfig(**{**vars(config), "boxes": "xywh_abs"})
+        places = Places(raw, raw / PICTURES, work / "blobs", work / COPIES, copies_seen)
+        places.blobs.mkdir()
+        places.copies.mkdir()
+        ledger = Ledger(work / "ledger.sqlite")
+        try:
+            rows = read_rows(raw, config, kind, paths)
+            left_out = stage_rows(rows, ledger, dataset=dataset, config=config, blobs=places.blobs)
+            check_pictures(ledger, places)
+            if config.boxes not in (None, "none"):
+                check_boxes(ledger, config.boxes)
+            check_across(ledger, val_share=config.val_share)
+            yield ledger, left_out, paths
+        finally:
+            ledger.close()
+
+    def _refuse(self, found: dict[str, Any], raw: Path, out: Path, dataset: str) -> None:
+        """End the ingest when too many rows are bad, or none is good."""
+        errors = {code: facts for code, facts in found["codes"].items() if code.startswith("E_")}
+        bad, of = sum(facts["count"] for facts in errors.values()), found["rows"] + found["pictures_named"]
+        if bad > self._config.max_quarantined * of:
+            listed = ", ".join(f"{facts['count']} {code}" for code, facts in errors.items())
+            first = next(iter(errors.values()))["examples"][0]
+            raise DataError(
+                f"{dataset}: {bad} of {of} rows and pictures are bad ({listed}); the first: {first}. Allowed: a "
+                f"share of {self._config.max_quarantined:g} (datasets.{dataset}.max_quarantined). All are listed in "
+                f"{out}/quarantine.parquet. Mend the files (docs/own-data.md) or raise the share, "
+                f"then run: dvc repro prepare@{dataset}"
+            )
+        if not found["pairs"]:
+            raise DataError(
+                f"{raw}: no usable pair of image and phrase. See {out}/quarantine.parquet, mend the files, "
+                f"then run: dvc repro prepare@{dataset}"
+            )
+
+    def _manifest(self, found: dict[str, Any], sources: list[Path], raw: Path, work: Path) -> dict[str, Any]:
+        """What went in and came out, by content."""
+        tables = {name: file_sha256(work / f"{name}.parquet") for name in TABLES}
+        facts = {
+            "settings": asdict(self._config),
+            "sources": {path.relative_to(raw).as_posix(): _content(path) for path in sources},
+            "rows": found["rows"],
+            "pairs": found["pairs"],
+            "splits": found["splits"],
+            "tables": tables,
+        }
+        return facts | {"sha256": hashlib.sha256(repr(facts).encode()).hexdigest()}
+
+
+def summarise(ledger: Ledger, left_out: int, dataset: str) -> dict[str, Any]:
+    """Counts of rows, pairs and pictures; of every code its count and first examples; rows of every file."""
+    codes: dict[str, Any] = {}
+    for code, count in ledger.select("SELECT code, COUNT(*) FROM remarks GROUP BY code ORDER BY code"):
+        first = ledger.select(
+            f"SELECT file, line, value FROM remarks WHERE code = ? ORDER BY file, line, value LIMIT {EXAMPLES}", code
+        )
+        codes[code] = {
+            "count": count,
+            "examples": [f"{file} row {line}: {code} {value}" for file, line, value in first],
+        }
+    kept = "rows WHERE NOT refused AND sample IS NOT NULL"
+    return {
+        "dataset": dataset,
+        "rows": ledger.one("SELECT COALESCE(SUM(count), 0) FROM files"),
+        "rows_left_out": left_out,
+        "pairs": ledger.one(f"SELECT COUNT(*) FROM {kept}"),
+        "pairs_with_box": ledger.one(f"SELECT COUNT(x0) FROM {kept}"),
+        "pictures_named": ledger.one("SELECT COUNT(*) FROM pictures"),
+        "pictures": ledger.one("SELECT COUNT(DISTINCT number) FROM pictures"),
+        "splits": dict(ledger.select(f"SELECT split, COUNT(*) FROM {kept} GROUP BY split ORDER BY split")),
+        "codes": codes,
+        "sources": dict(ledger.select(f"SELECT file, count FROM files ORDER BY file LIMIT {MAX_SOURCES}")),
+    }
+
+
+def _content(path: Path) -> str:
+    """Checksum of a file, or of the names and checksums of a folder's files (its pictures are in images.parquet)."""
+    if path.is_file():
+        return file_sha256(path)
+    whole = hashlib.sha256()
+    for folder, subfolders, names in os.walk(path):
+        subfolders.sort()
+        for name in sorted(names):
+            if name.endswith((".txt", ".json", ".arrow")):
+                file = Path(folder) / name
+                whole.update(f"{file.relative_to(path).as_posix()} {file_sha256(file)}\n".encode())
+    return whole.hexdigest()
+
+
+def _install(work: Path, out: Path) -> None:
+    """Move what was written into place; the manifest last, since it vouches for the rest."""
+    if (out / COPIES).exists():
+        os.replace(out / COPIES, work / "old")
+    if any((work / COPIES).iterdir()):
+        os.replace(work / COPIES, out / COPIES)
+    for name in (*(f"{table}.parquet" for table in TABLES), "manifest.json"):
+        os.replace(work / name, out / name)

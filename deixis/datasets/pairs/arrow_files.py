@@ -1,0 +1,121 @@
+"""Rows of Parquet files and of Hugging Face datasets saved to disk, a few at a time.
+
+Pictures may be paths, bytes, or structs of both. Arrow files are read as plain data: no extension type is resolved, no
+loading script is run.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from deixis.core.errors import DataError
+from deixis.core.records import read_json
+from deixis.datasets.pairs.rows import Found, Remark, check_columns, make_row
+from deixis.datasets.pairs.settings import Fields, PairsConfig
+
+READ_BYTES = 8 << 20  # of a row group at a time
+MAX_ROWS = 2048
+
+
+def read_parquet(path: Path, *, file: str, config: PairsConfig) -> Iterator[Found]:
+    """Rows of one Parquet file; memory is bounded by a few rows, not by its row groups."""
+    try:
+        with pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20) as opened:
+            columns = _wanted(opened.schema_arrow.names, config.fields, path)
+            per_row = _row_bytes(opened.metadata)
+            batches = opened.iter_batches(
+                batch_size=max(1, min(MAX_ROWS, READ_BYTES // per_row)), columns=columns, use_threads=False
+            )
+            yield from _rows(batches, file, config.fields)
+    except (pa.ArrowException, OSError) as error:
+        raise _damaged(path, error) from None
+
+
+def read_hf(path: Path, *, file: str, config: PairsConfig) -> Iterator[Found]:
+    """Rows of a folder that `save_to_disk` wrote: one set, or a folder for each split.
+
+    Layout: `dataset_dict.json` names the splits; each split has `state.json`, which names its Arrow stream files.
+    """
+    prefix = "" if file == "." else f"{file}/"
+    if (path / "dataset_dict.json").exists():
+        splits = read_json(path / "dataset_dict.json", made_by="prepare").get("splits", [])
+        for split in sorted(map(str, splits)):
+            yield from _read_set(path / split, f"{prefix}{split}", config, split=split)
+    else:
+        yield from _read_set(path, prefix.rstrip("/"), config, split=None)
+
+
+def _read_set(folder: Path, prefix: str, config: PairsConfig, *, split: str | None) -> Iterator[Found]:
+    state = read_json(folder / "state.json", made_by="prepare")
+    if state.get("_indices_data_files") or state.get("_indices_files"):
+        raise DataError(
+            f"{folder}: rows are chosen by an index file. Call flatten_indices() and save_to_disk() again, "
+            "then run: dvc repro prepare"
+        )
+    for entry in state.get("_data_files") or []:
+        path = folder / str(entry["filename"])
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise DataError(f"{folder}/state.json: names {path}, outside its folder. Save it again and run: dvc repro")
+        name = f"{prefix}/{entry['filename']}".lstrip("/")
+        try:
+            with pa.OSFile(str(path), "rb") as stream, pa.ipc.open_stream(stream) as reader:
+                columns = _wanted(reader.schema.names, config.fields, path)
+                yield from _rows((_checked(batch, columns) for batch in reader), name, config.fields, split)
+        except (pa.ArrowException, OSError) as error:
+            raise _damaged(path, error) from None
+
+
+def _checked(batch: pa.RecordBatch, columns: list[str]) -> pa.RecordBatch:
+    """The wanted columns, after a look at offsets that point out of the file."""
+    chosen = batch.select(columns)
+    chosen.validate(full=True)
+    return chosen
+
+
+def _wanted(found: list[str], fields: Fields, path: Path) -> list[str]:
+    check_columns(found, fields, file=str(path))
+    return [name for name in dict.fromkeys(vars(fields).values()) if name in found]
+
+
+def _row_bytes(metadata: pq.FileMetaData) -> int:
+    """Mean size of a row, uncompressed, in the group where it is largest; at least one byte."""
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    return max([1, *(group.total_byte_size // max(group.num_rows, 1) for group in groups)])
+
+
+def _rows(batches: Iterable[pa.RecordBatch], file: str, fields: Fields, split: str | None = None) -> Iterator[Found]:
+    """Rows of batches, with the split of their folder where they have none of their own."""
+    line = 0
+    for batch in batches:
+        step = max(1, min(MAX_ROWS, READ_BYTES * batch.num_rows // max(batch.nbytes, 1)))
+        for start in range(0, batch.num_rows, step):
+            for values in _plain(batch.slice(start, step)):
+                if values is None:
+                    yield Remark(file, line, "E_TEXT_ENCODING", "a value that is not UTF-8")
+                else:
+                    if split is not None and fields.split not in values:
+                        values[fields.split] = split
+                    yield make_row(file, line, values, fields)
+                line += 1
+
+
+def _plain(batch: pa.RecordBatch) -> list[dict[str, Any] | None]:
+    """Rows as plain values; None for one whose text is not UTF-8."""
+    try:
+        return list(batch.to_pylist())
+    except UnicodeDecodeError:
+        rows: list[dict[str, Any] | None] = []
+        for place in range(batch.num_rows):
+            try:
+                rows.extend(batch.slice(place, 1).to_pylist())
+            except UnicodeDecodeError:
+                rows.append(None)
+        return rows
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return DataError(f"{path}: missing, cut short or damaged ({reason}). Restore it, then run: dvc repro prepare")

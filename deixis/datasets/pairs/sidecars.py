@@ -1,0 +1,56 @@
+"""Rows of a folder of pictures with a .txt of the same name beside each, one phrase per line."""
+
+import os
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+from deixis.datasets.pairs.rows import Found, Remark, Row
+from deixis.datasets.pairs.settings import PairsConfig
+from deixis.datasets.pairs.text_lines import decode, read_lines
+
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2")
+
+
+def read_sidecars(path: Path, *, file: str, config: PairsConfig) -> Iterator[Found]:
+    """Rows folder by folder, in the order of names; links to folders are not followed.
+
+    Args:
+        path: The folder that holds `images`.
+        file: Its path below the raw folder, put before every name.
+        config: Without use here: sidecars have no columns.
+    """
+    root = path / "images"
+    for folder, subfolders, names in os.walk(root):
+        subfolders.sort()
+        stems: dict[str, list[str]] = defaultdict(list)
+        for name in sorted(names):
+            stems[Path(name).stem].append(name)
+        for stem in sorted(stems):
+            below = Path(folder).relative_to(root)
+            prefix = "" if file == "." else f"{file}/"
+            yield from _read_stem(Path(folder), below, stems[stem], prefix)
+
+
+def _read_stem(folder: Path, below: Path, names: list[str], prefix: str) -> Iterator[Found]:
+    """Rows of the files that share a stem in one folder."""
+    pictures = [name for name in names if Path(name).suffix.lower() in PICTURE_SUFFIXES]
+    texts = [name for name in names if Path(name).suffix.lower() == ".txt"]
+    if not texts:
+        for name in pictures:
+            yield Remark(f"{prefix}images/{(below / name).as_posix()}", 0, "W_IMG_NO_TEXT", "no .txt beside it")
+    for name in texts:
+        place = f"{prefix}images/{(below / name).as_posix()}"
+        if len(pictures) != 1:
+            code = "E_IMG_AMBIGUOUS" if pictures else "E_IMG_MISSING"
+            yield Remark(place, 0, code, f"pictures of that name: {', '.join(pictures) or 'none'}")
+            continue
+        for line, raw in read_lines(folder / name):
+            if raw is None:
+                yield Remark(place, line, "E_ROW_SIZE", "a line of more than a mebibyte")
+                continue
+            text, remark = decode(raw, place, line)
+            if remark:
+                yield remark
+            if text.strip():
+                yield Row(place, line, (below / pictures[0]).as_posix(), text.strip("\r\n"))
