@@ -49,11 +49,6 @@ def prepare_pairs(path: Path, out: Path, images: Path | None) -> PairSource:
         places = [path / "images", path.resolve().parents[1] / "raw" / path.resolve().name / "images"]
         root = _first_folder(path, [images] if images else places)
         return PairSource(path / "pairs.parquet", path / "images.parquet", root, None)
-    if "pairs" not in DATASETS:
-        raise ConfigError(
-            f"{path}: no prepared dataset. Allowed: a folder with pairs.parquet and images.parquet, as prepare writes. "
-            "Run: dvc repro prepare"
-        )
     raw = path if path.is_dir() else path.parent
     if images is not None and images.resolve() != (raw / "images").resolve():
         raise ConfigError(

@@ -17,7 +17,6 @@ import commands.label
 from commands.label import label
 from commands.pieces import ROWS_PER_PIECE
 from deixis.core.errors import ConfigError, DataError
-from deixis.datasets import DATASETS
 from tests.commands.small_world import PHRASES
 
 ROOT = Path(__file__).parents[2]
@@ -134,7 +133,6 @@ def test_pictures_beside_the_tables_count_as_inside(world, tmp_path):
     assert json.loads((tmp_path / "out/summary.json").read_text())["refused"] == {}
 
 
-@pytest.mark.skipif("pairs" not in DATASETS, reason="the adapter of own corpora is not there")
 def test_a_table_of_images_and_phrases_is_prepared_first(world, tmp_path):
     shutil.copytree(world / "data/raw/toy/images", tmp_path / "own/images")
     rows = [{"image": f"{number}.png", "text": phrase} for number in range(6) for phrase in PHRASES]

@@ -43,6 +43,7 @@ class PairsConfig:
             phrase has a box; the others all go to train.
         long_text: Words above which a phrase is noted as long; models read the first 15 to 20.
         licence: Of the pictures.
+        images_from: The published set that the pictures are from, as check_leakage names them.
         max_quarantined: Share of refused rows that is still tolerated.
     """
 
@@ -55,4 +56,5 @@ class PairsConfig:
     val_share: float = 0.1
     long_text: int = 20
     licence: str = "unknown"
+    images_from: str | None = None
     max_quarantined: float = 0.01
