@@ -56,6 +56,8 @@ class YOLOv3Config:
 class YOLOv3(nn.Module):
     """Images in, three feature maps and four boxes per cell out."""
 
+    Config = YOLOv3Config
+
     def __init__(self, config: YOLOv3Config) -> None:
         super().__init__()
         self.config = config
