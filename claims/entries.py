@@ -19,6 +19,7 @@ class Plan:
 
     seeds: tuple[int, ...]  # of training; the world and its frozen models are those of the main run
     resamples: int  # of the bootstrap
+    timed_phrases: int  # per training, for claims about speed; evenly spread over val
     overrides: dict[str, Any]  # of params.yaml, by dotted key, for every variant: shorter recipes
 
 
@@ -82,8 +83,18 @@ class Claim:
             )
 
 
+def model_folder(seed: int) -> str:
+    """Name of one trained model, in its variant's folder."""
+    return f"model-{seed}"
+
+
+def answers_file(seed: int, reading: str = "") -> str:
+    """Name of the answers of one training, read in the ordinary way or another, in its variant's folder."""
+    return f"answers-{score_file(seed, reading)}"
+
+
 def score_file(seed: int, reading: str = "") -> str:
-    """Name of the scores of one training, read in the ordinary way or another, in its variant's folder."""
+    """Name of the scores of the same answers, in its variant's folder of scores."""
     return f"{seed}-{reading}.parquet" if reading else f"{seed}.parquet"
 
 

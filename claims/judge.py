@@ -1,6 +1,6 @@
 """Hold every claim against what was measured.
 
-reads   the scores of all variants; params: claims.yaml, claims/params.yaml
+reads   the scores and times of all variants; params: claims.yaml, claims/params.yaml
 writes  claims.md for people, claims.json for programs
 run     dvc repro claims/dvc.yaml
 """
@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from claims.entries import Claim, Plan, read_claims, score_file
-from claims.verdict import compare, decide, values
+from claims.verdict import SPEED, compare, decide, values
 from deixis.core.cli import run_stage
 from deixis.core.config import read_section
 from deixis.core.errors import DataError
@@ -24,11 +24,12 @@ UNMEASURED = "not measured"
 PREFACE = """# What the papers claim, and what was measured here
 
 Each row is one comparison from an ablation table. Measured are val of the embedded scenes and trainings with the
-seeds {seeds}; the world and its frozen models are those of the main run. Differences are variant minus baseline in
-percent points, with a 95 % interval from a bootstrap over images and seeds (`claims/verdict.py`). A claim *holds* if
-the whole interval lies on the paper's side, and *does not hold here* if the whole interval lies on the other;
-everything else is *not decidable here*. Where a paper claims no harm or no difference, the row has a margin, and the
-sides meet there. Of twenty verdicts one may be chance. A row that does not hold here says nothing about RefCOCO.
+seeds {seeds}; the world and its frozen models are those of the main run. Differences are variant minus baseline, in
+percent points or, where the claim is about speed, in phrases per second, with a 95 % interval from a bootstrap over
+images and seeds (`claims/verdict.py`). A claim *holds* if the whole interval lies on the paper's side, and
+*does not hold here* if the whole interval lies on the other; everything else is *not decidable here*. Where a paper
+claims no harm or no difference, the row has a margin, and the sides meet there. Of twenty verdicts one may be chance.
+A row that does not hold here says nothing about RefCOCO.
 
 Beside `params.yaml`, for every variant: {cuts}.
 """
@@ -36,14 +37,15 @@ Beside `params.yaml`, for every variant: {cuts}.
 
 def judge(
     *,
-    measured: Path,
+    scores: Path,
+    times: Path,
     out: Path,
     claims: Path = Path("claims/claims.yaml"),
     plan: Path = Path("claims/params.yaml"),
 ) -> None:
     """Hold every claim against what was measured."""
     shared = read_section(plan, "measure", Plan)
-    rows = [hold(claim, measured, shared) for claim in read_claims(claims)]
+    rows = [hold(claim, times if claim.metric == SPEED else scores, shared) for claim in read_claims(claims)]
     write_json({"plan": asdict(shared), "claims": rows}, out / "claims.json")
     page = write_page(rows, shared)
     write_atomically(out / "claims.md", lambda temporary: temporary.write_text(page, encoding="utf-8"))
@@ -110,12 +112,13 @@ def write_row(row: dict[str, Any]) -> str:
     else:
         found = row["measured"]
         metrics = " → ".join(dict.fromkeys(filter(None, (row["baseline_metric"], row["metric"]))))
-        sides = f"`{row['baseline']}` {100 * found['baseline']:.1f} → `{row['variant']}` {100 * found['variant']:.1f}"
-        margin = f", margin {100 * row['margin']:.1f}" if row["margin"] else ""
-        low, high = 100 * found["low"], 100 * found["high"]
+        unit = 1 if row["metric"] == SPEED else 100  # percent
+        shown = {name: unit * value for name, value in found.items()}
+        sides = f"`{row['baseline']}` {shown['baseline']:.1f} → `{row['variant']}` {shown['variant']:.1f}"
+        margin = f", margin {unit * row['margin']:.1f}" if row["margin"] else ""
         cells = [
             f"{metrics}: {sides}",
-            f"{100 * found['estimate']:+.1f} [{low:+.1f}, {high:+.1f}]{margin}",
+            f"{shown['estimate']:+.1f} [{shown['low']:+.1f}, {shown['high']:+.1f}]{margin}",
             f"*{row['verdict']}*",
         ]
     return "| " + " | ".join([f"{row['id']}, {row['table']}", statement, row["numbers"], *cells]) + " |"

@@ -13,6 +13,7 @@ from deixis.core.errors import DataError
 Code = Literal[
     "E_IMG_MISSING", "E_IMG_TRUNC", "E_IMG_SIZE", "E_IMG_PATH", "E_BOX_DEGENERATE", "W_BOX_OUTSIDE", "E_MASK_EMPTY",
     "E_TEXT_EMPTY", "E_ID_DUP", "E_SPLIT_OVERLAP", "E_REF_BROKEN",
+    "E_IMG_HUGE", "E_ROW_BROKEN", "E_SPLIT_NAME", "E_TEXT_BROKEN", "W_BOX_LOOSE", "W_DUP_TEXT", "W_MASK_PART",
 ]  # fmt: skip
 
 

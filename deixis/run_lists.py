@@ -9,6 +9,8 @@ from deixis.core.config import STRICT
 class RunParams:
     """The `run` section: what a plain `dvc repro` builds."""
 
+    scenes: tuple[str, ...]
+    worlds: tuple[str, ...]
     datasets: tuple[str, ...]
     teachers: tuple[str, ...]
     students: tuple[str, ...]
@@ -23,6 +25,7 @@ class RunParams:
     mask_heads: tuple[str, ...]
     detector_mask_datasets: tuple[str, ...]
     detector_mask_teachers: tuple[str, ...]
+    exclusions: tuple[str, ...]
     reference_datasets: tuple[str, ...]
     experts: tuple[str, ...]
     encoders: tuple[str, ...]

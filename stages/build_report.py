@@ -1,6 +1,7 @@
 """One self-contained page from the metrics and the per-expression files; tables and the README's figure beside it.
 
-reads   reports/metrics, reports/samples, reports/speed, reports/plots, leakage.json, images; params: run
+reads   reports/metrics, reports/samples, reports/speed, reports/plots, leakage.json, published.csv (what the papers
+        report), images; params: run
 writes  report.html, tables/, example.png
 run     dvc repro build_report
 """
@@ -21,8 +22,21 @@ from deixis.imaging.masks import decode_mask
 from deixis.imaging.pictures import open_image
 from deixis.metrics import THRESHOLD
 from deixis.run_lists import RunParams
+from deixis.weights.exposure import worst
 
 GALLERY = 8  # pictures per row of the gallery: hits, then misses
+SPLITS = ("val", "testA", "testB", "test")
+METRICS = {  # and their titles
+    "acc50": "Acc@0.5",
+    "acc50_match": "match alone",
+    "miou_box": "box mIoU",
+    "miou": "mask mIoU",
+    "point_in_mask": "PointM",
+    "miou_map": "mIoU of maps",
+    "miou_proposal": "mIoU of proposals",
+    "miou_prompted": "mIoU of prompts",
+    "oiou": "mask oIoU",
+}
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
 
 
@@ -35,18 +49,20 @@ def build_report(
     leakage: Path,
     prepared: Path,
     raw: Path,
+    published: Path,
     out: Path,
     params: Path = Path("params.yaml"),
 ) -> None:
     """Build the report from what the evaluation stages wrote."""
     run = read_section(params, "run", RunParams)
+    exposures = read_json(leakage, made_by="check_leakage")
     sections, tables = [], []
     for dataset in run.datasets:
         scores = {
             name: read_json(metrics / dataset / f"{name}.json", made_by="evaluate_teacher")
             for name in run.predictors(dataset)
         }
-        results = results_table(scores)
+        results = results_table(scores, published_scores(published, dataset), exposures[dataset])
         trained = [name for name in scores if name not in run.redrawn(dataset)]
         tables.append(f"## {dataset}\n\n{markdown(results)}\n")
         sections.append(
@@ -67,7 +83,7 @@ def build_report(
             }
         )
     page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(TEMPLATE.read_text())
-    html = page.render(sections=sections, leakage=leakage_rows(leakage))
+    html = page.render(sections=sections, leakage=leakage_rows(exposures))
     write_atomically(out / "report.html", lambda path: path.write_text(html, encoding="utf-8"))
     text = "# Results\n\n" + "\n".join(tables)
     write_atomically(out / "tables" / "results.md", lambda path: path.write_text(text, encoding="utf-8"))
@@ -75,25 +91,25 @@ def build_report(
     write_atomically(out / "example.png", lambda path: figure.save(path, "PNG", optimize=True))
 
 
-def results_table(scores: dict[str, Any]) -> pd.DataFrame:
-    """One row per split and predictor, percent with intervals."""
+def published_scores(path: Path, dataset: str) -> pd.DataFrame:
+    """What papers and releases report on one dataset, in percent: split, predictor, metric, value."""
+    table = pd.read_csv(path).query("dataset == @dataset")
+    table = table.assign(predictor=table["predictor"] + ": " + table["source"])
+    return table.melt(["predictor", "metric"], SPLITS, var_name="split").dropna(subset="value")
+
+
+def results_table(scores: dict[str, Any], published: pd.DataFrame, exposures: dict[str, Any]) -> pd.DataFrame:
+    """One row per split and predictor, ours with intervals and then the papers', percent.
+
+    `exposures` is what check_leakage says of each split of the dataset.
+    """
     rows = []
-    for split in ("val", "testA", "testB", "test"):
+    for split in SPLITS:
         for name, score in scores.items():
             if split in score:
                 part = score[split]
                 shown = {"split": split, "predictor": name, "n": part["n"]}
-                for metric, title in (
-                    ("acc50", "Acc@0.5"),
-                    ("acc50_match", "match alone"),
-                    ("miou_box", "box mIoU"),
-                    ("miou", "mask mIoU"),
-                    ("point_in_mask", "PointM"),
-                    ("miou_map", "mIoU of maps"),
-                    ("miou_proposal", "mIoU of proposals"),
-                    ("miou_prompted", "mIoU of prompts"),
-                    ("oiou", "mask oIoU"),
-                ):
+                for metric, title in METRICS.items():
                     if metric in part:
                         low, high = part[f"{metric}_lo"], part[f"{metric}_hi"]
                         shown[title] = f"{100 * part[metric]:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
@@ -102,9 +118,12 @@ def results_table(scores: dict[str, Any]) -> pd.DataFrame:
                     "surest cell": f"{100 * part['floor_confident']:.1f}",
                     "whole image": f"{100 * part['floor_whole']:.1f}",
                     "ceiling": f"{100 * part['ceiling']:.1f}",
-                    "exposure": part["exposure"],
+                    "exposure": f"{part['exposure']} ({worst(exposures[split].values())['basis']})",
                 }
                 rows.append(shown)
+        for source, group in published[published["split"] == split].groupby("predictor", sort=False):
+            values = {METRICS[row.metric]: f"{row.value:.1f}" for row in group.itertuples()}
+            rows.append({"split": split, "predictor": source} | values)
     return pd.DataFrame(rows).fillna("")  # not every predictor has every score
 
 
@@ -141,9 +160,8 @@ def facts_table(scores: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame([{"predictor": n} | {c: s["meta"][c] for c in columns} for n, s in scores.items()])
 
 
-def leakage_rows(path: Path) -> list[dict[str, Any]]:
+def leakage_rows(report: dict[str, Any]) -> list[dict[str, Any]]:
     """One row per dataset, split and frozen model."""
-    report = read_json(path, made_by="check_leakage")
     return [
         {"dataset": dataset, "split": split, "model": model} | found
         for dataset, splits in report.items()

@@ -21,17 +21,7 @@ from deixis.core.records import read_json, read_table, write_json, write_table
 from deixis.difficulty import difficulty
 from deixis.imaging.masks import decode_mask, mask_overlap
 from deixis.metrics import OTHER_MASKS, THRESHOLD, box_iou, summarise
-
-LEVELS = (
-    "none",
-    "unknown",
-    "image_unlabelled",
-    "caption",
-    "box",
-    "mask",
-    "expression_same_image",
-    "expression_same_object",
-)
+from deixis.weights.exposure import worst
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -73,7 +63,7 @@ def evaluate(
     exposure = read_json(leakage, made_by="check_leakage")[pairs.parent.name]
     report: dict[str, Any] = {
         split: summarise(group, resamples=config.resamples, seed=seed)
-        | {"exposure": max((model["level"] for model in exposure[split].values()), key=LEVELS.index)}
+        | {"exposure": worst(exposure[split].values())["level"]}
         for split, group in samples.groupby("split")
     }
     report["meta"] = describe(facts, predictions, seed)

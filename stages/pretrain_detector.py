@@ -1,6 +1,6 @@
 """Train the detector on the detection split: categories and boxes, no phrase.
 
-reads   the pretraining folder; params: seed, detector
+reads   the pretraining folder; lists of images to leave out, if any; params: seed, detector
 writes  model.safetensors, config.json, training_images.parquet
 run     dvc repro pretrain_detector
 """
@@ -17,7 +17,7 @@ from torchvision.transforms.v2.functional import horizontal_flip
 from deixis.core.checkpoints import run_key, save_checkpoint
 from deixis.core.cli import run_stage
 from deixis.core.config import STRICT, read_section
-from deixis.core.records import write_table
+from deixis.core.records import read_table, write_table
 from deixis.core.runtime import Device, pick_device, seed_everything
 from deixis.datasets.pretraining import PretrainingSet
 from deixis.fit import Recipe, fit
@@ -38,14 +38,26 @@ class DetectorParams:
 
 
 def pretrain_detector(
-    *, pretraining: Path, out: Path, params: Path = Path("params.yaml"), device: Device = "auto"
+    *,
+    pretraining: Path,
+    out: Path,
+    exclude: tuple[Path, ...] = (),
+    images_from: str | None = None,
+    params: Path = Path("params.yaml"),
+    device: Device = "auto",
 ) -> None:
-    """Train the detector on boxes and categories of the detection split."""
+    """Train the detector on boxes and categories of the detection split.
+
+    Args:
+        exclude: Lists of `write_exclusions`: images that it must not see.
+        images_from: The set whose ids the images bear, such as coco_train2017; by default we draw them ourselves.
+    """
     config = read_section(params, "detector", DetectorParams)
     seed = read_section(params, "seed", int)
     seed_everything(seed)
     hardware = pick_device(device)
     data = PretrainingSet(pretraining, side=config.model.input_size)
+    leave_out(data, exclude)
     objects = data.objects()
     model = YOLOv3(config.model).to(hardware).to(memory_format=torch.channels_last)
     steps = len(data.image_ids) // config.recipe.batch_size
@@ -70,11 +82,22 @@ def pretrain_detector(
         steps_per_epoch=steps,
         recipe=config.recipe,
         device=hardware,
-        scratch=Path("scratch/pretrain_detector") / run_key(config, seed, pretraining / "instances.json"),
+        scratch=Path("scratch/pretrain_detector") / run_key(config, seed, pretraining / "instances.json", *exclude),
         weights=TERM_WEIGHTS,
     )
-    save_checkpoint(model, out, config={"model": asdict(config.model), "labels": "box", "training": facts})
+    source = {"images_from": images_from} if images_from else {}
+    save_checkpoint(model, out, config={"model": asdict(config.model), "labels": "box", **source, "training": facts})
     write_table(pd.DataFrame({"image_id": data.image_ids}), out / "training_images.parquet")
+
+
+def leave_out(data: PretrainingSet, lists: tuple[Path, ...]) -> None:
+    """Take the images in the lists out of the training set."""
+    tables = [read_table(path, columns=("image_id",), made_by="write_exclusions") for path in lists]
+    unwanted = {image_id for table in tables for image_id in table["image_id"]}
+    kept = [image_id for image_id in data.image_ids if image_id not in unwanted]
+    if lists:
+        print(f"left out {len(data.image_ids) - len(kept)} of {len(data.image_ids)} images")
+    data.image_ids = kept
 
 
 def jitter_tone(images: Tensor, generator: torch.Generator) -> Tensor:

@@ -123,13 +123,13 @@ def test_dataset_without_an_entry(tmp_path):
 
 def test_unknown_setting_of_a_dataset(tmp_path):
     params = params_file(tmp_path, PREPARE_PARAMS.replace("refer,", "refer, colour: red,"))
-    with pytest.raises(ConfigError, match=r'datasets\.corpus has no setting "colour".*Known: adapter, split_by'):
+    with pytest.raises(ConfigError, match=r'datasets\.corpus has no setting "colour".*Known: adapter, max_quarantined'):
         prepare(dataset="corpus", raw=tmp_path, out=tmp_path, params=params)
 
 
 def test_dataset_that_no_adapter_knows(tmp_path):
     params = params_file(tmp_path, PREPARE_PARAMS.replace("refer,", "webdataset,"))
-    with pytest.raises(ConfigError, match=r'no dataset adapter "webdataset"\. Known: refer'):
+    with pytest.raises(ConfigError, match=r'no dataset adapter "webdataset"\. Known: .*refer'):
         prepare(dataset="corpus", raw=tmp_path, out=tmp_path, params=params)
 
 

@@ -1,7 +1,7 @@
 """From `params.yaml` to checked, frozen dataclasses; nothing below a stage ever sees a dictionary."""
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from ruamel.yaml import YAML
@@ -61,6 +61,9 @@ def _explain(problem: Any, section: str, kind: Any) -> str:
 
 def _fields_at(kind: Any, parents: list[Any]) -> list[str]:
     for parent in parents:
+        if isinstance(parent, int):  # an entry of a list
+            kind = next((part for part in get_args(kind) if part is not Ellipsis), kind)
+            continue
         fields = getattr(kind, "__dataclass_fields__", {})
         if parent in fields:
             kind = fields[parent].type

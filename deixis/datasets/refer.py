@@ -1,86 +1,77 @@
-"""RefCOCO's own on-disk format, in and out: `instances.json`, `refs(<split by>).p`, JPEG images.
+"""RefCOCO, RefCOCO+, RefCOCOg and ReferItGame in their published folders.
 
-The pickle is read by an unpickler that resolves no names, so a hostile file cannot run anything.
+`instances.json` and `refs(<split by>).p` lie in the folder. The `file_name` of a ref is no file (it carries the
+annotation's number); the picture's name is in `instances.json`. An annotation that is referred to twice keeps all its
+phrases. Sources: lichengunc/refer (refer.py and its README).
 """
 
-import io
-import json
-import pickle
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from deixis.core.errors import DataError
+from pydantic.dataclasses import dataclass
 
-
-@dataclass(frozen=True)
-class ReferFolder:
-    """The two files of a folder as plain values, plus where the images lie."""
-
-    instances: dict[str, Any]
-    refs: list[Any]  # as found; `prepare` looks at each
-    image_root: Path
-    refs_path: Path
+from deixis.core.config import STRICT
+from deixis.datasets.refer_files import mend_text, read_refer_folder
+from deixis.datasets.referring import ReferringConfig, ReferringSource, RefRow, TextField, ingest_referring
+from deixis.datasets.tables import id_key, is_storable
 
 
-class _PlainUnpickler(pickle.Unpickler):
-    def find_class(self, module_name: str, global_name: str) -> Any:
-        raise pickle.UnpicklingError(f"it names the object {module_name}.{global_name}")
+@dataclass(frozen=True, config=STRICT)
+class ReferConfig(ReferringConfig):
+    """One published folder.
 
-
-def read_plain_pickle(path: Path) -> Any:
-    """Load a pickle of built-in containers, text and numbers; anything else is refused, nothing is executed.
-
-    Raises:
-        DataError: If the file refers to any object by name, or is not a whole pickle.
+    RefCOCO, RefCOCO+ and RefCOCOg have COCO's boxes (`box: xywh`). ReferItGame's began as first and last pixels of its
+    masks; where a copy keeps them so, `box` is `xywh_inclusive` or `xyxy_inclusive`. Its masks are exact to the pixel,
+    so a setting that they contradict is refused.
     """
-    try:
-        return _PlainUnpickler(io.BytesIO(path.read_bytes()), encoding="latin1").load()
-    except FileNotFoundError:
-        raise DataError(
-            f"{path}: no such file. Allowed: refs(<split by>).p beside instances.json. "
-            "Put it there, then run: dvc repro prepare"
-        ) from None
-    except (pickle.UnpicklingError, EOFError, ValueError, IndexError, KeyError, AttributeError, TypeError) as error:
-        raise DataError(
-            f"{path}: refused: {error}. Allowed: a whole pickle of lists, dictionaries, text and numbers. "
-            "Fetch the file again, then run: dvc repro prepare"
-        ) from None
+
+    split_by: Literal["unc", "google", "umd", "berkeley"] = "unc"
+    text: TextField = "raw"  # what models read: as typed, or as the authors cleaned it; `expression` stays as typed
 
 
-def read_refer_folder(folder: Path, *, split_by: str) -> ReferFolder:
-    """Read one dataset folder; values are checked later, row by row.
+class ReferAdapter:
+    """Reads one published folder."""
 
-    Raises:
-        DataError: If a file is missing or not what its name says.
-    """
-    path = folder / "instances.json"
-    try:
-        instances = json.loads(path.read_text(encoding="utf-8"))
-        kinds = {name: type(instances[name]) for name in ("images", "annotations", "categories")}
-    except FileNotFoundError:
-        raise DataError(
-            f"{path}: no such file. Put RefCOCO's instances.json there, then run: dvc repro prepare"
-        ) from None
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{path}: not a COCO instances file ({error}). Allowed: JSON with images, annotations, categories. "
-            "Fetch it again, then run: dvc repro prepare"
-        ) from None
-    refs_path = folder / f"refs({split_by}).p"
-    refs = read_plain_pickle(refs_path)
-    if any(kind is not list for kind in kinds.values()) or not isinstance(refs, list):
-        raise DataError(
-            f"{folder}: images, annotations, categories and refs must be lists. "
-            "Fetch the files again, then run: dvc repro prepare"
-        )
-    return ReferFolder(instances=instances, refs=refs, image_root=folder / "images", refs_path=refs_path)
+    Config = ReferConfig
+
+    def __init__(self, config: ReferConfig) -> None:
+        self.config = config
+
+    def ingest(self, *, raw: Path, out: Path, dataset: str) -> None:
+        """Write the tables of one folder."""
+        source = read_source(raw, self.config)
+        ingest_referring(source, self.config, raw=raw, out=out, dataset=dataset)
 
 
-def write_refer_folder(
-    folder: Path, *, instances: dict[str, Any], refs: list[dict[str, Any]] | None, split_by: str
-) -> None:
-    """Write the annotation files; images are written by the caller."""
-    (folder / "instances.json").write_text(json.dumps(instances), encoding="utf-8")
-    if refs is not None:
-        (folder / f"refs({split_by}).p").write_bytes(pickle.dumps(refs, protocol=2))
+def read_source(raw: Path, config: ReferConfig) -> ReferringSource:
+    """The two files of a folder, with the text of Python 2 mended."""
+    folder = read_refer_folder(raw, split_by=config.split_by)
+    return ReferringSource(
+        file=raw / "instances.json",
+        images=folder.instances["images"],
+        annotations=folder.instances["annotations"],
+        categories=names_by_id(folder.instances["categories"]),
+        licences=names_by_id(folder.instances.get("licenses")),
+        refs=[RefRow(folder.refs_path, line, _mended(ref)) for line, ref in enumerate(folder.refs)],
+        text_field=config.text,
+    )
+
+
+def names_by_id(rows: Any) -> dict[Any, str]:
+    """Names of COCO's categories or licences; rows that name nothing are left out."""
+    found = rows if isinstance(rows, list) else []
+    named = [row for row in found if isinstance(row, dict) and isinstance(row.get("name"), str)]
+    return {row["id"]: row["name"] for row in named if id_key(row.get("id")) and is_storable(row["name"])}
+
+
+def _mended(ref: Any) -> Any:
+    if not isinstance(ref, dict) or not isinstance(ref.get("sentences"), list):
+        return ref
+    return ref | {"sentences": [_mended_sentence(sentence) for sentence in ref["sentences"]]}
+
+
+def _mended_sentence(sentence: Any) -> Any:
+    if not isinstance(sentence, dict):
+        return sentence
+    texts = {name: sentence[name] for name in ("raw", "sent") if isinstance(sentence.get(name), str)}
+    return sentence | {name: mend_text(text) for name, text in texts.items()}

@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass
 from deixis.core.config import STRICT
 from deixis.core.progress import track
 from deixis.datasets.phrases import Habit, caption, write_phrase
-from deixis.datasets.refer import write_refer_folder
+from deixis.datasets.refer_files import write_refer_folder
 from deixis.datasets.scenes import ANGULAR, CATEGORIES, ROUND, Scene, draw_scene
 from deixis.imaging.masks import encode_mask
 

@@ -6,12 +6,16 @@ where it should transpose them, shares weights between the three attentions, let
 drops the residual of the cues; here the paper's text is followed.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+# How cues reach phrases (PCNet table 4). vta: cues read the pixels first; tta: phrases attend to all cues; add: the
+# phrase's own cue is added to it.
+Modulation = Literal["add", "tta", "vta_add", "vta_tta"]
 
 
 class Attention(nn.Module):
@@ -40,12 +44,15 @@ class ReferringStage(nn.Module):
     """One stage.
 
     Args:
-        share: How much of an update is added to what it updates.
+        share: How much of an update, or of an added cue, is added to what it updates.
+        modulation: Which of the attentions of cues and phrases there are; a missing one has no layers.
     """
 
-    def __init__(self, width: int, *, share: float = 0.1) -> None:
+    def __init__(self, width: int, *, share: float = 0.1, modulation: Modulation = "vta_tta") -> None:
         super().__init__()
-        self.cue_reads_pixels, self.text_reads_cues, self.pixel_reads_texts = (Attention(width) for _ in range(3))
+        self.cue_reads_pixels = Attention(width) if modulation.startswith("vta") else None
+        self.text_reads_cues = Attention(width) if modulation.endswith("tta") else None
+        self.pixel_reads_texts = Attention(width)
         self.share = share
 
     def forward(self, state: StageState, cues: Float[Tensor, "images cues width"]) -> StageState:
@@ -54,8 +61,9 @@ class ReferringStage(nn.Module):
         Args:
             cues: One per phrase, of unit length, as each picture is asked about it.
         """
-        seen = cues + self.cue_reads_pixels(cues, state.pixels)
-        texts = F.normalize(state.texts + self.share * self.text_reads_cues(state.texts, seen), dim=-1)
+        seen = cues if self.cue_reads_pixels is None else cues + self.cue_reads_pixels(cues, state.pixels)
+        update = seen if self.text_reads_cues is None else self.text_reads_cues(state.texts, seen)
+        texts = F.normalize(state.texts + self.share * update, dim=-1)
         pixels = state.pixels + self.share * self.pixel_reads_texts(state.pixels, texts)
         return StageState(pixels, texts)
 

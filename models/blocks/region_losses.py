@@ -108,6 +108,18 @@ def one_hot(scores: Float[Tensor, "*n proposals"]) -> Float[Tensor, "*n proposal
     return hard + scores - scores.detach()
 
 
+def likeness(one: Float[Tensor, "pairs proposals"], other: Float[Tensor, "pairs proposals"]) -> Float[Tensor, " pairs"]:
+    """1 minus the divergence between two phrases' shares over all proposals: 1 where they are equal, 0 where disjoint.
+
+    The divergence is Jensen and Shannon's, in bits: the mean of both KL divergences from the middle. As code that is
+    switched off in PCNet's release; a KL divergence between the two themselves has no bound to push towards.
+    """
+    entropy_one, entropy_other, entropy_middle = (
+        -(p * p.clamp(min=EPS).log2()).sum(-1) for p in (one, other, (one + other) / 2)
+    )
+    return 1 - (entropy_middle - (entropy_one + entropy_other) / 2)
+
+
 def collisions(
     one: Float[Tensor, "pairs proposals"], other: Float[Tensor, "pairs proposals"], *, compat: Compat = "fixed"
 ) -> Float[Tensor, " pairs"]:

@@ -4,13 +4,14 @@ Each image is told apart by which phrases of the bank it shows. A phrase's dot p
 are its response map. Source: TRIS sections 3.1 and 3.2 with the released constants.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+Prompt = Literal["none", "to_picture", "both"]
 BACKGROUND_LOGIT = 1.0
 PENALTY_POWER = 3
 PENALTY_FLOOR = 0.01
@@ -102,6 +103,29 @@ class BilateralPrompt(nn.Module):
         return self.pixel_output[1].bias, self.text_output(seen)
 
 
+class PicturePrompt(nn.Module):
+    """One way of the two: pixels attend to all phrases, and phrases stay as they are."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.pixel_query, self.pixel_output = _pixel_layer(width, nn.ReLU()), _pixel_layer(width)
+        self.text_key, self.text_value = (nn.Sequential(nn.Linear(width, width), nn.ReLU()) for _ in range(2))
+
+    def forward(
+        self, pixels: Float[Tensor, "images width h w"], texts: Float[Tensor, "texts width"]
+    ) -> tuple[Float[Tensor, "images width h w"], Float[Tensor, ""]]:
+        """Updates as `BilateralPrompt` gives them; that of the phrases is nothing."""
+        reads = torch.einsum("ichw,tc->ihwt", self.pixel_query(pixels), self.text_key(texts)) / pixels.shape[1] ** 0.5
+        told = torch.einsum("ihwt,tc->ichw", reads.softmax(-1), self.text_value(texts))
+        return self.pixel_output(told), texts.new_zeros(())
+
+    def alone(
+        self, pixels: Float[Tensor, "phrases width h w"], texts: Float[Tensor, "phrases width"]
+    ) -> tuple[Float[Tensor, " width"], Float[Tensor, ""]]:
+        """The updates where each image is asked for one phrase only: the same for every picture and phrase."""
+        return self.pixel_output[1].bias, texts.new_zeros(())
+
+
 def _pixel_layer(width: int, *after: nn.Module) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(width, width, 1), nn.InstanceNorm2d(width, affine=True), *after)
 
@@ -109,11 +133,12 @@ def _pixel_layer(width: int, *after: nn.Module) -> nn.Sequential:
 class TextBank(nn.Module):
     """Scores of every pixel of every image for every phrase of a batch."""
 
-    def __init__(self, pixel_width: int, text_width: int, width: int, *, has_prompt: bool = True) -> None:
+    def __init__(self, pixel_width: int, text_width: int, width: int, *, prompt: Prompt = "both") -> None:
         super().__init__()
         self.pixel_project = nn.Conv2d(pixel_width, width, 1)
         self.text_project = nn.Linear(text_width, width)
-        self.prompt = BilateralPrompt(width) if has_prompt else None
+        kinds = {"to_picture": PicturePrompt, "both": BilateralPrompt}
+        self.prompt = None if prompt == "none" else kinds[prompt](width)
 
     def forward(
         self, maps: Float[Tensor, "images pixel_width h w"], texts: Float[Tensor, "texts text_width"]

@@ -24,13 +24,14 @@ from deixis.core.config import STRICT
 from deixis.cues.reading import Padding
 from deixis.types import MapBatch, ResponseMaps
 from models.blocks.picture_text import Towers, TowersConfig
-from models.blocks.referring_stage import ReferringStage, StageState, stage_scores
+from models.blocks.referring_stage import Modulation, ReferringStage, StageState, stage_scores
 from models.blocks.region_losses import (
     Compat,
     ambiguity,
     best_proposal,
     collisions,
     half_dice,
+    likeness,
     proposal_scores,
     relative,
     released_shrinking,
@@ -55,8 +56,10 @@ class PCNetConfig:
     last_stage: Literal["full", "cue"] = "full"  # the last stage's cue is the whole phrase, as in the release
     cue_padding: Padding = "cycle"  # where a phrase has fewer cues than stages read
     update_share: float = 0.1
+    modulation: Modulation = "vta_tta"
     has_shrinking: bool = True
     has_disambiguation: bool = True
+    disambiguation: Literal["winner", "divergence"] = "winner"  # divergence: of the shares of all proposals
     proposal_score: Literal["max", "mean"] = "max"
     objects_per_image: int = 3  # of a training batch, one phrase each; what IaD compares
 
@@ -78,7 +81,8 @@ class PCNet(nn.Module):
         self.pixel_project = nn.Conv2d(self.towers.pixel_width, config.width, 1)
         self.text_project = nn.Linear(config.towers.text.width, config.width)
         self.stages = nn.ModuleList(
-            ReferringStage(config.width, share=config.update_share) for _ in range(config.stages)
+            ReferringStage(config.width, share=config.update_share, modulation=config.modulation)
+            for _ in range(config.stages)
         )
 
     @property
@@ -151,6 +155,8 @@ class PCNet(nn.Module):
             return maps[0].new_zeros(())
         raw = [proposal_scores(m, proposals, reduce=self.config.proposal_score, padding=NEVER) for m in maps]
         shares = [scores.softmax(-1) for scores in raw]
+        if self.config.disambiguation == "divergence":
+            return torch.cat([likeness(s[one], s[other]) for s in shares]).mean()
         return torch.cat([collisions(s[one], s[other], compat=self.config.compat) for s in shares]).mean()
 
     @property

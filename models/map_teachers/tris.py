@@ -23,7 +23,7 @@ from deixis.core.config import STRICT
 from deixis.types import MapBatch, ResponseMaps
 from models.blocks.calibration import draw_negatives, masked_pictures, negative_term, positive_term
 from models.blocks.picture_text import Towers, TowersConfig
-from models.blocks.text_bank import TextBank, classification_loss, image_logits, same_phrase_pairs
+from models.blocks.text_bank import Prompt, TextBank, classification_loss, image_logits, same_phrase_pairs
 from models.image_text import ImageText
 
 
@@ -36,7 +36,7 @@ class TRISConfig:
     towers: TowersConfig = field(default_factory=TowersConfig)
     width: int = 1024
     judge: str = "contrastive_vit"  # the frozen image-text model; the text tower starts from its own
-    has_prompt: bool = True
+    prompt: Prompt = "both"  # which way phrases and pictures tell each other; to_picture: phrases stay as they are
     has_positive_term: bool = True
     same_image_negatives: int = 3  # K; 0 switches the term off
     objects_per_image: int = 3  # of a training batch, one phrase each
@@ -53,9 +53,7 @@ class TRIS(nn.Module):
         super().__init__()
         self.config = config
         self.towers = Towers(config.towers, vocabulary)
-        self.bank = TextBank(
-            self.towers.pixel_width, config.towers.text.width, config.width, has_prompt=config.has_prompt
-        )
+        self.bank = TextBank(self.towers.pixel_width, config.towers.text.width, config.width, prompt=config.prompt)
         self._judge: list[ImageText] = []  # in a list: it is no part of the trained model
 
     def start_from(self, weights: Path, device: torch.device) -> None:

@@ -44,7 +44,8 @@ class DViNConfig:
         }
     )
     top_experts: int = 1
-    routing: Literal["image", "text", "both"] = "image"
+    routing: Literal["image", "text", "both", "constant"] = "image"  # constant: no router, all experts equally
+    has_detector: bool = True  # in the mixture; without it the detector still guides the router, cells and boxes
     detector_channels: tuple[int, int, int] = (1024, 512, 256)  # coarse, middle, fine
     fused_width: int = 1024
     joint_width: int = 512
@@ -63,6 +64,12 @@ class DViNConfig:
             raise ConfigError(
                 f"dvin: top_experts is {self.top_experts} of {len(self.experts)} experts; allowed with compat "
                 f'"{self.compat}": 1 to {most}. Mend params.yaml, then run: dvc repro'
+            )
+        if self.routing == "constant" and self.top_experts != len(self.experts):
+            raise ConfigError(
+                f'dvin: routing "constant" mixes all {len(self.experts)} experts, but top_experts is '
+                f'{self.top_experts}; allowed with it: {len(self.experts)}, and compat "fixed" or "paper". '
+                "Mend params.yaml, then run: dvc repro"
             )
 
 
@@ -90,7 +97,8 @@ class DViN(nn.Module):
         outputs = SCALES if config.compat == "released" else SCALES[:1]
         self.fusion = MultiScaleFusion(config.detector_channels, width, outputs=outputs)
         condition = {"image": width, "text": config.text.width, "both": width + config.text.width}
-        self.router = nn.Linear(condition[config.routing], len(config.experts) + (config.compat == "paper"))
+        self._choices = len(config.experts) + (config.compat == "paper")
+        self.router = None if config.routing == "constant" else nn.Linear(condition[config.routing], self._choices)
         self._projection_of = _name_projections(config)
         self.project = nn.ModuleDict(
             {self._projection_of[name]: nn.Linear(channels, width) for name, channels in config.experts.items()}
@@ -149,9 +157,12 @@ class DViN(nn.Module):
 
     def route(self, detector: Float[Tensor, "batch width h w"], text: Float[Tensor, "batch text_width"]) -> Routing:
         """Choose experts from the fused detector map and, where so configured, the phrase; neither gets a gradient."""
-        image, phrase = detector.mean((2, 3)).detach(), text.detach()
-        condition = {"image": image, "text": phrase, "both": torch.cat([image, phrase], 1)}[self.config.routing]
-        probabilities = self.router(condition).float().softmax(-1)
+        if self.router is None:
+            probabilities = detector.new_full((len(detector), self._choices), 1 / self._choices, dtype=torch.float32)
+        else:
+            image, phrase = detector.mean((2, 3)).detach(), text.detach()
+            condition = {"image": image, "text": phrase, "both": torch.cat([image, phrase], 1)}[self.config.routing]
+            probabilities = self.router(condition).float().softmax(-1)
         return mix_weights(probabilities, top=self.config.top_experts, compat=self.config.compat)
 
     def _chosen_maps(self, batch: TeacherBatch, chosen: Tensor, detector: Tensor) -> Tensor:
@@ -170,9 +181,10 @@ class DViN(nn.Module):
                 maps = maps.index_put((rows, rank), projected.to(maps.dtype))
         return maps
 
-    @staticmethod
-    def _mix(detector: Tensor, experts: Tensor, routing: Routing) -> Tensor:
+    def _mix(self, detector: Tensor, experts: Tensor, routing: Routing) -> Tensor:
         weighted = torch.einsum("bn,bnchw->bchw", routing.expert_weights.to(experts.dtype), experts)
+        if not self.config.has_detector:
+            return weighted
         return routing.detector_weight.to(detector.dtype)[:, None, None, None] * detector + weighted
 
 

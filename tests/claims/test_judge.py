@@ -10,13 +10,20 @@ from claims.judge import judge
 from deixis.core.errors import DataError
 from deixis.core.records import read_json, write_table
 
-PLAN = "measure:\n  seeds: [0, 1]\n  resamples: 200\n  overrides: {teachers.refclip.recipe.epochs: 1}\n"
+PLAN = """measure:
+  seeds: [0, 1]
+  resamples: 200
+  timed_phrases: 4
+  overrides: {teachers.refclip.recipe.epochs: 1}
+"""
 CLAIMS = """claims:
   - {id: up, paper: Paper, table: table 1, numbers: "40.0 → 52.0", statement: More is better., metric: acc50,
      baseline: plain, variant: full}
   - {id: read, paper: Paper, table: table 2, numbers: "1 → 2", statement: Sharing helps., metric: miou_map,
      baseline: plain, variant: plain/prms, direction: not_lower, margin: 0.02, note: of val}
   - {id: switch, paper: Other, table: table 3, numbers: "3 → 4", statement: One way is worse., missing: a direction}
+  - {id: fast, paper: Other, table: table 4, numbers: "5.0 → 9.0", statement: Less is faster., metric: per_second,
+     baseline: plain, variant: full}
 """
 
 
@@ -35,11 +42,20 @@ def measured(tmp_path: Path) -> Path:
         write_scores(tmp_path / "plain" / f"{seed}.parquet", hits=0.3)
         write_scores(tmp_path / "plain" / f"{seed}-prms.parquet", hits=0.3)
         write_scores(tmp_path / "full" / f"{seed}.parquet", hits=0.8)
+        for name, rate in (("plain", 20.0), ("full", 30.0)):
+            times = pd.DataFrame({"sample_id": ["a", "b"], "image_id": [1, 2], "per_second": [rate, rate + 4]})
+            write_table(times, tmp_path / "times" / name / f"{seed}.parquet")
     return tmp_path
 
 
 def run(folder: Path) -> tuple[dict, str]:
-    judge(measured=folder, out=folder / "out", claims=folder / "claims.yaml", plan=folder / "plan.yaml")
+    judge(
+        scores=folder,
+        times=folder / "times",
+        out=folder / "out",
+        claims=folder / "claims.yaml",
+        plan=folder / "plan.yaml",
+    )
     return read_json(folder / "out" / "claims.json", made_by="judge"), (folder / "out" / "claims.md").read_text()
 
 
@@ -47,17 +63,18 @@ def test_every_claim_is_a_row_and_what_was_measured_has_an_interval(measured):
     found, page = run(measured)
     rows = {row["id"]: row for row in found["claims"]}
     assert {name: row["verdict"] for name, row in rows.items()} == {
-        "up": "holds", "read": "holds", "switch": "not measured",
+        "up": "holds", "read": "holds", "switch": "not measured", "fast": "holds",
     }  # fmt: skip
     up = rows["up"]["measured"]
     assert up["baseline"] == pytest.approx(0.3) and up["variant"] == pytest.approx(0.8)
     assert up["estimate"] == pytest.approx(0.5)
     assert up["low"] < 0.5 < up["high"]
     assert "measured" not in rows["switch"]
-    lines = [line for line in page.splitlines() if line.startswith(("| up,", "| read,", "| switch,"))]
+    lines = [line for line in page.splitlines() if line.startswith(("| up,", "| read,", "| switch,", "| fast,"))]
     assert "40.0 → 52.0" in lines[0] and "`plain` 30.0 → `full` 80.0" in lines[0] and "+50.0 [" in lines[0]
     assert "margin 2.0" in lines[1] and "(of val)" in lines[1]
     assert "needs a direction" in lines[2] and "not measured" in lines[2]
+    assert "`plain` 22.0 → `full` 32.0" in lines[3] and "+10.0 [+10.0, +10.0]" in lines[3]
     assert "`teachers.refclip.recipe.epochs: 1`" in page
 
 

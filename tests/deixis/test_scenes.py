@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from deixis.datasets.phrases import write_phrase
-from deixis.datasets.refer import read_refer_folder
+from deixis.datasets.refer_files import read_refer_folder
 from deixis.datasets.scenes import ANGULAR, ROUND, draw_scene
 from deixis.datasets.write_scenes import ScenesConfig, write_referring
 from deixis.imaging.masks import decode_mask
@@ -155,7 +155,7 @@ def test_written_folder_is_whole(folder):
     annotations = {row["id"]: row for row in folder.instances["annotations"]}
     assert len(images) == 32 and len(annotations) == len(folder.instances["annotations"])
     for row in images.values():
-        with Image.open(folder.image_root / row["file_name"]) as image:
+        with Image.open(folder.refs_path.parent / "images" / row["file_name"]) as image:
             assert image.size == (row["width"], row["height"])
     for row in annotations.values():
         left, top, width, height = row["bbox"]
@@ -184,7 +184,8 @@ def test_splits_share_no_image_and_keep_to_their_categories(folder):
 def test_writing_again_gives_the_same_bytes_and_another_seed_other_ones(folder, tmp_path):
     again, other = write(tmp_path / "again", seed=0), write(tmp_path / "other", seed=1)
     pixels = [
-        b"".join(path.read_bytes() for path in sorted(made.image_root.iterdir())) for made in (folder, again, other)
+        b"".join(path.read_bytes() for path in sorted((made.refs_path.parent / "images").iterdir()))
+        for made in (folder, again, other)
     ]
     assert again.refs == folder.refs and again.instances == folder.instances
     assert pixels[0] == pixels[1] != pixels[2]

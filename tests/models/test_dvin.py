@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from deixis.anchors import keep_confident_cells, map_to_cells
 from deixis.core.config import read_section
 from deixis.core.errors import ConfigError
 from deixis.losses import vision_guided_loss
@@ -161,6 +162,42 @@ def test_vision_guided_compares_what_each_source_says(compat):
         expert, own = mixed.gather(1, kept), own.gather(1, kept)
     codes = model.expert_code(expert.mean(1)), model.detector_code(own.mean(1))
     torch.testing.assert_close(model.loss(batch)["vision_guided"], vision_guided_loss(*codes, temperature=0.5))
+
+
+@pytest.mark.parametrize(("compat", "weight", "detector"), [("fixed", 1 / 4, 1.0), ("paper", 1 / 5, 1 / 5)])
+def test_constant_routing_mixes_all_experts_equally_whatever_it_sees(compat, weight, detector):
+    model, batch = dvin(routing="constant", top_experts=4, compat=compat), teacher_batch()
+    found = model.route(torch.randn(3, 16, 4, 4), torch.randn(3, 16))
+    assert torch.equal(found.expert_weights, torch.full((3, 4), weight))
+    assert torch.equal(found.detector_weight, torch.full((3,), detector))
+    assert found.chosen.sort(dim=1).values.tolist() == [[0, 1, 2, 3]] * 3
+    assert not [name for name in model.state_dict() if name.startswith("router")]
+    sum(model.loss(batch).values()).backward()
+    assert all(part.weight.grad.abs().sum() > 0 for part in model.project.values())
+
+
+@pytest.mark.parametrize(("compat", "top"), [("fixed", 2), ("released", 3)])
+def test_constant_routing_among_some_experts_is_refused(tmp_path, compat, top):
+    params = tmp_path / "params.yaml"
+    params.write_text(f"dvin: {{compat: {compat}, routing: constant, top_experts: {top}}}\n")
+    with pytest.raises(ConfigError, match=rf"all 4 experts, but top_experts is {top}; allowed with it: 4, and compat"):
+        read_section(params, "dvin", DViNConfig)
+
+
+@torch.no_grad()
+def test_without_the_detector_an_expert_alone_says_where():
+    alone = dvin(has_detector=False, experts={"contrastive_vit": 8}).eval()
+    mixed = dvin(experts={"contrastive_vit": 8}).eval()
+    batch = teacher_batch()
+    seen = map_to_cells(batch.experts.stored["contrastive_vit"])
+    cells = alone.project["contrastive_vit"](F.layer_norm(seen, seen.shape[-1:]))  # its weight in the mixture is 1
+    text = alone.matcher.text_project(alone.text_encoder(batch.tokens).flat)
+    scores = torch.einsum("bcd,bd->bc", alone.matcher.anchor_project(cells), text)
+    kept = keep_confident_cells(batch.detections.boxes, 0.3)
+    torch.testing.assert_close(alone.match(batch).scores, scores.gather(1, kept))
+    blind = replace(batch, detections=replace(batch.detections, maps=tuple(m + 1 for m in batch.detections.maps)))
+    assert torch.equal(alone.match(blind).scores, alone.match(batch).scores)
+    assert not torch.equal(mixed.match(blind).scores, mixed.match(batch).scores)
 
 
 def test_weights_of_the_terms():

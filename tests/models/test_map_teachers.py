@@ -41,7 +41,15 @@ def build(config: TRISConfig | PCNetConfig) -> TRIS | PCNet:
 
 
 @pytest.mark.parametrize(
-    "config", [PLAIN, STAGED, replace(STAGED, stages=1), replace(STAGED, last_stage="cue", stages=2)]
+    "config",
+    [
+        PLAIN,
+        replace(PLAIN, prompt="to_picture"),
+        STAGED,
+        replace(STAGED, modulation="add"),
+        replace(STAGED, stages=1),
+        replace(STAGED, last_stage="cue", stages=2),
+    ],
 )
 def test_a_map_depends_on_its_own_phrase_and_picture_alone(config):
     model, batch = build(config).eval(), map_batch()
@@ -97,7 +105,22 @@ def test_disambiguation_parts_phrases_that_collide():
     assert history[-1] == 0.0
 
 
-@pytest.mark.parametrize("config", [PLAIN, STAGED])
+def test_divergence_parts_phrases():
+    model = build(replace(STAGED, has_shrinking=False, disambiguation="divergence"))
+    batch = map_batch()
+    before = model.loss(batch)["collision"]
+    assert 0.0 < before.item() < 1.0
+    optimiser = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=3e-3)
+    for _ in range(10):
+        optimiser.zero_grad()
+        model.loss(batch)["collision"].backward()
+        optimiser.step()
+    assert model.loss(batch)["collision"] < before / 2
+
+
+@pytest.mark.parametrize(
+    "config", [PLAIN, replace(PLAIN, prompt="to_picture"), STAGED, replace(STAGED, modulation="add")]
+)
 def test_training_reaches_every_new_part(config):
     model = build(config).train()
     terms = model.loss(map_batch())

@@ -9,6 +9,7 @@ from models.blocks.region_losses import (
     best_proposal,
     collisions,
     half_dice,
+    likeness,
     proposal_scores,
     relative,
     released_shrinking,
@@ -90,6 +91,29 @@ def test_26_gradients_where_the_winners_differ():
     one, other = [0.9, 0.2, 0.1], [0.1, 0.7, 0.3]
     assert gradients(one, other, "paper") == [pytest.approx([-2, 2, 0], abs=1e-5), pytest.approx([2, -2, 0], abs=1e-5)]
     assert gradients(one, other, "fixed") == [pytest.approx([0, 1, 0], abs=1e-5), pytest.approx([1, 0, 0], abs=1e-5)]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        ([0.5, 0.5, 0.0], [0.5, 0.5, 0.0], 1.0),
+        ([1.0, 0.0, 0.0], [0.0, 0.4, 0.6], 0.0),
+        ([1, 0, 0], [0.5, 0.5, 0], 0.688722),
+    ],
+)
+def test_likeness_is_one_minus_the_divergence_in_bits(one, other, expected):
+    shares = [torch.tensor([values], dtype=torch.float) for values in (one, other)]
+    assert likeness(*shares).item() == pytest.approx(expected, abs=1e-4)
+    assert likeness(*shares[::-1]).item() == pytest.approx(expected, abs=1e-4)
+
+
+def test_likeness_heeds_all_scores_and_its_gradient_is_finite_at_padding():
+    scores = [torch.tensor([values], requires_grad=True) for values in ([3.0, 2.0, 0.0, -100], [0.0, 2.0, 3.0, -100])]
+    one, other = (s.softmax(-1) for s in scores)
+    assert collisions(one, other).item() == 0.0  # the winners differ already
+    likeness(one, other).backward()
+    assert scores[0].grad[0, 0] < 0 < scores[0].grad[0, 2]  # falls as the phrases part further
+    assert scores[0].grad.isfinite().all() and scores[0].grad[0, 3] == 0
 
 
 PROPOSALS = bools([0, 1, 1, 1], [0, 0, 1, 0], [1, 1, 0, 0], [0, 0, 0, 0])[None]

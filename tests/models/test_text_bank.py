@@ -70,15 +70,32 @@ def test_the_order_of_images_and_of_phrases_does_not_matter():
     torch.testing.assert_close(bank(maps, texts.flip(0)), scores.flip(2))
 
 
+@pytest.mark.parametrize("prompt", ["to_picture", "both"])
 @torch.no_grad()
-def test_alone_is_the_bank_of_one_phrase():
+def test_alone_is_the_bank_of_one_phrase(prompt):
     torch.manual_seed(0)
-    bank, maps, texts = TextBank(8, 6, 16).eval(), torch.randn(3, 8, 4, 4), torch.randn(3, 6)
+    bank, maps, texts = TextBank(8, 6, 16, prompt=prompt).eval(), torch.randn(3, 8, 4, 4), torch.randn(3, 6)
     torch.nn.init.normal_(bank.prompt.pixel_output[1].bias)
     alone = bank.alone(maps, texts)
     for row in range(3):
         one = bank(maps[row : row + 1], texts[row : row + 1])[0, :, 0].view(4, 4)
         torch.testing.assert_close(alone[row], one, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("prompt", "changes_phrases"), [("to_picture", False), ("both", True)])
+@torch.no_grad()
+def test_a_prompt_to_the_picture_leaves_phrases_as_they_are(prompt, changes_phrases):
+    torch.manual_seed(0)
+    plain, bank = TextBank(8, 6, 16, prompt="none").eval(), TextBank(8, 6, 16, prompt=prompt).eval()
+    bank.load_state_dict(plain.state_dict(), strict=False)
+    maps, texts = torch.randn(3, 8, 4, 4), torch.randn(5, 6)
+    torch.nn.init.normal_(bank.prompt.pixel_output[1].bias)
+    assert not torch.allclose(bank(maps, texts), plain(maps, texts))
+    assert not torch.allclose(bank.alone(maps, texts[:3]), plain.alone(maps, texts[:3]))
+    for parameter in bank.prompt.pixel_output[1].parameters():  # now pixels are told nothing
+        torch.nn.init.zeros_(parameter)
+    assert torch.allclose(bank(maps, texts), plain(maps, texts)) is not changes_phrases
+    assert torch.allclose(bank.alone(maps, texts[:3]), plain.alone(maps, texts[:3])) is not changes_phrases
 
 
 def test_sizes_at_paper_scale():

@@ -8,17 +8,17 @@ import random
 import pytest
 
 from deixis.core.errors import DataError
-from deixis.datasets.refer import read_refer_folder
+from deixis.datasets.refer import ReferConfig, read_source
+from deixis.datasets.referring import read_tables
 from deixis.quarantine import Quarantine
-from stages.prepare import read_tables
 from tests.factories import read_refer, refer_folder, write_refer
 
 ALL = [f"toy/{number // 2}/{number}" for number in range(8)]
 
 
 def read(folder):
-    quarantine = Quarantine()
-    tables = read_tables(read_refer_folder(folder, split_by="unc"), dataset="toy", quarantine=quarantine)
+    quarantine, config = Quarantine(), ReferConfig(adapter="refer")
+    tables = read_tables(read_source(folder, config), config, raw=folder, dataset="toy", quarantine=quarantine)
     return tables, sorted(quarantine.table()["code"])
 
 

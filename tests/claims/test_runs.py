@@ -1,4 +1,4 @@
-"""Training and labelling come first and see no truth; scoring comes last."""
+"""Training and answering see no truth; scoring sees all answers."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from claims import measure_map_teacher, measure_student, measure_teacher, runs
+from claims import run_map_teacher, run_student, run_teacher, score
 from deixis.core.config import load_params
 from deixis.core.records import write_json, write_table
 
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def calls(monkeypatch) -> list[tuple[str, dict[str, Any]]]:
-    """Every stage function that a measurement calls, with what it was given and the splits of its pairs."""
+    """Every stage function that a run calls, with what it was given and the splits of its pairs."""
     seen: list[tuple[str, dict[str, Any]]] = []
 
     def record(name: str):
@@ -28,12 +28,13 @@ def calls(monkeypatch) -> list[tuple[str, dict[str, Any]]]:
             if name == "train_teacher":
                 write_json({"teacher": "refclip"}, given["out"] / "config.json")
             if name == "write_pseudo_labels":
-                row = {"sample_id": "a", "box": [0.0, 0.0, 1.0, 1.0], "score": 1.0, "accept": True, "split": "val"}
-                write_table(pd.DataFrame([row]), given["out"] / "boxes.parquet")
+                row = {"box": [0.0, 0.0, 1.0, 1.0], "score": 1.0, "accept": True}
+                rows = [row | {"sample_id": split, "split": split} for split in ("train", "val")]
+                write_table(pd.DataFrame(rows), given["out"] / "boxes.parquet")
 
         return stage
 
-    for module in (measure_teacher, measure_map_teacher, measure_student):
+    for module in (run_teacher, run_map_teacher, run_student):
         for name in vars(module).keys() & STAGES:
             monkeypatch.setattr(module, name, record(name))
     return seen
@@ -41,7 +42,7 @@ def calls(monkeypatch) -> list[tuple[str, dict[str, Any]]]:
 
 STAGES = {
     "train_teacher", "write_pseudo_labels", "segment_boxes", "train_map_teacher", "write_map_labels", "train_student",
-    "predict_student", "score",
+    "predict_student",
 }  # fmt: skip
 
 
@@ -53,54 +54,46 @@ def given(tmp_path: Path) -> dict[str, Any]:
     rows = [(split, number, "ball", "ball", split) for number, split in enumerate(("train", "val", "testA"))]
     write_table(pd.DataFrame(rows, columns=columns), prepared / "pairs.parquet")
     plan = tmp_path / "plan.yaml"
-    plan.write_text("measure: {seeds: [3, 4], resamples: 10, overrides: {}}\n")
+    plan.write_text("measure: {seeds: [3, 4], resamples: 10, timed_phrases: 4, overrides: {}}\n")
     (tmp_path / "features" / "detector").mkdir(parents=True)
-    named = {name: tmp_path / name for name in ("image_root", "candidates", "leakage", "out")}
+    places = {"pairs": prepared / "pairs.parquet", "images": prepared / "images.parquet"}
     settings = {"plan": plan, "claims": ROOT / "claims" / "claims.yaml", "params": ROOT / "params.yaml"}
-    return {"prepared": prepared} | named | settings
+    return {name: tmp_path / name for name in ("image_root", "out")} | places | settings
 
 
-def check(calls: list[tuple[str, dict[str, Any]]], order: list[str], prepared: Path) -> None:
+def check(calls: list[tuple[str, dict[str, Any]]], order: list[str]) -> None:
     assert [name for name, _ in calls] == 2 * order
-    for name, arguments in calls:
-        if name != "score":
-            below = [
-                value for value in arguments.values() if isinstance(value, Path) and value.is_relative_to(prepared)
-            ]
-            assert set(below) <= {prepared / "images.parquet"}
-            assert "testA" not in arguments.get("splits", ())
+    assert all("testA" not in arguments.get("splits", ()) for _, arguments in calls)
 
 
 def test_teacher(calls, given, tmp_path):
-    measure_teacher.measure_teacher(
+    run_teacher.run_teacher(
         variant="refclip_n1", features=tmp_path / "features", box_masks=tmp_path / "masks", segmenter=tmp_path, **given
     )
-    check(calls, ["train_teacher", "write_pseudo_labels", "score"], given["prepared"])
+    check(calls, ["train_teacher", "write_pseudo_labels"])
     settings = [arguments["settings"] for name, arguments in calls if name == "train_teacher"]
     assert [found["seed"] for found in settings] == [3, 4]
     assert {found["teachers"]["refclip"]["model"]["negatives"] for found in settings} == {1}
     labels = pd.read_parquet(given["out"] / "labels-3.parquet")
+    assert labels["sample_id"].tolist() == ["train"]
     assert labels["teacher"].tolist() == ["refclip"] and labels["mask"].isna().all()
+    assert pd.read_parquet(given["out"] / "answers-3.parquet")["sample_id"].tolist() == ["val"]
 
 
 def test_map_teacher_is_trained_once_and_read_in_every_way(calls, given, tmp_path):
-    measure_map_teacher.measure_map_teacher(
+    run_map_teacher.run_map_teacher(
         variant="tris", weights=tmp_path, cues=tmp_path / "cues", proposals=tmp_path / "proposals", **given
     )
-    check(calls, ["train_map_teacher", *2 * ["write_map_labels", "score"]], given["prepared"])
+    check(calls, ["train_map_teacher", *2 * ["write_map_labels"]])
     reads = [arguments["settings"]["map_labels"]["select"] for name, arguments in calls if name == "write_map_labels"]
     assert reads == ["none", "all", "none", "all"]
-    assert [arguments["out"].name for name, arguments in calls if name == "score"][:2] == [
-        "3.parquet",
-        "3-prms.parquet",
-    ]
+    outs = [arguments["out"].name for name, arguments in calls if name == "write_map_labels"]
+    assert outs[:2] == ["answers-3.parquet", "answers-3-prms.parquet"]
 
 
 def test_student(calls, given, tmp_path):
-    measure_student.measure_student(
-        variant="simrec", labels=tmp_path / "dvin", backbone=tmp_path, segmenter=tmp_path, **given
-    )
-    check(calls, ["train_student", "predict_student", "score"], given["prepared"])
+    run_student.run_student(variant="simrec", labels=tmp_path / "dvin", backbone=tmp_path, segmenter=tmp_path, **given)
+    check(calls, ["train_student", "predict_student"])
     trained = [arguments for name, arguments in calls if name == "train_student"]
     assert [arguments["labels"].name for arguments in trained] == ["labels-3.parquet", "labels-4.parquet"]
     assert all(arguments["splits"] == {"train"} for arguments in trained)
@@ -112,13 +105,21 @@ def test_scoring_keeps_scores_and_no_truth(monkeypatch, given, tmp_path):
         assert pd.read_parquet(asked["pairs"])["split"].tolist() == ["val"]
         row = {"sample_id": "val", "image_id": 1, "iou": 0.7, "true_box": [0.0, 0.0, 1.0, 1.0], "mask": None}
         write_table(pd.DataFrame([row]), asked["samples_out"])
+        scored.append((asked["predictions"].name, asked["card"].parent.name))
 
-    monkeypatch.setattr(runs, "evaluate", evaluate)
-    shared = {name: given[name] for name in ("prepared", "candidates", "leakage", "params")}
-    runs.score(tmp_path / "a", tmp_path / "b", folder=tmp_path / "scoring", out=tmp_path / "0.parquet", **shared)
-    assert pd.read_parquet(tmp_path / "0.parquet").columns.tolist() == ["sample_id", "image_id", "iou"]
+    scored: list[tuple[str, str]] = []
+    monkeypatch.setattr(score, "evaluate", evaluate)
+    (tmp_path / "claims.yaml").write_text(
+        "teachers: {}\nmap_teachers: {tris: {method: tris, readings: {prms: {map_labels.select: all}}}}\nstudents: {}\n"
+    )
+    asked = {name: given[name] for name in ("plan", "params")} | {"prepared": given["pairs"].parent}
+    places = {name: tmp_path / name for name in ("runs", "candidates", "leakage", "out")}
+    score.score(claims=tmp_path / "claims.yaml", **asked, **places)
+    assert scored == [(f"answers-{seed}{way}.parquet", f"model-{seed}") for seed in (3, 4) for way in ("", "-prms")]
+    table = pd.read_parquet(tmp_path / "out" / "tris" / "4-prms.parquet")
+    assert table.columns.tolist() == ["sample_id", "image_id", "iou"]
 
 
-def test_one_function_names_truth():
+def test_one_module_names_truth():
     naming = [path.name for path in (ROOT / "claims").glob("*.py") if '"truth.parquet"' in path.read_text()]
-    assert naming == ["runs.py"]
+    assert naming == ["score.py"]

@@ -1,9 +1,9 @@
-"""Train one variant of a teacher once per seed, let it answer, and score its answers to val.
+"""Train one variant of a teacher once per seed, and let it label train and answer val; no truth.
 
-reads   pairs.parquet, images.parquet, feature stores, masks of boxes, the images, the segmenter; then truth.parquet;
+reads   pairs.parquet, images.parquet, feature stores, masks of boxes, the images, the segmenter;
         params: the variant's entry of claims.yaml, claims/params.yaml, params.yaml
-writes  per seed: the scores of val (`0.parquet`) and the labels for students (`labels-0.parquet`)
-run     dvc repro claims/dvc.yaml:measure_teacher@refclip
+writes  per seed: the teacher, its answers to val (`answers-0.parquet`), and labels for students (`labels-0.parquet`)
+run     dvc repro claims/dvc.yaml:run_teacher@refclip
 """
 
 from pathlib import Path
@@ -11,8 +11,8 @@ from tempfile import TemporaryDirectory
 
 import pandas as pd
 
-from claims.entries import Plan, Teacher, params_of, score_file
-from claims.runs import SPLIT, score, write_pairs, write_params
+from claims.entries import Plan, Teacher, answers_file, model_folder, params_of
+from claims.inputs import SPLIT, write_pairs, write_params
 from deixis.core.cli import run_stage
 from deixis.core.config import read_section
 from deixis.core.records import read_json, write_table
@@ -22,23 +22,22 @@ from stages.train_teacher import train_teacher
 from stages.write_pseudo_labels import write_pseudo_labels
 
 
-def measure_teacher(
+def run_teacher(
     *,
     variant: str,
-    prepared: Path,
+    pairs: Path,
+    images: Path,
     features: Path,
     box_masks: Path,
     image_root: Path,
     segmenter: Path,
-    candidates: Path,
-    leakage: Path,
     out: Path,
     claims: Path = Path("claims/claims.yaml"),
     plan: Path = Path("claims/params.yaml"),
     params: Path = Path("params.yaml"),
     device: Device = "auto",
 ) -> None:
-    """Train one variant of a teacher once per seed, and score it."""
+    """Train one variant of a teacher once per seed, and let it answer."""
     entry = read_section(claims, f"teachers.{variant}", Teacher)
     shared = read_section(plan, "measure", Plan)
     for seed in shared.seeds:
@@ -46,11 +45,11 @@ def measure_teacher(
             folder = Path(name)
             settings = write_params(params_of(params, shared, entry.overrides, seed=seed), folder / "params.yaml")
             stores = link_stores(features, box_masks, folder / "features")
-            pairs = write_pairs(prepared, folder, splits=("train", SPLIT))
-            images, teacher = prepared / "images.parquet", folder / "teacher"
+            asked = write_pairs(pairs, folder, splits=("train", SPLIT))
+            teacher, boxes = out / model_folder(seed), folder / "boxes" / "boxes.parquet"
             train_teacher(
                 teacher=entry.method,
-                pairs=pairs,
+                pairs=asked,
                 features=stores,
                 out=teacher,
                 curves=folder / "curves.csv",
@@ -58,32 +57,23 @@ def measure_teacher(
                 device=device,
             )
             write_pseudo_labels(
-                pairs=pairs,
+                pairs=asked,
                 images=images,
                 features=stores,
                 teacher=teacher,
-                out=folder / "boxes",
+                out=boxes.parent,
                 params=settings,
                 device=device,
             )
-            answers = add_masks(
-                folder / "boxes" / "boxes.parquet",
+            write_labels(boxes, teacher=entry.method, out=out / f"labels-{seed}.parquet")
+            answer_val(
+                boxes,
                 images=images,
                 image_root=image_root,
                 segmenter=segmenter,
                 teacher=teacher,
-                labels=out / f"labels-{seed}.parquet",
+                out=out / answers_file(seed),
                 device=device,
-            )
-            score(
-                answers,
-                teacher / "config.json",
-                prepared=prepared,
-                candidates=candidates,
-                leakage=leakage,
-                params=settings,
-                folder=folder / "scoring",
-                out=out / score_file(seed),
             )
 
 
@@ -97,34 +87,35 @@ def link_stores(features: Path, box_masks: Path, folder: Path) -> Path:
     return folder
 
 
-def add_masks(
-    boxes: Path, *, images: Path, image_root: Path, segmenter: Path, teacher: Path, labels: Path, device: Device
-) -> Path:
-    """Write the labels of all pairs without masks, and the answers to val, with masks if the teacher draws some.
-
-    Returns:
-        Where the answers to val are.
-    """
+def write_labels(boxes: Path, *, teacher: str, out: Path) -> None:
+    """Write what students learn from: the boxes of train, without masks."""
     table = pd.read_parquet(boxes)
-    card = read_json(teacher / "config.json", made_by="train_teacher")
-    whole = table.drop(columns="own_mask", errors="ignore").assign(mask=None, teacher=card["teacher"])
-    write_table(whole[["sample_id", "box", "mask", "score", "accept", "teacher"]], labels)
+    train = table[table["split"] == "train"].assign(mask=None, teacher=teacher).reset_index(drop=True)
+    write_table(train[["sample_id", "box", "mask", "score", "accept", "teacher"]], out)
+
+
+def answer_val(
+    boxes: Path, *, images: Path, image_root: Path, segmenter: Path, teacher: Path, out: Path, device: Device
+) -> None:
+    """Write the answers to val; with masks, the segmenter's too, if the teacher draws its own."""
+    table = pd.read_parquet(boxes)
+    asked = table[table["split"] == SPLIT].reset_index(drop=True)
     if "own_mask" not in table:
-        return labels
+        card = read_json(teacher / "config.json", made_by="train_teacher")
+        write_table(asked.assign(mask=None, teacher=card["teacher"]), out)
+        return
     answered = boxes.with_name("answered.parquet")
-    write_table(table[table["split"] == SPLIT].reset_index(drop=True), answered)
-    segmented = boxes.with_name("segmented.parquet")
+    write_table(asked, answered)
     segment_boxes(
         boxes=answered,
         images=images,
         image_root=image_root,
         segmenter=segmenter,
         teacher=teacher,
-        out=segmented,
+        out=out,
         device=device,
     )
-    return segmented
 
 
 if __name__ == "__main__":
-    run_stage(measure_teacher)
+    run_stage(run_teacher)

@@ -1,0 +1,70 @@
+"""Score every variant's answers to val; the only stage here that reads truth, and it trains nothing.
+
+reads   the answers of all variants, prepared tables with truth.parquet, candidates, leakage.json;
+        params: claims.yaml, claims/params.yaml, params.yaml
+writes  per variant, seed and reading: one row per expression
+run     dvc repro claims/dvc.yaml:score
+"""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pandas as pd
+
+from claims.entries import MapTeacher, Plan, answers_file, model_folder, params_of, read_variants, score_file
+from claims.inputs import SPLIT, write_pairs, write_params
+from deixis.core.cli import run_stage
+from deixis.core.config import read_section
+from deixis.core.progress import track
+from deixis.core.records import write_table
+from stages.evaluate import evaluate
+
+# Columns of a score file; the last five where masks were predicted
+KEPT = (
+    "sample_id", "image_id", "iou", "intersection", "union", "point_in_mask", "mask_iou_prompted", "mask_iou_map",
+)  # fmt: skip
+
+
+def score(
+    *,
+    runs: Path,
+    prepared: Path,
+    candidates: Path,
+    leakage: Path,
+    out: Path,
+    claims: Path = Path("claims/claims.yaml"),
+    plan: Path = Path("claims/params.yaml"),
+    params: Path = Path("params.yaml"),
+) -> None:
+    """Score every variant's answers to val."""
+    shared = read_section(plan, "measure", Plan)
+    variants = read_variants(claims)
+    todo = [
+        (variant, seed, reading)
+        for variant, entry in variants.items()
+        for seed in shared.seeds
+        for reading in ("", *(entry.readings if isinstance(entry, MapTeacher) else ()))
+    ]
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        asked = write_pairs(prepared / "pairs.parquet", folder, splits=(SPLIT,))
+        for variant, seed, reading in track(todo, "scoring", total=len(todo)):
+            evaluate(
+                predictions=runs / variant / answers_file(seed, reading),
+                candidates=candidates,
+                card=runs / variant / model_folder(seed) / "config.json",
+                pairs=asked,
+                truth=prepared / "truth.parquet",
+                images=prepared / "images.parquet",
+                leakage=leakage,
+                out=folder / "metrics.json",
+                samples_out=folder / "samples.parquet",
+                params=write_params(params_of(params, shared, seed=seed), folder / "params.yaml"),
+            )
+            samples = pd.read_parquet(folder / "samples.parquet")
+            kept = samples[[column for column in KEPT if column in samples]]
+            write_table(kept, out / variant / score_file(seed, reading))
+
+
+if __name__ == "__main__":
+    run_stage(score)

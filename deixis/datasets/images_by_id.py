@@ -1,0 +1,130 @@
+"""The pictures that phrases are about: found by name or by id, inside their root, decoded whole."""
+
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from deixis.core.errors import DataError
+from deixis.core.progress import track
+from deixis.core.records import file_sha256
+from deixis.datasets.tables import id_key, is_storable, natural
+from deixis.datasets.targets import Refusal
+from deixis.imaging.pictures import MAX_PIXELS, open_image
+from deixis.quarantine import Quarantine
+
+COCO_NAMES = ("COCO_train2014_{:012d}.jpg", "{:012d}.jpg")  # of the same picture in the releases of 2014 and 2017
+IAPR_NAMES = ("{:d}.jpg", "{folder:02d}/images/{:d}.jpg")  # in one folder, and as the collection itself is laid out
+
+
+@dataclass(frozen=True)
+class SoundImage:
+    """A picture that decodes; `image_id` is as the source has it."""
+
+    image_id: int | str
+    path: str
+    sha256: str
+    width: int
+    height: int
+    licence: str
+
+
+def index_images(rows: list[Any], *, file: Path, quarantine: Quarantine) -> dict[str, tuple[int, dict[str, Any]]]:
+    """Line and row of each image by the key of its id; the first of two with one id is kept."""
+    found: dict[str, tuple[int, dict[str, Any]]] = {}
+    for line, row in enumerate(rows):
+        key = id_key(row.get("id")) if isinstance(row, dict) else None
+        if key is None:
+            quarantine.add(file, line, "E_ROW_BROKEN", "an image without an id")
+        elif key in found:
+            quarantine.add(file, line, "E_ID_DUP", f"image {key}")
+        else:
+            found[key] = (line, row)
+    return found
+
+
+def check_images(
+    images: Mapping[str, tuple[int, dict[str, Any]]],
+    wanted: set[str],
+    *,
+    root: Path,
+    file: Path,
+    licences: Mapping[Any, str],
+    quarantine: Quarantine,
+) -> dict[str, SoundImage]:
+    """Decode every wanted image, in the order of ids.
+
+    Raises:
+        DataError: If the root is not there at all.
+    """
+    if not root.is_dir():
+        raise DataError(
+            f"{root}: no such folder. Put the pictures there, link it, or name theirs in the dataset's image_root; "
+            "then run: dvc repro prepare"
+        )
+    sound = {}
+    order = sorted((key for key in wanted if key in images), key=lambda key: natural(images[key][1]["id"]))
+    for key in track(order, "checking images", total=len(order)):
+        line, row = images[key]
+        try:
+            sound[key] = _check_image(row, root=root, licences=licences)
+        except Refusal as refusal:
+            quarantine.add(file, line, refusal.code, refusal.value)
+    return sound
+
+
+def names_of(row: Mapping[str, Any]) -> Iterator[str]:
+    """Names under which a picture may lie, likeliest first: the stated one, then those that its id implies."""
+    if isinstance(row.get("file_name"), str) and row["file_name"]:
+        yield row["file_name"]
+    key = id_key(row["id"])
+    if key is not None and key.isdecimal() and key.isascii():
+        for name in COCO_NAMES + IAPR_NAMES:
+            yield name.format(int(key), folder=int(key) // 1000)
+
+
+def _check_image(row: Mapping[str, Any], *, root: Path, licences: Mapping[Any, str]) -> SoundImage:
+    name, path = _locate(row, root)
+    if _pixels_in_header(path) > MAX_PIXELS:
+        raise Refusal("E_IMG_HUGE", f"{name}: more than {MAX_PIXELS} pixels")
+    try:
+        size = open_image(path).size
+    except DataError as error:
+        raise Refusal("E_IMG_TRUNC", error) from None
+    stated = row.get("width"), row.get("height")
+    if stated not in ((None, None), size):
+        raise Refusal("E_IMG_SIZE", f"{name}: {size} for {stated}")
+    licence = row.get("license")
+    known = licences.get(licence, "unknown") if isinstance(licence, int | str) else "unknown"
+    return SoundImage(row["id"], name, file_sha256(path), *size, known)
+
+
+def _locate(row: Mapping[str, Any], root: Path) -> tuple[str, Path]:
+    """The first name under which a file lies; every one of them must stay inside the root, links followed."""
+    inside = root.resolve()
+    for name in names_of(row):
+        try:
+            path = (root / name).resolve()
+            if not is_storable(name) or not path.is_relative_to(inside):
+                raise Refusal("E_IMG_PATH", repr(name))
+            if path.is_file():
+                return name, path
+        except (OSError, ValueError, RuntimeError):  # too long, a zero byte, a ring of links
+            raise Refusal("E_IMG_PATH", repr(name)) from None
+    raise Refusal("E_IMG_MISSING", ", ".join(names_of(row)))
+
+
+def _pixels_in_header(path: Path) -> int:
+    """Width times height before anything is decoded; 0 where there is no header, which decoding will tell."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        try:
+            with Image.open(path) as image:
+                return image.width * image.height
+        except Image.DecompressionBombError:
+            return MAX_PIXELS + 1
+        except (OSError, SyntaxError, ValueError):
+            return 0

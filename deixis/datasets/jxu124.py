@@ -1,0 +1,107 @@
+"""The Parquet files of `jxu124/refcoco`, `refcocoplus` and `refcocog`: one row per ref, no pixels.
+
+`sentences` holds the phrases; the annotation and the image are JSON texts in `raw_anns` and `raw_image_info`. Their
+`bbox` column is not read: its convention is not documented, that of `raw_anns` is COCO's. The hosted split `test` of
+refcoco and refcocoplus is testA.
+"""
+
+import json
+from dataclasses import field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic.dataclasses import dataclass
+
+from deixis.core.config import STRICT
+from deixis.core.errors import DataError
+from deixis.datasets.referring import ReferringConfig, ReferringSource, RefRow, TextField, ingest_referring
+from deixis.datasets.tables import id_key
+
+COLUMNS = ("ref_id", "image_id", "category_id", "split", "sentences", "raw_anns", "raw_image_info")
+
+
+@dataclass(frozen=True, config=STRICT)
+class Jxu124Config(ReferringConfig):
+    """One hosted set."""
+
+    text: TextField = "raw"  # what models read; `expression` stays as typed
+    splits: dict[str, str] = field(default_factory=lambda: {"validation": "val"})  # names as hosted -> ours
+
+
+class Jxu124Adapter:
+    """Reads the Parquet files of one hosted set."""
+
+    Config = Jxu124Config
+
+    def __init__(self, config: Jxu124Config) -> None:
+        self.config = config
+
+    def ingest(self, *, raw: Path, out: Path, dataset: str) -> None:
+        """Write the tables of all Parquet files under the raw folder."""
+        source = translate(read_rows(raw), raw=raw, config=self.config)
+        ingest_referring(source, self.config, raw=raw, out=out, dataset=dataset)
+
+
+def read_rows(raw: Path) -> list[tuple[Path, int, dict[str, Any]]]:
+    """File, line and row of every Parquet file, in the order of names.
+
+    Raises:
+        DataError: If there is no file, or one of them is not whole or lacks a column.
+    """
+    files = sorted(raw.rglob("*.parquet"))
+    if not files:
+        raise DataError(f"{raw}: no Parquet file. Put those of jxu124's set there, then run: dvc repro prepare")
+    rows = []
+    for file in files:
+        try:
+            names = pq.read_schema(file).names
+            missing = set(COLUMNS) - set(names)
+            table = pq.read_table(file, columns=[name for name in COLUMNS if name in names])
+        except (OSError, pa.ArrowInvalid) as error:
+            raise DataError(
+                f"{file}: not a whole Parquet file ({error}). Fetch it again, then run: dvc repro prepare"
+            ) from None
+        if missing:
+            raise DataError(
+                f"{file}: lacks {', '.join(sorted(missing))}; has {', '.join(names)}. "
+                "Fetch the set's current files, then run: dvc repro prepare"
+            )
+        rows += [(file, line, row) for line, row in enumerate(table.to_pylist())]
+    return rows
+
+
+def translate(rows: list[tuple[Path, int, dict[str, Any]]], *, raw: Path, config: Jxu124Config) -> ReferringSource:
+    """Rows in RefCOCO's words; a row whose JSON is broken has no annotation."""
+    images: dict[str, Any] = {}
+    annotations: list[Any] = []
+    refs: list[RefRow] = []
+    for file, line, row in rows:
+        image, annotation = _parsed(row["raw_image_info"]), _parsed(row["raw_anns"])
+        ref = {name: row[name] for name in ("ref_id", "image_id", "category_id", "sentences")}
+        ref["split"] = config.splits.get(row["split"], row["split"])
+        key = id_key(row["image_id"])
+        if image is not None and annotation is not None and key is not None and str(image.get("id")) == key:
+            images.setdefault(key, image)
+            ref["ann_id"] = f"{file.name}:{line}"
+            annotations.append(annotation | {"id": ref["ann_id"]})
+        refs.append(RefRow(file, line, ref))
+    return ReferringSource(
+        file=raw,
+        images=list(images.values()),
+        annotations=annotations,
+        categories={},
+        refs=refs,
+        text_field=config.text,
+        lists_every_object=False,
+    )
+
+
+def _parsed(text: Any) -> dict[str, Any] | None:
+    """A JSON text with an object, or None."""
+    try:
+        found = json.loads(text)
+    except (TypeError, ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None

@@ -1,0 +1,116 @@
+"""MDETR's `finetune_<set>_<split>.json`: COCO files with one image row per phrase, and its one box.
+
+The `id` of an image row is a running number of the phrase; `original_id` is the picture's, and that of an annotation
+the object's, which stands in for the ref's. No masks. Source: ashkamath/mdetr (refexp_coco_format.py).
+"""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic.dataclasses import dataclass
+
+from deixis.core.config import STRICT
+from deixis.core.errors import DataError
+from deixis.datasets.refer import names_by_id
+from deixis.datasets.refer_files import read_json
+from deixis.datasets.referring import ReferringConfig, ReferringSource, RefRow, ingest_referring
+from deixis.datasets.segmentations import NO_MASK
+from deixis.datasets.tables import id_key
+
+
+@dataclass(frozen=True, config=STRICT)
+class MDETRConfig(ReferringConfig):
+    """The files of one set."""
+
+    name: str = "refcoco"  # refcoco, refcoco+ or refcocog: what follows finetune_ in the file names
+
+
+class MDETRAdapter:
+    """Reads one set of MDETR's files."""
+
+    Config = MDETRConfig
+
+    def __init__(self, config: MDETRConfig) -> None:
+        self.config = config
+
+    def ingest(self, *, raw: Path, out: Path, dataset: str) -> None:
+        """Write the tables of all splits."""
+        source = read_source(raw, self.config.name)
+        ingest_referring(source, self.config, raw=raw, out=out, dataset=dataset)
+
+
+def read_source(raw: Path, name: str) -> ReferringSource:
+    """The splits of one set in RefCOCO's words.
+
+    Raises:
+        DataError: If no split is there, or a file is not COCO's.
+    """
+    start = f"finetune_{name}_"
+    files = sorted(path for path in raw.glob("*.json") if path.name.startswith(start))
+    if not files:
+        raise DataError(f"{raw}: no {start}<split>.json. Put MDETR's files there, then run: dvc repro prepare")
+    images: dict[str, Any] = {}
+    annotations: list[Any] = []
+    categories: dict[Any, str] = {}
+    licences: dict[Any, str] = {}
+    refs = []
+    for file in files:
+        found = read_json(file, what="MDETR's annotation file")
+        if not isinstance(found, dict) or any(not isinstance(found.get(n), list) for n in ("images", "annotations")):
+            raise DataError(
+                f"{file}: not a COCO file. Allowed: JSON with the lists images and annotations. "
+                "Fetch it again, then run: dvc repro prepare"
+            )
+        categories |= names_by_id(found.get("categories"))
+        licences |= names_by_id(found.get("licenses"))
+        boxes = _boxes_by_image(found["annotations"])
+        split = file.stem.removeprefix(start)
+        for line, row in enumerate(found["images"]):
+            name = f"{file.name}:{line}"
+            annotation = _annotation(row, name, boxes)
+            if annotation is not None:
+                annotations.append(annotation)
+                fields = {field: row.get(field) for field in ("file_name", "width", "height", "license")}
+                images.setdefault(str(row["original_id"]), {"id": row["original_id"]} | fields)
+                row = _ref(row, annotation, split)
+            refs.append(RefRow(file, line, row))
+    return ReferringSource(
+        file=raw,
+        images=list(images.values()),
+        annotations=annotations,
+        categories=categories,
+        licences=licences,
+        refs=refs,
+        lists_every_object=False,
+    )
+
+
+def _boxes_by_image(rows: list[Any]) -> dict[str, list[dict[str, Any]]]:
+    """Annotations by the running number of their phrase."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        key = id_key(row.get("image_id")) if isinstance(row, dict) else None
+        if key is not None:
+            found.setdefault(key, []).append(row)
+    return found
+
+
+def _annotation(row: Any, name: str, boxes: dict[str, list[dict[str, Any]]]) -> dict[str, Any] | None:
+    """The one box of a phrase, or None where ids are missing or there is not one."""
+    ids = [id_key(row.get(field)) for field in ("id", "original_id")] if isinstance(row, dict) else [None]
+    own = boxes.get(str(row["id"]), []) if None not in ids else []
+    if len(own) != 1 or id_key(own[0].get("original_id")) is None:
+        return None
+    found = {field: own[0].get(field) for field in ("bbox", "category_id", "original_id")}
+    return found | {"id": name, "image_id": row["original_id"], "segmentation": NO_MASK}
+
+
+def _ref(row: dict[str, Any], annotation: dict[str, Any], split: str) -> dict[str, Any]:
+    return {
+        "ref_id": annotation["original_id"],
+        "ann_id": annotation["id"],
+        "image_id": row["original_id"],
+        "category_id": annotation["category_id"],
+        "split": split,
+        "sentences": [{"sent_id": row["id"], "raw": row.get("caption")}],
+    }

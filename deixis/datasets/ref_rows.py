@@ -1,0 +1,93 @@
+"""Rows of refs, annotations and sentences: which of them are whole, and what the others lack."""
+
+import reprlib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from deixis.datasets.tables import id_key, is_storable
+from deixis.quarantine import Quarantine
+from deixis.text import normalise
+
+TextField = Literal["raw", "sent"]
+
+
+@dataclass(frozen=True)
+class RefRow:
+    """One row of refs as found, and where."""
+
+    file: Path
+    line: int
+    ref: Any
+
+
+def index_annotations(rows: list[Any], *, file: Path, quarantine: Quarantine) -> dict[str, dict[str, Any]]:
+    """Annotations by the key of their id; the first of two with one id is kept."""
+    found: dict[str, dict[str, Any]] = {}
+    for line, row in enumerate(rows):
+        key = id_key(row.get("id")) if isinstance(row, dict) else None
+        if key is None or id_key(row.get("image_id")) is None:
+            quarantine.add(file, line, "E_ROW_BROKEN", f"an annotation without ids: {reprlib.repr(row)}")
+        elif key in found:
+            quarantine.add(file, line, "E_ID_DUP", f"annotation {key}")
+        else:
+            found[key] = row
+    return found
+
+
+def ref_problem(ref: Any) -> str | None:
+    """What a ref lacks to be one, or None."""
+    if not isinstance(ref, dict) or not isinstance(ref.get("sentences"), list):
+        return f"not a ref with sentences: {reprlib.repr(ref)}"
+    missing = [name for name in ("ref_id", "ann_id", "image_id") if id_key(ref.get(name)) is None]
+    if missing:
+        return f"its {', '.join(missing)} is no id: {reprlib.repr(ref)}"
+    if not isinstance(ref.get("category_id"), int | str):
+        return f"its category_id is no id: {reprlib.repr(ref)}"
+    return None if isinstance(ref.get("split"), str) else f"it has no split: {reprlib.repr(ref)}"
+
+
+def is_usable(
+    row: RefRow, images: Mapping[str, Any], annotations: Mapping[str, dict[str, Any]], quarantine: Quarantine
+) -> bool:
+    """Whether a ref has all its parts, of one image; what it lacks is listed."""
+    ref, problem = row.ref, ref_problem(row.ref)
+    if problem is None and str(ref["image_id"]) not in images:
+        problem = f"there is no image {ref['image_id']}"
+    if problem is None and str(ref["ann_id"]) not in annotations:
+        problem = f"there is no annotation {ref['ann_id']}"
+    if problem is None and str(annotations[str(ref["ann_id"])]["image_id"]) != str(ref["image_id"]):
+        problem = f"annotation {ref['ann_id']} is of another image"
+    if problem is not None:
+        quarantine.add(row.file, row.line, "E_REF_BROKEN", problem)
+    elif ref["split"] not in ("train", "val") and not ref["split"].startswith("test"):
+        quarantine.add(row.file, row.line, "E_SPLIT_NAME", reprlib.repr(ref["split"]))
+    else:
+        return True
+    return False
+
+
+def split_of_each_image(usable: list[RefRow]) -> dict[str, str]:
+    """The split that most refs of an image have, the first by name among equals: whatever the order of the file."""
+    counts: dict[str, Counter[str]] = {}
+    for row in usable:
+        counts.setdefault(str(row.ref["image_id"]), Counter())[row.ref["split"]] += 1
+    return {key: min(found, key=lambda split: (-found[split], split)) for key, found in counts.items()}
+
+
+def sound_sentences(row: RefRow, text_field: TextField, quarantine: Quarantine) -> Iterator[tuple[dict[str, Any], str]]:
+    """The sound sentences of a ref and their texts as models read them."""
+    if not row.ref["sentences"]:
+        quarantine.add(row.file, row.line, "E_TEXT_EMPTY", f"ref {row.ref['ref_id']} has no sentence")
+    for sentence in row.ref["sentences"]:
+        fields = [sentence.get(name) for name in ("raw", text_field)] if isinstance(sentence, dict) else [None]
+        if not all(isinstance(value, str) and is_storable(value) for value in fields):
+            quarantine.add(row.file, row.line, "E_TEXT_BROKEN", reprlib.repr(sentence))
+        elif id_key(sentence.get("sent_id")) is None:
+            quarantine.add(row.file, row.line, "E_TEXT_BROKEN", f"its sent_id is no id: {reprlib.repr(sentence)}")
+        elif not (text := normalise(sentence[text_field])):
+            quarantine.add(row.file, row.line, "E_TEXT_EMPTY", repr(sentence["raw"]))
+        else:
+            yield sentence, text

@@ -1,0 +1,89 @@
+"""The tables that every adapter writes, with their column types, so that empty ones have them too."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from deixis.core.records import write_atomically
+
+BOX = pa.list_(pa.float64())
+MASK = pa.struct({"size": pa.list_(pa.int64()), "counts": pa.string()})
+COLUMNS: dict[str, dict[str, pa.DataType | None]] = {  # None: an id, whole numbers or text as the source has it
+    "pairs": {
+        "sample_id": pa.large_string(), "image_id": None, "ref_id": None, "sent_id": None,
+        "expression": pa.large_string(), "text": pa.large_string(), "split": pa.large_string(),
+    },
+    "truth": {
+        "sample_id": pa.large_string(), "box": BOX, "mask": MASK, "category": pa.large_string(), "area": pa.float64(),
+    },
+    "images": {
+        "image_id": None, "path": pa.large_string(), "sha256": pa.large_string(), "width": pa.int64(),
+        "height": pa.int64(), "licence": pa.large_string(),
+    },
+    "objects": {"image_id": None, "boxes": pa.list_(pa.float64()), "categories": pa.list_(pa.int64())},
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Rows of the four tables, in the order of COLUMNS; ids still as the source has them."""
+
+    pairs: list[tuple[Any, ...]]
+    truth: list[tuple[Any, ...]]
+    images: list[tuple[Any, ...]]
+    objects: list[tuple[Any, ...]]
+
+
+def write_tables(tables: Tables, out: Path) -> None:
+    """Write the four Parquet files; ids of one kind become text where one of them is text."""
+    text_ids = {name for name in ("image_id", "ref_id", "sent_id") if _any_text(tables, name)}
+    for table in ("images", "objects", "truth", "pairs"):  # pairs last: who finds them finds the others
+        _write_rows(getattr(tables, table), COLUMNS[table], text_ids, out / f"{table}.parquet")
+
+
+def _write_rows(
+    rows: list[tuple[Any, ...]], columns: dict[str, pa.DataType | None], text_ids: set[str], path: Path
+) -> None:
+    frame = pd.DataFrame(rows, columns=list(columns))
+    for name in text_ids & set(columns):
+        frame[name] = frame[name].map(str)
+    id_types = {name: pa.large_string() if name in text_ids else pa.int64() for name in columns}
+    schema = pa.schema({name: kind or id_types[name] for name, kind in columns.items()})
+    write_atomically(path, lambda temporary: frame.to_parquet(temporary, index=False, schema=schema))
+
+
+def id_key(value: Any) -> str | None:
+    """Text under which an id is looked up, so that 7 and "7" are one; None if it is no text and no 64-bit integer."""
+    if isinstance(value, str):
+        return value if value and is_storable(value) else None
+    whole = isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
+    return str(value) if whole else None
+
+
+def natural(value: int | str) -> tuple[bool, int, str]:
+    """Sort key under which numbers come before text and both keep their order."""
+    return (True, 0, value) if isinstance(value, str) else (False, value, "")
+
+
+def is_storable(text: str) -> bool:
+    """Whether text can be written as UTF-8; JSON and pickles may carry halves of surrogate pairs."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _any_text(tables: Tables, name: str) -> bool:
+    return any(isinstance(value, str) for value in _column(tables, name))
+
+
+def _column(tables: Tables, name: str) -> Iterable[Any]:
+    for table in ("pairs", "images"):
+        if name in COLUMNS[table]:
+            place = list(COLUMNS[table]).index(name)
+            yield from (row[place] for row in getattr(tables, table))

@@ -1,0 +1,129 @@
+"""How much of an evaluation split a frozen model has learned from.
+
+By id where the ids of the pictures that it saw are known; by name otherwise, from what is known of the sets. What is
+not known to be apart is `unknown`, never a pass.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from deixis.core.errors import DataError
+
+Level = Literal[
+    "none", "unknown", "image_unlabelled", "caption", "box", "mask", "expression_same_image", "expression_same_object"
+]
+LEVELS: tuple[Level, ...] = (  # from least to most
+    "none",
+    "unknown",
+    "image_unlabelled",
+    "caption",
+    "box",
+    "mask",
+    "expression_same_image",
+    "expression_same_object",
+)
+LEVEL_OF_LABELS: dict[str, Level] = {"none": "image_unlabelled", "caption": "caption", "box": "box", "mask": "mask"}
+
+EMBEDDED = "embedded"  # pictures that we draw ourselves: no published model has seen them
+NO_IMAGES = "no_images"  # a model of text alone
+# How much of a set of evaluation images lies in a set of training images; what is not listed is unknown.
+# train2017 is train2014 and 35,504 images of val2014 (mmdetection: remove_cocotrain2017_from_refcoco.py); 51,208 images
+# of Visual Genome are COCO's (polygon-transformer: issue 11); SA-1B and ImageNet took none from COCO.
+SHARES: dict[str, dict[str, Literal["all", "some", "none"]]] = {
+    "coco_train2014": {
+        "coco_train2014": "all",
+        "coco_train2017": "all",
+        "coco_val2014": "none",
+        "coco_val2017": "none",
+        "imagenet_1k": "none",
+        "sa_1b": "none",
+        "visual_genome": "some",
+    },
+    "iapr_tc12": {  # ReferItGame's
+        "iapr_tc12": "all",
+        "coco_train2014": "none",
+        "coco_train2017": "none",
+        "coco_val2014": "none",
+        "coco_val2017": "none",
+    },
+}
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """A set of pictures: its name, if it has one, and the ids of its members, if they are known."""
+
+    images: str | None
+    ids: frozenset[int] | None = None
+
+    @property
+    def id_space(self) -> str | None:
+        """COCO's releases number a picture alike."""
+        return self.images.partition("_")[0] if self.images else None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One training set of a model."""
+
+    pictures: Pictures
+    labels: str  # none, caption, box or mask
+
+
+def exposure(evaluated: Pictures, seen: Iterable[Seen]) -> dict[str, Any]:
+    """What a model with these training sets has learned from the evaluated pictures: the worst of its sets.
+
+    Returns:
+        `images`: their number. `overlap`: how many the model saw, null where that is not known. `level`: one of
+        `LEVELS`. `basis`: by id, by name, or unknown.
+
+    Source: the levels and the rules are our own; docs/weights.md.
+    """
+    return worst([_of_one_set(evaluated, one) for one in seen])
+
+
+def worst(exposures: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """The exposure of the highest level; of several, the first with the largest overlap."""
+    return max(exposures, key=lambda found: (LEVELS.index(found["level"]), found["overlap"] or 0))
+
+
+def read_ids(path: Path) -> frozenset[int]:
+    """Ids of pictures from a text file with one id or file name per line: `72` and `COCO_train2014_000000000072.jpg`.
+
+    Raises:
+        DataError: If a line has no number.
+    """
+    ids = set()
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if line.strip():
+            match = re.search(r"(\d+)(\.\w+)?$", line.strip())
+            if not match:
+                raise DataError(
+                    f"{path}, line {number}: {line[:60]!r} is no id of a picture. Expected one id, or the name of one "
+                    "picture, per line. Mend the line, then run: dvc repro -f check_leakage"
+                )
+            ids.add(int(match[1]))
+    return frozenset(ids)
+
+
+def _of_one_set(evaluated: Pictures, seen: Seen) -> dict[str, Any]:
+    assert evaluated.ids is not None
+    number, level = len(evaluated.ids), LEVEL_OF_LABELS[seen.labels]
+    if seen.pictures.ids is not None and seen.pictures.id_space == evaluated.id_space is not None:
+        overlap = len(evaluated.ids & seen.pictures.ids)
+        return {"images": number, "overlap": overlap, "level": level if overlap else "none", "basis": "by id"}
+    share = _share(evaluated.images, seen.pictures.images)
+    if share is None:
+        return {"images": number, "overlap": None, "level": "unknown", "basis": "unknown"}
+    if share == "none":
+        return {"images": number, "overlap": 0, "level": "none", "basis": "by name"}
+    return {"images": number, "overlap": number if share == "all" else None, "level": level, "basis": "by name"}
+
+
+def _share(evaluated: str | None, seen: str | None) -> Literal["all", "some", "none"] | None:
+    if seen == NO_IMAGES or (evaluated == EMBEDDED and seen != EMBEDDED):
+        return "none"
+    return SHARES.get(evaluated or "", {}).get(seen or "")

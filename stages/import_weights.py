@@ -1,0 +1,56 @@
+"""Turn the file of one published model into a folder of frozen weights, after its checksum was verified.
+
+reads   the published file (data/published, or $DEIXIS_WEIGHTS) and its card in models/cards; params: imports.<name>
+writes  model.safetensors and config.json, which names the card
+run     dvc repro import_weights@detector
+"""
+
+from dataclasses import asdict, field
+from pathlib import Path
+from typing import Any
+
+from pydantic.dataclasses import dataclass
+
+from deixis.core.checkpoints import save_checkpoint
+from deixis.core.cli import run_stage
+from deixis.core.config import STRICT, read_section
+from deixis.core.registry import resolve
+from deixis.weights.cards import find_card
+from deixis.weights.locate import resolve_weights
+from models.backbones import BACKBONES
+from models.detectors import DETECTORS
+from models.experts import EXPERTS
+from models.segmenters import SEGMENTERS
+from models.text import TEXT_ENCODERS
+
+REGISTRIES = {
+    "backbone": BACKBONES,
+    "detector": DETECTORS,
+    "expert": EXPERTS,
+    "segmenter": SEGMENTERS,
+    "text": TEXT_ENCODERS,
+}
+
+
+@dataclass(frozen=True, config=STRICT)
+class ImportParams:
+    """One entry of `imports`."""
+
+    card: str  # of models/cards
+    file: str  # what the graph watches; the card's own file is what is read
+    settings: dict[str, Any] = field(default_factory=dict)  # of the class that reads it, such as input_size
+
+
+def import_weights(*, name: str, out: Path, params: Path = Path("params.yaml")) -> None:
+    """Import one published model."""
+    entry = read_section(params, f"imports.{name}", ImportParams)
+    card = find_card(entry.card)
+    kind = resolve(REGISTRIES[card.role], card.kind, role=card.role)
+    config, tensors = kind.read_published(resolve_weights(card.name), **entry.settings)
+    model = kind(config)
+    model.load_state_dict(tensors, strict=True)
+    save_checkpoint(model, out, config={"kind": card.kind, "card": card.name, "model": asdict(config)})
+
+
+if __name__ == "__main__":
+    run_stage(import_weights)
