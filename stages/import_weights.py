@@ -9,6 +9,7 @@ from dataclasses import asdict, field
 from pathlib import Path
 from typing import Any
 
+from models.backbones import BACKBONES
 from pydantic.dataclasses import dataclass
 
 from deixis.core.checkpoints import save_checkpoint
@@ -17,7 +18,6 @@ from deixis.core.config import STRICT, read_section
 from deixis.core.registry import resolve
 from deixis.weights.cards import find_card
 from deixis.weights.locate import resolve_weights
-from models.backbones import BACKBONES
 from models.detectors import DETECTORS
 from models.experts import EXPERTS
 from models.segmenters import SEGMENTERS

@@ -11,6 +11,7 @@ in a description says, so such names are refused, and no description makes it fe
 """
 
 import json
+from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,8 @@ from models.detectors.published_weights import check_names, read_tensors
 
 STRIDES = (32, 16, 8)  # pixels per cell of the scales that we read, coarse to fine
 DENSE_HEADS = ("RetinaHead", "ATSSHead", "FCOSHead", "RTMDetHead", "RTMDetSepBNHead")
-HEADS = ("YOLOV3Head", "YOLOXHead", *DENSE_HEADS)
+YOLOV3, YOLOX = "YOLOV3Head", "YOLOXHead"
+HEADS = (YOLOV3, YOLOX, *DENSE_HEADS)
 TRAINING_ONLY = ("init_cfg", "pretrained", "train_cfg", "batch_augments")
 REMEDY = (
     "mmdet's tools/model_converters/publish_model.py IN OUT, run where you trust the file, leaves the tensors alone"
@@ -66,36 +68,29 @@ class MMDetHeads(nn.Module):
         Levels are standardised as the model's own preprocessor does. Boxes have objectness times the highest class
         probability where others have objectness, then the probability of every class, given an object.
         """
-        maps = self.network.extract_feat(_preprocess(squares, self.config.architecture))
+        maps = _head_inputs(self.network, _preprocess(squares, self.config.architecture))
         head, coarse = self.network.bbox_head, self.levels[0]
-        if type(head).__name__ == "YOLOV3Head":
-            maps = [bridge(scale) for bridge, scale in zip(head.convs_bridge, maps, strict=True)]
-            boxes = _yolov3_boxes(head, maps, coarse)
-        else:
-            boxes = _dense_boxes(head, maps, coarse)
+        boxes = (_yolov3_boxes if type(head).__name__ == YOLOV3 else _dense_boxes)(head, maps, coarse)
         return Detections(maps=tuple(maps[level] for level in self.levels), boxes=boxes)
 
+    @staticmethod
+    def read_published(path: Path, *, input_size: int = 416) -> tuple[MMDetConfig, dict[str, Tensor]]:
+        """Description and tensors of an mmdet checkpoint (`.pth`), or of its tensors as safetensors.
 
-def read_published(path: Path) -> tuple[MMDetConfig, dict[str, Tensor]]:
-    """Description and tensors of an mmdet checkpoint (`.pth`), or of its tensors as safetensors.
-
-    Raises:
-        ConfigError: If mmdet is not installed.
-        DataError: If no description is known, or names something that is not mmdet's; if the head is of a kind that
-            we cannot read; if the file holds more than tensors, or other tensors than the description wants.
-    """
-    architecture = _describe(path)
-    network = _build(architecture, path)
-    tensors = {f"network.{name}": tensor for name, tensor in read_tensors(path, remedy=REMEDY).items()}
-    wanted = {f"network.{name}": tensor.shape for name, tensor in network.state_dict().items()}
-    check_names(tensors, wanted, path, what=f"{architecture['type']} as described")
-    with torch.no_grad():
-        square = torch.zeros(1, 3, 4 * STRIDES[0], 4 * STRIDES[0])
-        maps = network.eval().extract_feat(square)
-    if type(network.bbox_head).__name__ == "YOLOV3Head":
-        maps = [bridge[0] for bridge in ()] or [b(m) for b, m in zip(network.bbox_head.convs_bridge, maps, strict=True)]
-    channels = tuple(maps[level].shape[1] for level in _levels(network.bbox_head, path))
-    return MMDetConfig(architecture, channels, network.bbox_head.num_classes), tensors
+        Raises:
+            ConfigError: If mmdet is not installed.
+            DataError: If no description is known, or names something that is not mmdet's; if the head is of a kind that
+                we cannot read; if the file holds more than tensors, or other tensors than the description wants.
+        """
+        architecture = _describe(path)
+        network = _build(architecture, path)
+        tensors = {f"network.{name}": tensor for name, tensor in read_tensors(path, remedy=REMEDY).items()}
+        wanted = {f"network.{name}": tensor.shape for name, tensor in network.state_dict().items()}
+        check_names(tensors, wanted, path, what=f"{architecture['type']} as described")
+        with torch.no_grad():
+            maps = _head_inputs(network.eval(), torch.zeros(1, 3, 4 * STRIDES[0], 4 * STRIDES[0]))
+        channels = tuple(maps[level].shape[1] for level in _levels(network.bbox_head, path))
+        return MMDetConfig(architecture, channels, network.bbox_head.num_classes, input_size), tensors
 
 
 def _preprocess(squares: Tensor, architecture: dict[str, Any]) -> Tensor:
@@ -108,7 +103,15 @@ def _preprocess(squares: Tensor, architecture: dict[str, Any]) -> Tensor:
     return (images - mean[:, None, None]) / std[:, None, None]
 
 
-def _yolov3_boxes(head: Any, maps: list[Tensor], coarse: int) -> Tensor:
+def _head_inputs(network: Any, images: Tensor) -> Sequence[Tensor]:
+    """The neck's maps; of YOLOv3 those after its head's own 3x3 convolutions, which our YOLOv3 has in its neck."""
+    maps, head = network.extract_feat(images), network.bbox_head
+    if type(head).__name__ == YOLOV3:
+        return [bridge(scale) for bridge, scale in zip(head.convs_bridge, maps, strict=True)]
+    return maps
+
+
+def _yolov3_boxes(head: Any, maps: Sequence[Tensor], coarse: int) -> Tensor:
     """The coarse boxes: [batch, cells, 3, 5 + classes]."""
     raw = head.convs_pred[coarse](maps[coarse])
     batch, _, height, width = raw.shape
@@ -119,7 +122,7 @@ def _yolov3_boxes(head: Any, maps: list[Tensor], coarse: int) -> Tensor:
     return _rows(corners, raw[..., 5:].sigmoid(), raw[..., 4].sigmoid(), cells=height * width)
 
 
-def _dense_boxes(head: Any, maps: tuple[Tensor, ...], coarse: int) -> Tensor:
+def _dense_boxes(head: Any, maps: Sequence[Tensor], coarse: int) -> Tensor:
     """The coarse boxes of a head with one map of classes, one of boxes and perhaps one of objectness."""
     classes, raw, *others = (level[coarse] for level in head(maps))
     batch, _, height, width = raw.shape
@@ -127,7 +130,7 @@ def _dense_boxes(head: Any, maps: tuple[Tensor, ...], coarse: int) -> Tensor:
         _per_box(part, values)
         for part, values in zip((classes, raw, *others), (head.cls_out_channels, 4, 1), strict=False)
     )
-    yolox = type(head).__name__ == "YOLOXHead"
+    yolox = type(head).__name__ == YOLOX
     options = {"with_stride": True} if yolox else {}
     priors = head.prior_generator.single_level_grid_priors(
         (height, width), coarse, dtype=raw.dtype, device=raw.device, **options

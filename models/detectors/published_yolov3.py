@@ -76,7 +76,7 @@ def published_name(name: str) -> str:
     return f"module_list.{PLACES[place]}.{LAYERS[layer]}.{value}"
 
 
-def read_published(path: Path) -> tuple[YOLOv3Config, dict[str, Tensor]]:
+def read_published(path: Path, *, input_size: int = 416) -> tuple[YOLOv3Config, dict[str, Tensor]]:
     """Sizes and tensors, under our names, of the published detector.
 
     Raises:
@@ -85,7 +85,7 @@ def read_published(path: Path) -> tuple[YOLOv3Config, dict[str, Tensor]]:
     found = read_tensors(path, remedy=REMEDY)
     inside = {name: tensor for name, tensor in found.items() if name.startswith(INSIDE_TEACHER)}
     found = {name.removeprefix(INSIDE_TEACHER): tensor for name, tensor in (inside or found).items()}
-    config = YOLOv3Config(num_classes=_num_classes(found))
+    config = YOLOv3Config(input_size=input_size, num_classes=_num_classes(found))
     with torch.device("meta"):
         ours = YOLOv3(config).state_dict()
     names = {name: published_name(name) for name in ours}

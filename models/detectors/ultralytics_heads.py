@@ -82,6 +82,37 @@ class UltralyticsHeads(nn.Module):
             boxes=torch.cat([boxes[..., :4], confidence, boxes[..., 4:]], -1),
         )
 
+    @staticmethod
+    def read_published(path: Path, *, input_size: int = DEFAULT_SIDE) -> tuple[UltralyticsConfig, dict[str, Tensor]]:
+        """Description and tensors, in single precision, of a checkpoint (`.pt`) that ultralytics saved.
+
+        Raises:
+            ConfigError: If ultralytics is not installed, or was imported without its restricted mode.
+            DataError: If the file is missing, holds unknown classes, or is another kind of model.
+        """
+        stored = _read(path)
+        head = _head(stored)
+        if type(head).__name__ not in HEADS:
+            raise DataError(
+                f"{path}: ends in {type(head).__name__}, which gives the cells of a grid no boxes of their own. "
+                f"Allowed: {', '.join(HEADS)}. Name a detection or segmentation model"
+            )
+        levels = _levels(stored, path)
+        tensors = {
+            f"network.{name}": tensor.float() if tensor.is_floating_point() else tensor
+            for name, tensor in stored.state_dict().items()
+        }
+        config = UltralyticsConfig(
+            architecture=json.loads(json.dumps(stored.yaml)),  # as it comes back from config.json
+            channels=tuple(head.cv2[level][0].conv.in_channels for level in levels),
+            num_classes=head.nc,
+            input_size=input_size,
+            task="segment" if type(head).__name__.startswith("Segment") else "detect",
+        )
+        wanted = {f"network.{name}": tensor.shape for name, tensor in _build(config).state_dict().items()}
+        check_names(tensors, wanted, path, what="the model that its own description builds")
+        return config, tensors
+
 
 class UltralyticsMasks(nn.Module):
     """The mask head of a segmentation model, over the same stored maps as `PrototypeMasks` and with its answer."""
@@ -98,8 +129,9 @@ class UltralyticsMasks(nn.Module):
                 f"this ultralytics model ends in {type(head).__name__}. Allowed for masks: {MASK_HEAD}, whose "
                 "prototypes come from the fine map alone (YOLOv8-seg, YOLO11-seg). Name such a model"
             )
+        self.place, self.level = f"network.model.{len(network.model) - 1}", _levels(network, "config.json")[0]
         self.prototypes = head.proto
-        self.coefficients = head.cv4[_levels(network, "config.json")[0]]
+        self.coefficients = head.cv4[self.level]
 
     def forward(
         self, coarse: Float[Tensor, "batch coarse_channels h w"], fine: Float[Tensor, "batch fine_channels H W"]
@@ -107,44 +139,18 @@ class UltralyticsMasks(nn.Module):
         """Prototypes [batch, prototypes, 2 H, 2 W] and coefficients [batch, h * w, 1, prototypes]."""
         return self.prototypes(fine), self.coefficients(coarse).flatten(2).transpose(1, 2)[:, :, None]
 
-
-def read_published(path: Path) -> tuple[UltralyticsConfig, dict[str, Tensor]]:
-    """Description and tensors, in single precision, of a checkpoint (`.pt`) that ultralytics saved.
-
-    Raises:
-        ConfigError: If ultralytics is not installed, or was imported without its restricted mode.
-        DataError: If the file is missing, holds classes that the package does not know, or is another kind of model.
-    """
-    stored = _read(path)
-    head = _head(stored)
-    if type(head).__name__ not in HEADS:
-        raise DataError(
-            f"{path}: ends in {type(head).__name__}, which gives the cells of a grid no boxes of their own. "
-            f"Allowed: {', '.join(HEADS)}. Name a detection or segmentation model"
-        )
-    levels = _levels(stored, path)
-    tensors = {
-        f"network.{name}": tensor.float() if tensor.is_floating_point() else tensor
-        for name, tensor in stored.state_dict().items()
-    }
-    config = UltralyticsConfig(
-        architecture=json.loads(json.dumps(stored.yaml)),  # as it comes back from config.json
-        channels=tuple(head.cv2[level][0].conv.in_channels for level in levels),
-        num_classes=head.nc,
-        task="segment" if type(head).__name__.startswith("Segment") else "detect",
-    )
-    wanted = {f"network.{name}": tensor.shape for name, tensor in _build(config).state_dict().items()}
-    check_names(tensors, wanted, path, what="the model that its own description builds")
-    return config, tensors
-
-
-def read_published_masks(path: Path) -> tuple[UltralyticsConfig, dict[str, Tensor]]:
-    """The same of the mask head alone, for `UltralyticsMasks`."""
-    config, tensors = read_published(path)
-    wanted = UltralyticsMasks(config).state_dict()
-    head = f"network.model.{len(config.architecture['backbone']) + len(config.architecture['head']) - 1}"
-    places = {"prototypes": f"{head}.proto", "coefficients": f"{head}.cv4.{_levels(_build(config), path)[0]}"}
-    return config, {name: tensors[places[name.split(".")[0]] + name[name.index(".") :]] for name in wanted}
+    @staticmethod
+    def read_published(path: Path, *, input_size: int = DEFAULT_SIDE) -> tuple[UltralyticsConfig, dict[str, Tensor]]:
+        """The same as of `UltralyticsHeads`, but with the tensors of the mask head alone."""
+        config, tensors = UltralyticsHeads.read_published(path, input_size=input_size)
+        masks = UltralyticsMasks(config)
+        places = {f"{masks.place}.proto.": "prototypes.", f"{masks.place}.cv4.{masks.level}.": "coefficients."}
+        return config, {
+            new + name.removeprefix(old): tensor
+            for old, new in places.items()
+            for name, tensor in tensors.items()
+            if name.startswith(old)
+        }
 
 
 def _library() -> Any:

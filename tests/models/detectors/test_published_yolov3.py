@@ -12,7 +12,6 @@ import torch
 from torch.nn import functional as F
 
 from deixis.core.errors import DataError
-from models.detectors.published_yolov3 import read_published
 from models.detectors.yolov3 import YOLOv3
 
 ANCHORS = {
@@ -172,7 +171,7 @@ def weights():
 def test_real_size_equals_the_published_network(weights, tmp_path):
     path = tmp_path / "yolov3.pth"
     torch.save(weights, path)
-    config, tensors = read_published(path)
+    config, tensors = YOLOv3.read_published(path)
     model = YOLOv3(config).eval()
     model.load_state_dict(tensors, strict=True)
     assert sum(parameter.numel() for parameter in model.parameters()) == 75_554_428
@@ -209,7 +208,7 @@ def test_real_size_equals_the_published_network(weights, tmp_path):
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "before torch 1.6"])
 def test_containers(wrap, zipped, tmp_path):
     torch.save(wrap(flat_weights()), tmp_path / "any.pth", _use_new_zipfile_serialization=zipped)
-    config, tensors = read_published(tmp_path / "any.pth")
+    config, tensors = YOLOv3.read_published(tmp_path / "any.pth")
     with torch.device("meta"):
         wanted = YOLOv3(config).state_dict()
     assert {n: t.shape for n, t in tensors.items()} == {n: t.shape for n, t in wanted.items()}
@@ -217,12 +216,12 @@ def test_containers(wrap, zipped, tmp_path):
 
 def test_number_of_classes_comes_from_the_file(tmp_path):
     torch.save(flat_weights(classes=100), tmp_path / "visual_genome.pth")
-    assert read_published(tmp_path / "visual_genome.pth")[0].num_classes == 100
+    assert YOLOv3.read_published(tmp_path / "visual_genome.pth")[0].num_classes == 100
 
 
 def test_half_precision_becomes_single(tmp_path):
     torch.save(flat_weights(dtype=torch.float16), tmp_path / "half.pth")
-    tensors = read_published(tmp_path / "half.pth")[1]
+    tensors = YOLOv3.read_published(tmp_path / "half.pth")[1]
     assert {t.dtype for n, t in tensors.items() if "tracked" not in n} == {torch.float32}
 
 
@@ -232,7 +231,7 @@ def test_every_wrong_name_is_reported(tmp_path):
     flat |= {"module_list.38.conv.weight": torch.zeros(1), "module_list.12.conv.weight": torch.zeros(512, 1024, 3, 3)}
     torch.save(flat, tmp_path / "wrong.pth")
     with pytest.raises(DataError) as caught:
-        read_published(tmp_path / "wrong.pth")
+        YOLOv3.read_published(tmp_path / "wrong.pth")
     report = str(caught.value)
     assert "2 missing: module_list.0.conv.weight, module_list.37.guide_wh.bias\n" in report
     assert "1 unexpected: module_list.38.conv.weight\n" in report
@@ -243,7 +242,7 @@ def test_a_long_report_is_cut(tmp_path):
     torch.save({"conv1.weight": torch.zeros(64, 3, 7, 7)}, tmp_path / "resnet.pth")
     needed = sum("tracked" not in name for name in layout())
     with pytest.raises(DataError, match=rf"{needed} missing: .*, and {needed - 12} more") as caught:
-        read_published(tmp_path / "resnet.pth")
+        YOLOv3.read_published(tmp_path / "resnet.pth")
     assert len(str(caught.value)) < 2000
 
 
@@ -258,7 +257,7 @@ class Trap:
 def test_a_pickle_is_not_executed(tmp_path):
     torch.save({"state_dict": flat_weights(), "trap": Trap(tmp_path / "sprung")}, tmp_path / "bad.pth")
     with pytest.raises(DataError, match=r"reading it would execute it .* python -c"):
-        read_published(tmp_path / "bad.pth")
+        YOLOv3.read_published(tmp_path / "bad.pth")
     assert not (tmp_path / "sprung").exists()
 
 
@@ -274,11 +273,11 @@ def test_no_weight_file(content, message, tmp_path):
     if content is not None:
         (tmp_path / "bad.pth").write_bytes(content)
     with pytest.raises(DataError, match=message):
-        read_published(tmp_path / "bad.pth")
+        YOLOv3.read_published(tmp_path / "bad.pth")
 
 
 def test_a_file_cut_short(tmp_path):
     torch.save(flat_weights(), tmp_path / "whole.pth")
     (tmp_path / "cut.pth").write_bytes((tmp_path / "whole.pth").read_bytes()[:-1000])
     with pytest.raises(DataError, match="not a whole weight file"):
-        read_published(tmp_path / "cut.pth")
+        YOLOv3.read_published(tmp_path / "cut.pth")

@@ -13,8 +13,6 @@ from models.detectors.ultralytics_heads import (
     UltralyticsConfig,
     UltralyticsHeads,
     UltralyticsMasks,
-    read_published,
-    read_published_masks,
 )
 from models.encoders import load_detector
 
@@ -50,7 +48,7 @@ def squares(side=96, count=2):
 @torch.no_grad()
 def test_answers_what_ultralytics_answers(name, tmp_path):
     theirs = write_checkpoint(name, tmp_path / "model.pt")
-    config, tensors = read_published(tmp_path / "model.pt")
+    config, tensors = UltralyticsHeads.read_published(tmp_path / "model.pt")
     detector = UltralyticsHeads(config).eval()
     detector.load_state_dict(tensors, strict=True)
     found = detector.detect(squares())
@@ -79,7 +77,7 @@ def test_answers_what_ultralytics_answers(name, tmp_path):
 @needs_ultralytics
 def test_cells_are_row_major(tmp_path):
     write_checkpoint("yolov8n", tmp_path / "model.pt")
-    config, tensors = read_published(tmp_path / "model.pt")
+    config, tensors = UltralyticsHeads.read_published(tmp_path / "model.pt")
     detector = UltralyticsHeads(config).eval()
     for name in tensors:
         if ".cv2." in name and name.endswith((".2.weight", ".2.bias")):  # all distances alike: boxes around the middles
@@ -92,12 +90,13 @@ def test_cells_are_row_major(tmp_path):
 @needs_ultralytics
 def test_a_weights_folder_says_that_it_is_one(tmp_path):
     write_checkpoint("yolov8n", tmp_path / "model.pt")
-    config, tensors = read_published(tmp_path / "model.pt")
+    config, tensors = UltralyticsHeads.read_published(tmp_path / "model.pt", input_size=416)
     detector = UltralyticsHeads(config).eval()
     detector.load_state_dict(tensors)
     save_checkpoint(detector, tmp_path / "detector", config={"kind": "ultralytics_heads", "model": asdict(config)})
     loaded = load_detector(tmp_path / "detector", torch.device("cpu"))
     assert loaded.config == config
+    assert loaded.config.input_size == 416
     with torch.no_grad():
         assert torch.equal(loaded.detect(squares()).boxes, detector.detect(squares()).boxes)
 
@@ -106,7 +105,7 @@ def test_a_weights_folder_says_that_it_is_one(tmp_path):
 @torch.no_grad()
 def test_masks_of_a_segmentation_model_from_stored_maps(tmp_path):
     theirs = write_checkpoint("yolov8n-seg", tmp_path / "model.pt")
-    config, tensors = read_published_masks(tmp_path / "model.pt")
+    config, tensors = UltralyticsMasks.read_published(tmp_path / "model.pt")
     masks = UltralyticsMasks(config).eval()
     masks.load_state_dict(tensors, strict=True)
     entered = {}
@@ -131,14 +130,14 @@ def test_other_models_are_refused(name, message, tmp_path):
 
     YOLO(f"{name}.yaml").save(tmp_path / "model.pt")
     with pytest.raises(DataError, match=message):
-        read_published(tmp_path / "model.pt")
+        UltralyticsHeads.read_published(tmp_path / "model.pt")
 
 
 @needs_ultralytics
 def test_masks_of_a_detection_model_are_refused(tmp_path):
     write_checkpoint("yolov8n", tmp_path / "model.pt")
     with pytest.raises(ConfigError, match=r"ends in Detect\. Allowed for masks: Segment"):
-        read_published_masks(tmp_path / "model.pt")
+        UltralyticsMasks.read_published(tmp_path / "model.pt")
 
 
 class Trap:
@@ -153,14 +152,14 @@ class Trap:
 def test_a_foreign_class_is_not_executed(tmp_path):
     torch.save({"model": Trap(tmp_path / "sprung")}, tmp_path / "bad.pt")
     with pytest.raises(DataError, match=r"nothing in it is executed .* python -c"):
-        read_published(tmp_path / "bad.pt")
+        UltralyticsHeads.read_published(tmp_path / "bad.pt")
     assert not (tmp_path / "sprung").exists()
 
 
 @needs_ultralytics
 def test_text_of_a_description_is_not_evaluated(tmp_path):
     write_checkpoint("yolov8n", tmp_path / "model.pt")
-    config, _ = read_published(tmp_path / "model.pt")
+    config, _ = UltralyticsHeads.read_published(tmp_path / "model.pt")
     text = f"open({str(tmp_path / 'sprung')!r}, 'w') and torch.nn.SiLU()"
     bad = UltralyticsConfig(config.architecture | {"activation": text}, config.channels, config.num_classes)
     with pytest.raises(DataError, match="not what ultralytics builds"):
@@ -181,10 +180,10 @@ def test_no_checkpoint(name, content, message, tmp_path):
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=message):
-        read_published(tmp_path / name)
+        UltralyticsHeads.read_published(tmp_path / name)
 
 
 @pytest.mark.skipif(INSTALLED, reason="ultralytics is installed")
 def test_without_the_extra_the_command_is_named(tmp_path):
     with pytest.raises(ConfigError, match="uv sync --extra ultralytics"):
-        read_published(tmp_path / "yolov8n.pt")
+        UltralyticsHeads.read_published(tmp_path / "yolov8n.pt")
