@@ -11,15 +11,17 @@ from deixis.core.checkpoints import load_checkpoint
 from deixis.core.frozen import freeze
 from deixis.core.records import read_json
 from deixis.core.registry import resolve
-from models.detectors.yolov3 import YOLOv3, YOLOv3Config
+from models.detectors import DETECTORS
 from models.experts import EXPERTS
 from models.segmenters import SEGMENTERS
 
 
-def load_detector(weights: Path, device: torch.device) -> YOLOv3:
-    """The frozen detector."""
-    config = _model_config(weights, YOLOv3Config, made_by="pretrain_detector")
-    return _load(YOLOv3(config), weights, device, made_by="pretrain_detector")
+def load_detector(weights: Path, device: torch.device) -> Any:
+    """The frozen detector; config.json may name its `kind`, and means our own YOLOv3 where it does not."""
+    card = read_json(weights / "config.json", made_by="pretrain_detector")
+    kind = resolve(DETECTORS, card.get("kind", "yolov3"), role="detector")
+    config = _model_config(weights, kind.Config, made_by="pretrain_detector")
+    return _load(kind(config), weights, device, made_by="pretrain_detector")
 
 
 def load_expert(name: str, weights: Path, device: torch.device) -> Any:

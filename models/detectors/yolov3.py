@@ -6,6 +6,7 @@ RefCLIP code; 75,554,428 parameters and 73 BatchNorm layers at the default (pape
 """
 
 from dataclasses import field
+from pathlib import Path
 
 import torch
 from jaxtyping import Float, UInt8
@@ -56,6 +57,8 @@ class YOLOv3Config:
 class YOLOv3(nn.Module):
     """Images in, three feature maps and four boxes per cell out."""
 
+    Config = YOLOv3Config
+
     def __init__(self, config: YOLOv3Config) -> None:
         super().__init__()
         self.config = config
@@ -71,6 +74,13 @@ class YOLOv3(nn.Module):
         if self.config.luminance:
             images = images.mean(1, keepdim=True).expand_as(images)
         return self.neck(*self.backbone(images))
+
+    @staticmethod
+    def read_published(path: Path, *, input_size: int = 416) -> tuple[YOLOv3Config, dict[str, Tensor]]:
+        """Sizes and tensors, under our names, of the weights that RefCLIP published."""
+        from models.detectors.published_yolov3 import read_published  # it knows this file's classes
+
+        return read_published(path, input_size=input_size)
 
     def detect(self, squares: UInt8[Tensor, "batch 3 side side"]) -> Detections:
         """Feature maps of all scales and decoded boxes of the coarse scale (the one the teachers read)."""

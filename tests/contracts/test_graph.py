@@ -52,7 +52,9 @@ REGISTRIES = {
 LAZY = {  # what a stage loads through a registry, by the module that asks
     "models.build_student": [target.split(":")[0] for target in STUDENTS.values()],
     "models.build_teacher": [target.split(":")[0] for target in TEACHERS.values()],
-    "models.encoders": [target.split(":")[0] for registry in (EXPERTS, SEGMENTERS) for target in registry.values()],
+    "models.encoders": [
+        target.split(":")[0] for registry in (DETECTORS, EXPERTS, SEGMENTERS) for target in registry.values()
+    ],
     "stages.pretrain_expert": [target.split(":")[0] for target in EXPERTS.values()],
     "stages.prepare": [target.split(":")[0] for target in DATASETS.values()],
     "stages.train_map_teacher": [target.split(":")[0] for target in MAP_TEACHERS.values()],
