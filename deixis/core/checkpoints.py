@@ -72,8 +72,12 @@ def load_checkpoint(model: nn.Module, folder: Path, *, made_by: str) -> None:
 
 
 def compare_states(wanted: dict[str, Tensor], found: dict[str, Tensor]) -> dict[str, list[str]]:
-    """What keeps `found` from being loaded as `wanted`: sorted names per kind of difference; empty when they fit."""
-    unlike = [name for name in wanted.keys() & found.keys() if wanted[name].shape != found[name].shape]
+    """What keeps `found` from being loaded as `wanted`: sorted names per kind of difference, with unlike shapes."""
+    unlike = [
+        f"{name} {list(found[name].shape)} for {list(wanted[name].shape)}"
+        for name in wanted.keys() & found.keys()
+        if wanted[name].shape != found[name].shape
+    ]
     problems = {
         "missing": sorted(wanted.keys() - found.keys()),
         "unexpected": sorted(found.keys() - wanted.keys()),

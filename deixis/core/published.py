@@ -15,29 +15,37 @@ from torch import Tensor, nn
 from deixis.core.checkpoints import compare_states
 from deixis.core.errors import DataError
 
+CONTAINERS = ("state_dict", "net_state_dict", "model")  # under which training scripts file the tensors
+DATA_PARALLEL = "module."
+REMEDY = "Unzip it if the release zipped it, else fetch it again or save it as safetensors"
 FILE_NAMES = ("model.safetensors", "open_clip_model.safetensors", "pytorch_model.bin", "open_clip_pytorch_model.bin")
 
 
-def read_tensors(path: Path, *, inside: str | None = None) -> dict[str, Tensor]:
-    """Tensors of a published file, by name; half precision becomes single.
+def read_tensors(path: Path, *, remedy: str = REMEDY) -> dict[str, Tensor]:
+    """Tensors of a published file, by name, on the CPU; half precision becomes single.
+
+    A dictionary of tensors under one of CONTAINERS is taken out, and the prefix of data parallel training goes.
 
     Args:
         path: A `.safetensors` file, a file that `torch.save` wrote, or a model folder that holds one of FILE_NAMES.
-        inside: The key of a saved dictionary under which the tensors lie, where the release has one.
+        remedy: What to do with a file that holds anything else.
 
     Raises:
         DataError: If there is no such file, or it holds anything but tensors.
     """
     path = weight_file(path)
-    found = _read_safetensors(path) if path.suffix == ".safetensors" else _read_saved(path)
-    if inside is not None and inside in found:
-        found = found[inside]
+    found = _read_safetensors(path) if path.suffix == ".safetensors" else _read_saved(path, remedy)
+    inside = next((name for name in CONTAINERS if isinstance(found.get(name), Mapping)), None)
+    found = found if inside is None else found[inside]
     others = [name for name, value in found.items() if not isinstance(value, Tensor)]
-    if others:
+    if others or not found:
+        what = f"{others[0]} is a {type(found[others[0]]).__name__}" if others else "it is empty"
         raise DataError(
-            f"{path}: {others[0]} is a {type(found[others[0]]).__name__}. Allowed: names of tensors only. "
+            f"{path}: {what}. Allowed: names of tensors only, alone or under {', '.join(CONTAINERS)}. "
             "Save the model's state_dict() alone, or fetch the release's own file again"
         )
+    if all(name.startswith(DATA_PARALLEL) for name in found):
+        found = {name.removeprefix(DATA_PARALLEL): tensor for name, tensor in found.items()}
     return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in found.items()}
 
 
@@ -60,7 +68,7 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
         raise DataError(f"{path}: not a whole safetensors file ({error}). Fetch it again") from None
 
 
-def _read_saved(path: Path) -> dict[str, Any]:
+def _read_saved(path: Path, remedy: str) -> dict[str, Any]:
     if _is_torchscript(path):
         raise DataError(
             f"{path}: a TorchScript archive, which is code. Allowed: tensors only. Take the same weights as "
@@ -68,12 +76,14 @@ def _read_saved(path: Path) -> dict[str, Any]:
         )
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+    except pickle.UnpicklingError as error:
+        reason = str(error).splitlines()[-1][:200]
         raise DataError(
-            f"{path}: not a file of plain tensors ({reason}). Allowed: what torch.load(weights_only=True) reads. "
-            "Unzip it if the release zipped it, else fetch it again or save it as safetensors"
+            f"{path}: not a file of plain tensors, and reading it would execute it ({reason}). {remedy}"
         ) from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0][:200]
+        raise DataError(f"{path}: not a whole weight file ({reason}). {remedy}") from None
     if not isinstance(found, dict):
         raise DataError(f"{path}: holds a {type(found).__name__}. Allowed: a state_dict. Save model.state_dict()")
     return found
@@ -126,12 +136,24 @@ def check_published(build: Callable[[], nn.Module], tensors: dict[str, Tensor], 
     with torch.device("meta"):
         model = build()
     wanted = model.state_dict()
-    differences = compare_states(wanted, tensors)
-    if differences:
-        lines = [f"{len(names)} {what}: {', '.join(names)}" for what, names in differences.items()]
-        raise DataError(
-            f"{path}: not the weights of a {type(model).__name__}, by our names:\n"
-            + "\n".join(lines)
-            + "\nFetch the file that the model's card names"
-        )
+    check_names(tensors, wanted, path=path, what=f"a {type(model).__name__}, by our names")
     return {name: tensors[name] for name in wanted}
+
+
+def check_names(found: dict[str, Tensor], wanted: dict[str, Tensor], *, path: Path, what: str) -> None:
+    """Refuse tensors that have not exactly the wanted names and shapes.
+
+    Args:
+        what: The architecture whose tensors these should be.
+
+    Raises:
+        DataError: Lists every name that is missing, unexpected or of another shape.
+    """
+    differences = compare_states(wanted, found)
+    if differences:
+        lines = [f"{len(names)} {kind}: {', '.join(names)}" for kind, names in differences.items()]
+        raise DataError(
+            f"{path}: not the weights of {what}. Of {len(wanted)} tensors:\n"
+            + "\n".join(lines)
+            + "\nFetch the file that the model's card names, or name another kind of model"
+        )

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 
 from deixis.core.config import STRICT
 from deixis.core.errors import ConfigError, DataError
+from deixis.core.published import check_names, read_tensors
 from deixis.types import Detections
-from models.detectors.published_weights import check_names, read_tensors
 
 STRIDES = (32, 16, 8)  # pixels per cell of the scales that we read, coarse to fine
 DENSE_HEADS = ("RetinaHead", "ATSSHead", "FCOSHead", "RTMDetHead", "RTMDetSepBNHead")
@@ -85,8 +85,8 @@ class MMDetHeads(nn.Module):
         architecture = _describe(path)
         network = _build(architecture, path)
         tensors = {f"network.{name}": tensor for name, tensor in read_tensors(path, remedy=REMEDY).items()}
-        wanted = {f"network.{name}": tensor.shape for name, tensor in network.state_dict().items()}
-        check_names(tensors, wanted, path, what=f"{architecture['type']} as described")
+        wanted = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
+        check_names(tensors, wanted, path=path, what=f"{architecture['type']} as described")
         with torch.no_grad():
             maps = _head_inputs(network.eval(), torch.zeros(1, 3, 4 * STRIDES[0], 4 * STRIDES[0]))
         channels = tuple(maps[level].shape[1] for level in _levels(network.bbox_head, path))

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from models.detectors.published_weights import check_names, read_tensors
+from deixis.core.published import check_names, read_tensors
 from models.detectors.yolov3 import Head, YOLOv3, YOLOv3Config
 
 INSIDE_TEACHER = "visual_encoder."
@@ -93,7 +93,7 @@ def read_published(path: Path, *, input_size: int = 416) -> tuple[YOLOv3Config, 
         if name.endswith(COUNTERS):
             found.setdefault(published, torch.zeros(ours[name].shape, dtype=ours[name].dtype))
     what = f"the detector of RefCLIP with {config.num_classes} classes"
-    check_names(found, {published: ours[name].shape for name, published in names.items()}, path, what=what)
+    check_names(found, {published: ours[name] for name, published in names.items()}, path=path, what=what)
     return config, {name: found[published].to(ours[name].dtype) for name, published in names.items()}
 
 

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 
 from deixis.core.config import STRICT
 from deixis.core.errors import ConfigError, DataError
+from deixis.core.published import check_names
 from deixis.types import Detections
-from models.detectors.published_weights import check_names
 
 STRIDES = (32, 16, 8)  # pixels per cell of the scales that we read, coarse to fine
 HEADS = ("Detect", "v10Detect", "Segment", "Segment26")  # those that give each cell of each scale a box
@@ -109,8 +109,8 @@ class UltralyticsHeads(nn.Module):
             input_size=input_size,
             task="segment" if type(head).__name__.startswith("Segment") else "detect",
         )
-        wanted = {f"network.{name}": tensor.shape for name, tensor in _build(config).state_dict().items()}
-        check_names(tensors, wanted, path, what="the model that its own description builds")
+        wanted = {f"network.{name}": tensor for name, tensor in _build(config).state_dict().items()}
+        check_names(tensors, wanted, path=path, what="the model that its own description builds")
         return config, tensors
 
 

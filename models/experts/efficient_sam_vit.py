@@ -15,7 +15,6 @@ from deixis.imaging.images import standardise
 
 HEAD_WIDTH = 64  # of both published sizes
 PRETRAINED_SIDE = 224  # that the position table is stored for
-INSIDE = "model"  # the release's key for the tensors
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -78,9 +77,7 @@ class EfficientSAMViT(nn.Module):
         """Sizes and state from the published file; what follows the image encoder is left out."""
         prefix = "image_encoder."
         tensors = {
-            name.removeprefix(prefix): tensor
-            for name, tensor in read_tensors(path, inside=INSIDE).items()
-            if name.startswith(prefix)
+            name.removeprefix(prefix): tensor for name, tensor in read_tensors(path).items() if name.startswith(prefix)
         }
         config = encoder_config(tensors, path=path)
         return config, check_published(lambda: EfficientSAMViT(config), tensors, path=path)

@@ -21,7 +21,7 @@ from torchvision.ops import nms
 from deixis.core.config import STRICT
 from deixis.core.published import check_published, read_tensors
 from deixis.imaging.images import standardise
-from models.experts.efficient_sam_vit import INSIDE, EfficientSAMViT, EfficientSAMViTConfig, encoder_config
+from models.experts.efficient_sam_vit import EfficientSAMViT, EfficientSAMViTConfig, encoder_config
 
 POINTS = 6  # of each prompt; the rest is filled up
 NO_POINT, POINT, TOP_LEFT, BOTTOM_RIGHT = -1, 1, 2, 3  # labels of points; there is none for "not this"
@@ -124,7 +124,7 @@ class EfficientSAM(nn.Module):
     @staticmethod
     def read_published(path: Path) -> tuple[EfficientSAMConfig, dict[str, Tensor]]:
         """Sizes and state from the published file; -S is zipped in the release, so unzip it first."""
-        tensors, prefix = read_tensors(path, inside=INSIDE), "image_encoder."
+        tensors, prefix = read_tensors(path), "image_encoder."
         encoder = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
         config = EfficientSAMConfig(encoder=encoder_config(encoder, path=path))
         return config, check_published(lambda: EfficientSAM(config), tensors, path=path)

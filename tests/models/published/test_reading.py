@@ -33,7 +33,7 @@ class Opens:
 
 def test_half_precision_becomes_single_and_a_key_is_unwrapped(tmp_path):
     torch.save({"model": {"a": torch.ones(2, dtype=torch.float16), "n": torch.tensor(3)}}, tmp_path / "a.pt")
-    found = read_tensors(tmp_path / "a.pt", inside="model")
+    found = read_tensors(tmp_path / "a.pt")
     assert (found["a"].dtype, found["n"].dtype) == (torch.float32, torch.int64)
     save_file({"a": torch.ones(2)}, tmp_path / "model.safetensors")
     assert set(read_tensors(tmp_path)) == {"a"}
@@ -72,7 +72,7 @@ def test_a_zipped_release_is_refused_with_the_remedy(tmp_path):
         (lambda path: path.mkdir(), "holds no weights. Allowed: model.safetensors"),
         (lambda path: torch.save([torch.ones(1)], path), "holds a list. Allowed: a state_dict"),
         (lambda path: torch.save({"epoch": 3, "a": torch.ones(1)}, path), "epoch is a int"),
-        (lambda path: path.write_bytes(b""), "not a file of plain tensors"),
+        (lambda path: path.write_bytes(b""), "not a whole weight file"),
     ],
     ids=["missing", "empty folder", "list", "other values", "empty file"],
 )
