@@ -9,7 +9,6 @@ from dataclasses import asdict, field
 from pathlib import Path
 from typing import Any
 
-from models.backbones import BACKBONES
 from pydantic.dataclasses import dataclass
 
 from deixis.core.checkpoints import save_checkpoint
