@@ -2,7 +2,8 @@
 
 `tasks.json` is imported into a project with `labeling_config.xml`; pictures are asked for under their relative paths
 through local files storage. Boxes are percent of the picture. Box and mask of a label are two regions, each with the
-phrase. A task's score is that of its least sure label, so that sorting by it brings the doubtful pictures first.
+phrase. A task's score is that of its least sure label, so that sorting by it brings the doubtful pictures first; the
+teacher's own score is in `meta`.
 """
 
 import xml.etree.ElementTree as ET
@@ -26,6 +27,11 @@ def write(pictures: Iterable[LabelledPicture], folder: Path, options: Options) -
             tasks.add(_task(labelled.picture, labelled.labels))
 
 
+def share_of(score: float) -> float:
+    """Any score as one between 0 and 1, in the same order; 0 becomes a half. Label Studio refuses others."""
+    return (1 + score / (1 + abs(score))) / 2
+
+
 def _configuration() -> str:
     view = ET.Element("View")
     ET.SubElement(view, "Image", name="image", value="$image", zoom="true")
@@ -42,7 +48,7 @@ def _task(picture: Picture, labels: tuple[Label, ...]) -> dict[str, Any]:
     regions = [region for label in labels for region in _regions(picture, label)]
     prediction = {
         "model_version": labels[0].model_version,
-        "score": min(label.score for label in labels),
+        "score": min(share_of(label.score) for label in labels),
         "result": regions,
     }
     where = {"image": IMAGE_ADDRESS + quote(picture.path), "image_id": picture.image_id}
@@ -74,8 +80,8 @@ def _with_text(picture: Picture, label: Label, *, name: str, kind: str, value: d
         "original_width": picture.width,
         "original_height": picture.height,
         "image_rotation": 0,
-        "score": label.score,
-        "meta": {"sample_ids": list(label.sample_ids), "teacher": label.model_version},
+        "score": share_of(label.score),
+        "meta": {"score": label.score, "sample_ids": list(label.sample_ids), "teacher": label.model_version},
     }
     texts = list(label.expressions)
     return [

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from deixis.exports.brush_rle import encode_brush
-from deixis.exports.label_studio import IMAGE_ADDRESS, write
+from deixis.exports.label_studio import IMAGE_ADDRESS, share_of, write
 from tests.deixis.exports.labelled import HARD_TEXT, HEIGHT, PATHS, WIDTH, exported, hard_rows, l_shape, ring_and_part
 
 
@@ -52,6 +52,13 @@ def test_runs_of_every_kind_come_back(drawn):
     assert (decoded(encode_brush(pixels), 200, 300) == pixels).all()
 
 
+@given(st.lists(st.floats(-1e6, 1e6, width=32), min_size=2))
+def test_scores_become_shares_in_the_same_order(scores):
+    shares = [share_of(score) for score in sorted(scores)]
+    assert shares == sorted(shares)
+    assert 0 <= shares[0] and shares[-1] <= 1
+
+
 def test_regions_say_what_the_labels_say(tmp_path):
     out = exported(write, tmp_path, hard_rows())
     controls = {control.attrib.get("name"): control for control in ET.parse(out / "labeling_config.xml").getroot()}
@@ -59,7 +66,8 @@ def test_regions_say_what_the_labels_say(tmp_path):
     assert [unquote(task["data"]["image"].removeprefix(IMAGE_ADDRESS)) for task in tasks] == [PATHS[7], PATHS[8]]
     assert "#" not in tasks[0]["data"]["image"]
     (prediction,) = tasks[0]["predictions"]
-    assert prediction["score"] == -0.5
+    assert prediction["score"] == share_of(-0.5)
+    assert [region["meta"]["score"] for region in prediction["result"]] == [9.25] * 4 + [-0.5] * 4
     assert prediction["model_version"] == "dvin-c0ffee00"
     for region in prediction["result"]:
         control = controls[region["from_name"]]
