@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SOURCES = [
     path
-    for folder in ("deixis", "models", "stages", "pipelines", "benchmarks")
+    for folder in ("commands", "deixis", "models", "stages", "pipelines", "benchmarks")
     for path in (ROOT / folder).rglob("*.py")
 ]
 

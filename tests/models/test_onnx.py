@@ -116,5 +116,11 @@ def test_students_that_are_more_than_a_graph_are_refused(tmp_path, name):
         export_onnx(torch.nn.Identity(), name, tmp_path / "model.onnx")
 
 
+def test_a_missing_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(ConfigError, match=r"needs the extra onnx.* Run: uv sync --extra onnx"):
+        export_onnx(torch.nn.Identity(), "simrec", tmp_path / "model.onnx")
+
+
 def test_every_student_is_exported_or_refused():
     assert SIZES.keys() | REFUSED.keys() == STUDENTS.keys()
