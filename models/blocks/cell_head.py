@@ -36,7 +36,7 @@ def best_cell(raw: Float[Tensor, "batch cells 5"], *, stride: int) -> Grounding:
     """Box of the cell with the highest objectness; no suppression, no clipping."""
     decoded = decode(raw, stride=stride)
     scores, cell = decoded[..., 4].max(1)
-    boxes = decoded[torch.arange(len(cell), device=cell.device), cell, :4]
+    boxes = decoded[torch.arange(cell.shape[0], device=cell.device), cell, :4]
     return Grounding(boxes_xyxy=cxcywh_to_xyxy(boxes), scores=scores)
 
 

@@ -102,7 +102,7 @@ class MCN(nn.Module):
         raw = self._box_outputs(boxes)
         decoded = decode_anchors(raw, anchors=self._anchors(raw), stride=self.config.backbone.stride).flatten(1, 2)
         scores, best = decoded[..., 4].max(1)
-        corners = cxcywh_to_xyxy(decoded[torch.arange(len(best), device=best.device), best, :4])
+        corners = cxcywh_to_xyxy(decoded[torch.arange(best.shape[0], device=best.device), best, :4])
         soft = self._mask_logits(mask, batch.squares).sigmoid()
         if self.config.mask_suppression == "asnls":
             soft = suppress_outside(soft, corners, scores)

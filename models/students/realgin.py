@@ -107,7 +107,7 @@ def cell_places(maps: Float[Tensor, "batch width h w"]) -> Float[Tensor, "batch 
     height, width = maps.shape[2:]
     rows, columns = ((2 * torch.arange(n, device=maps.device) + 1) / n - 1 for n in (height, width))
     y, x = torch.meshgrid(rows, columns, indexing="ij")
-    return torch.stack([x, y]).to(maps.dtype).expand(len(maps), -1, -1, -1)
+    return torch.stack([x, y]).to(maps.dtype).expand(maps.shape[0], -1, -1, -1)
 
 
 class FeatureSelection(nn.Module):

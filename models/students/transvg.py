@@ -133,11 +133,11 @@ class TransVG(nn.Module):
         visual = self.input_project(self._look(squares))
         is_pad = pad_cells(content_xyxy, side=visual.shape[-1], canvas=squares.shape[-1])
         seen = visual.flatten(2).transpose(1, 2)
-        place = sine_position(~is_pad.view(len(is_pad), visual.shape[-1], -1), self.config.width)
+        place = sine_position(~is_pad.view(is_pad.shape[0], visual.shape[-1], -1), self.config.width)
         seen, _ = self.visual_encoder(seen, place, is_pad)
         seen, is_pad = seen.index_select(0, batch.image_of), is_pad[batch.image_of]
         read, is_empty = self._read(batch.tokens)
-        answer = self.answer.expand(len(seen), 1, -1)
+        answer = self.answer.expand(seen.shape[0], 1, -1)
         if self.config.answer_reads_text:
             answer = answer + read[:, :1]
         sequence = torch.cat([answer, read, self.visual_project(seen)], 1)
@@ -155,7 +155,8 @@ class TransVG(nn.Module):
         """State of every token, the first one included, and which are empty; as long as the longest phrase."""
         if not is_word_pieces(self.vocabulary):  # they come with a first token of their own
             tokens = F.pad(tokens[:, : self.config.text.length - 1], (1, 0), value=START)
-        tokens = tokens[:, : int((tokens != PAD).sum(1).max())]
+        if not torch.compiler.is_exporting():  # an exported graph has one length
+            tokens = tokens[:, : int((tokens != PAD).sum(1).max())]
         valid = tokens != PAD
         return self.text_project(self.bert(tokens, valid)), ~valid
 

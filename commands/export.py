@@ -1,0 +1,76 @@
+"""`deixis export`: labels for labelling tools and trainers."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from deixis.core.errors import ConfigError
+from deixis.core.progress import say, track
+from deixis.core.registry import resolve
+from deixis.exports import TARGETS
+from deixis.exports.reading import LabelReader
+from deixis.exports.types import Options
+
+Target = Literal["coco", "label-studio", "cvat", "fiftyone", "yolo", "parquet"]
+
+
+def export(
+    labels: Path,
+    *,
+    to: Target,
+    images: Path,
+    out: Path,
+    per: Literal["expression", "object"] = "expression",
+    pairs: Path | None = None,
+    image_root: Path | None = None,
+    min_score: float | None = None,
+    everything: Annotated[bool, Parameter(name="--all", negative="")] = False,
+) -> None:
+    """Write labels in the form that a labelling tool or a trainer reads.
+
+    Args:
+        labels: labels.parquet.
+        to: The tool or format.
+        images: images.parquet of the same pictures.
+        out: A new folder; it appears whole or not at all.
+        per: One label per phrase, or one per object with all its phrases: the best-scored one. Needs --pairs.
+        pairs: pairs.parquet, whose ref_id says which phrases name one object.
+        image_root: Where the pictures lie; YOLO then gets copies of them, FiftyOne their full paths.
+        min_score: Leave out labels with a lower score; the scale is the teacher's.
+        everything: Labels that were not accepted, too.
+    """
+    if (per == "object") != (pairs is not None):
+        raise ConfigError(
+            "--per object needs --pairs, and --pairs needs --per object: which phrases name one object is in "
+            "pairs.parquet. Add --pairs data/prepared/<dataset>/pairs.parquet, or leave both out"
+        )
+    reader = LabelReader(labels, images, pairs=pairs, everything=everything, min_score=min_score)
+    options = Options(image_root=image_root, per_object=per == "object")
+    write = resolve(TARGETS, to, role="export target")
+    pictures = track(reader.pictures(), "exporting", total=reader.picture_count)
+    write_folder(out, lambda folder: write(pictures, folder, options))
+    say(f"{out}: {reader.tally}")
+
+
+def write_folder(out: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a temporary folder beside `out`, then move it into place in one step.
+
+    Raises:
+        ConfigError: If `out` is there already and is not an empty folder.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigError(f"{out}: is there already. Allowed: a new folder. Name another --out, or delete it first")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
+    try:
+        write(temporary)
+        temporary.chmod(0o755)
+        os.replace(temporary, out)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise

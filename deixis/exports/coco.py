@@ -1,0 +1,62 @@
+"""COCO: `annotations.json` for whoever trains, `results.json` for whoever evaluates.
+
+Boxes are x, y, width, height to a hundredth of a pixel; `area` is that of the mask, else of the box; ids count from 1,
+since 0 reads as "no match" in evaluators. Source: the format page of COCO; cocodataset/cocoapi, issue 658.
+"""
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from deixis.exports.json_lists import JsonList, dumps
+from deixis.exports.types import CATEGORY, Label, LabelledPicture, Options
+from deixis.imaging.masks import area
+
+INFO = {"description": "pseudo-labels of deixis: no person drew them", "version": "1"}
+CATEGORIES = [{"id": 1, "name": CATEGORY, "supercategory": CATEGORY}]
+
+
+def write(pictures: Iterable[LabelledPicture], folder: Path, options: Options) -> None:
+    """Write both files. Images keep their ids where these are whole numbers; else they are numbered from 1."""
+    waiting = folder / "annotations.part"  # annotations follow all images in the file, and come with them
+    whole = folder / "annotations.json"
+    number = 0
+    head = f'{{\n"info": {dumps(INFO)},\n"licenses": [],\n"categories": {dumps(CATEGORIES)},\n"images": '
+    with (
+        JsonList(whole, opening=head, closing=',\n"annotations": ') as images,
+        JsonList(waiting, closing="\n}\n") as annotations,
+        JsonList(folder / "results.json") as results,
+    ):
+        for labelled in pictures:
+            picture = labelled.picture
+            image_id = picture.image_id if isinstance(picture.image_id, int) else picture.number + 1
+            size = {"width": picture.width, "height": picture.height}
+            images.add({"id": image_id, "file_name": picture.path} | size)
+            for label in labelled.labels:
+                number += 1
+                shape = _shape(label)
+                told = _told(label, per_object=options.per_object)
+                annotations.add({"id": number, "image_id": image_id, "category_id": 1, "iscrowd": 0} | shape | told)
+                results.add({"image_id": image_id, "category_id": 1} | shape | told)
+    with waiting.open("rb") as rest, whole.open("ab") as stream:
+        shutil.copyfileobj(rest, stream)
+    waiting.unlink()
+
+
+def _shape(label: Label) -> dict[str, Any]:
+    left, top, right, bottom = label.box_xyxy
+    width, height = right - left, bottom - top
+    return {
+        "bbox": [round(side, 2) for side in (left, top, width, height)],
+        "area": area(label.mask) if label.mask else round(width * height, 2),
+        "segmentation": {"size": list(label.mask["size"]), "counts": label.mask["counts"]} if label.mask else [],
+    }
+
+
+def _told(label: Label, *, per_object: bool) -> dict[str, Any]:
+    """The keys that COCO does not know, and its `score`."""
+    told: dict[str, Any] = {"score": label.score, "teacher": label.model_version}
+    if per_object:
+        return {"expressions": list(label.expressions), "sample_ids": list(label.sample_ids)} | told
+    return {"expression": label.expressions[0], "sample_id": label.sample_ids[0]} | told

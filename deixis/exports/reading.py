@@ -1,0 +1,195 @@
+"""Labels and their pictures, picture by picture; the table of images is held whole, the labels are not."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from deixis.core.errors import DataError
+from deixis.core.records import read_table
+from deixis.exports.rows import MADE_BY, LabelRows
+from deixis.exports.types import Label, LabelledPicture, Picture
+from deixis.imaging.masks import RLE, area
+
+IMAGE_COLUMNS = ("image_id", "path", "width", "height")
+
+
+@dataclass
+class Tally:
+    """How many labels were written, and why others were not."""
+
+    written: int = 0
+    not_accepted: int = 0
+    below_score: int = 0
+    without_box: int = 0  # no box, or nothing of it inside the picture
+
+    def __str__(self) -> str:
+        """In words, for the last line of a command."""
+        left_out = {
+            "not accepted": self.not_accepted,
+            "below --min-score": self.below_score,
+            "without a box inside the picture": self.without_box,
+        }
+        told = ", ".join(f"{count} {why}" for why, count in left_out.items() if count)
+        return f"{self.written} labels written" + (f"; left out: {told}" if told else "")
+
+
+class LabelReader:
+    """The labels of a table with their pictures; `tally` is complete once `pictures` has been read to its end.
+
+    Args:
+        labels: labels.parquet.
+        images: images.parquet of the same pictures.
+        pairs: pairs.parquet with `ref_id`, to bring the phrases of one object together; None for one label per phrase.
+        everything: Labels that were not accepted, too.
+    """
+
+    def __init__(
+        self,
+        labels: Path,
+        images: Path,
+        *,
+        pairs: Path | None = None,
+        everything: bool = False,
+        min_score: float | None = None,
+    ) -> None:
+        self._labels, self._images = labels, images
+        self._everything, self._min_score = everything, min_score
+        self._pictures = read_table(
+            images, columns=IMAGE_COLUMNS, optional=("sha256", "licence"), made_by="prepare"
+        ).reset_index(drop=True)
+        index = pd.Index(self._pictures["image_id"])
+        if not index.is_unique:
+            twice = index[index.duplicated()][0]
+            raise DataError(f"{images}: image {twice} stands there twice. Run: dvc repro -f prepare")
+        self._groups = None if pairs is None else _groups(pairs)
+        self._rows = LabelRows(labels, index, images=images)
+        self.tally = Tally()
+
+    @property
+    def picture_count(self) -> int:
+        """Number of pictures that the table names, whether any of their labels will be written or not."""
+        return self._rows.pictures
+
+    def pictures(self) -> Iterator[LabelledPicture]:
+        """Every picture that has a label to write, with its labels; pictures come once each."""
+        for place, rows in groupby(self._rows.by_picture(), key=lambda row: row["place"]):
+            picture = self._picture(place)
+            kept = [label for row in rows if (label := self._label(row, picture)) is not None]
+            if self._groups is not None:
+                kept = per_object(kept)
+            if kept:
+                self.tally.written += len(kept)
+                yield LabelledPicture(picture, tuple(kept))
+
+    def _picture(self, place: int) -> Picture:
+        row = self._pictures.iloc[place]
+        path = PurePosixPath(str(row["path"]).replace("\\", "/"))
+        if path.is_absolute() or ".." in path.parts:
+            raise DataError(
+                f"{self._images}: {row['path']!r} leaves the image root. Allowed: paths inside it. "
+                "Run: dvc repro -f prepare"
+            )
+        image_id = row["image_id"]
+        return Picture(
+            image_id=image_id.item() if isinstance(image_id, np.generic) else image_id,
+            path=str(path),
+            width=int(row["width"]),
+            height=int(row["height"]),
+            number=place,
+            sha256=row.get("sha256"),
+            licence=row.get("licence"),
+        )
+
+    def _label(self, row: dict[str, Any], picture: Picture) -> Label | None:
+        """The label of a row; None where it is not to be written, which is counted."""
+        if not (row["accept"] or self._everything):
+            self.tally.not_accepted += 1
+            return None
+        box = _inside(row["box"], picture)
+        if box is None:
+            self.tally.without_box += 1
+            return None
+        sample_id = str(row["sample_id"])
+        if row["score"] is None or not math.isfinite(row["score"]):
+            raise DataError(
+                f"{self._labels}: the score of {sample_id} is {row['score']}; allowed: any finite number. "
+                f"Run: dvc repro -f {MADE_BY}"
+            )
+        if self._min_score is not None and row["score"] < self._min_score:
+            self.tally.below_score += 1
+            return None
+        return Label(
+            expressions=(row["expression"],),
+            sample_ids=(sample_id,),
+            box_xyxy=box,
+            raw_box_xyxy=tuple(row["box"]),
+            mask=self._mask(row["mask"], picture, sample_id),
+            score=row["score"],
+            margin=row.get("margin"),
+            accept=row["accept"],
+            reason=row["reason"],
+            split=row["split"],
+            teacher=row["teacher"],
+            checkpoint_sha256=row["checkpoint_sha256"],
+            config_sha256=row["config_sha256"],
+            mask_source=row.get("mask_source"),
+            group_id=None if self._groups is None else self._groups.get(sample_id),
+        )
+
+    def _mask(self, mask: RLE | None, picture: Picture, sample_id: str) -> RLE | None:
+        if mask is None:
+            return None
+        if list(mask["size"]) != [picture.height, picture.width]:
+            height, width = mask["size"]
+            raise DataError(
+                f"{self._labels}: the mask of {sample_id} has {width} x {height} pixels and its picture "
+                f"{picture.width} x {picture.height} ({self._images}). Run: dvc repro -f {MADE_BY}"
+            )
+        return mask if area(mask) else None
+
+
+def per_object(labels: list[Label]) -> list[Label]:
+    """One label per object: the best-scored one of its phrases, with all their texts. Ungrouped ones stay as they are.
+
+    The phrases of one object were labelled one by one, so their boxes differ.
+    """
+    groups: dict[str, list[Label]] = {}
+    for label in labels:
+        groups.setdefault(label.group_id or f"alone {label.sample_ids[0]}", []).append(label)
+    return [
+        replace(
+            max(members, key=lambda label: label.score),
+            expressions=tuple(text for label in members for text in label.expressions),
+            sample_ids=tuple(sample_id for label in members for sample_id in label.sample_ids),
+        )
+        for members in groups.values()
+    ]
+
+
+def _groups(pairs: Path) -> dict[str, str]:
+    """The object of each phrase that has one."""
+    table = read_table(pairs, columns=("sample_id", "ref_id"), made_by="prepare").dropna()
+    return dict(zip(table["sample_id"].astype(str), table["ref_id"].map(_plain_id), strict=True))
+
+
+def _plain_id(ref_id: Any) -> str:
+    """A nullable column of integers arrives as floats: 17.0 is 17."""
+    return str(int(ref_id)) if isinstance(ref_id, float) and ref_id.is_integer() else str(ref_id)
+
+
+def _inside(box: list[float | None] | None, picture: Picture) -> tuple[float, float, float, float] | None:
+    """The part of a box inside its picture; None where there is none."""
+    if box is None:
+        return None
+    sides = [math.nan if side is None else side for side in box]  # pandas writes NaN as null
+    if not all(map(math.isfinite, sides)):
+        return None
+    left, top = max(sides[0], 0.0), max(sides[1], 0.0)
+    right, bottom = min(sides[2], float(picture.width)), min(sides[3], float(picture.height))
+    return (left, top, right, bottom) if left < right and top < bottom else None

@@ -1,0 +1,116 @@
+"""Rows of a labels table, picture by picture, in memory that does not grow with their number.
+
+Only one number per row is held: the place of its picture in images.parquet.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from deixis.core.errors import DataError
+
+ROWS_AT_ONCE = 1024
+ROWS_PER_BUCKET = 65536  # where rows of one picture are scattered over the table
+COLUMNS = (
+    "sample_id", "image_id", "expression", "split", "box", "score", "accept", "reason", "mask", "teacher",
+    "checkpoint_sha256", "config_sha256",
+)  # fmt: skip
+OPTIONAL = ("margin", "mask_source")
+MADE_BY = "segment_boxes"
+
+
+class LabelRows:
+    """The rows of labels.parquet.
+
+    Args:
+        image_ids: The pictures that the rows may name, each once.
+        images: Where they come from, for messages.
+    """
+
+    def __init__(self, labels: Path, image_ids: pd.Index, *, images: Path) -> None:
+        self._file = _open(labels)
+        self._known = len(image_ids)
+        self._places = self._places_of_rows(image_ids, labels, images)
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self._places)
+
+    @property
+    def pictures(self) -> int:
+        """Number of pictures that the rows name."""
+        return len(np.unique(self._places))
+
+    def by_picture(self) -> Iterator[dict[str, Any]]:
+        """Every row once, with the `place` of its picture; rows of one picture follow each other."""
+        changes = np.count_nonzero(np.diff(self._places))
+        if not len(self._places) or changes + 1 == self.pictures:
+            for batch in self._batches():
+                yield from batch.to_pylist()
+        else:
+            yield from self._sorted()
+
+    def _places_of_rows(self, image_ids: pd.Index, labels: Path, images: Path) -> np.ndarray:
+        found = []
+        for batch in self._file.iter_batches(ROWS_PER_BUCKET, columns=["image_id"]):
+            asked = pd.Index(batch.column(0).to_pandas())
+            places = image_ids.get_indexer(asked)
+            if (places < 0).any():
+                missing = asked[places < 0][0]
+                raise DataError(
+                    f"{labels}: image {missing} is not in {images}. "
+                    "Name the images.parquet that the labels were made with: --images"
+                )
+            found.append(places.astype(np.int64))
+        return np.concatenate(found) if found else np.zeros(0, np.int64)
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        wanted = [*COLUMNS, *(column for column in OPTIONAL if column in self._file.schema_arrow.names)]
+        start = 0
+        for batch in self._file.iter_batches(ROWS_AT_ONCE, columns=wanted):
+            yield batch.append_column("place", pa.array(self._places[start : start + len(batch)]))
+            start += len(batch)
+
+    def _sorted(self) -> Iterator[dict[str, Any]]:
+        """Rows are first spread over files that hold some pictures each, then sorted file by file."""
+        buckets = -(-len(self._places) // ROWS_PER_BUCKET)
+        size = -(-self._known // buckets)  # pictures of a bucket
+        with tempfile.TemporaryDirectory(prefix="deixis-export-") as folder:
+            files = {bucket: Path(folder) / f"{bucket}.arrow" for bucket in np.unique(self._places // size).tolist()}
+            with ExitStack() as stack:
+                writers: dict[int, Any] = {}
+                for batch in self._batches():
+                    of_bucket = batch.column("place").to_numpy() // size
+                    for bucket in np.unique(of_bucket).tolist():
+                        if bucket not in writers:
+                            sink = stack.enter_context(pa.OSFile(str(files[bucket]), "wb"))
+                            writers[bucket] = stack.enter_context(pa.ipc.new_stream(sink, batch.schema))
+                        writers[bucket].write_batch(batch.filter(pa.array(of_bucket == bucket)))
+            for path in files.values():
+                with pa.OSFile(str(path)) as source:
+                    table = pa.ipc.open_stream(source).read_all()
+                order = np.argsort(table.column("place").to_numpy(), kind="stable")
+                for start in range(0, len(order), ROWS_AT_ONCE):
+                    yield from table.take(pa.array(order[start : start + ROWS_AT_ONCE])).to_pylist()
+
+
+def _open(path: Path) -> pq.ParquetFile:
+    try:
+        file = pq.ParquetFile(path)
+    except FileNotFoundError:
+        raise DataError(f"{path}: missing. It is written by {MADE_BY}; run: dvc repro {MADE_BY}") from None
+    except (OSError, pa.ArrowInvalid) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{path}: not a whole Parquet file ({reason}). Run: dvc repro -f {MADE_BY}") from None
+    missing = [column for column in COLUMNS if column not in file.schema_arrow.names]
+    if missing:
+        found = ", ".join(file.schema_arrow.names)
+        raise DataError(f"{path}: lacks {', '.join(missing)}; has {found}. Name a labels.parquet of {MADE_BY}")
+    return file

@@ -1,0 +1,25 @@
+"""The record that loses nothing."""
+
+import pyarrow.parquet as pq
+
+from deixis.exports.parquet import write
+from deixis.imaging.masks import decode_mask
+from deixis.text import normalise
+from tests.deixis.exports.labelled import HARD_TEXT, exported, hard_rows, l_shape, ring_and_part
+
+
+def test_everything_comes_back_in_full_precision(tmp_path):
+    table = pq.read_table(exported(write, tmp_path, hard_rows()) / "labels.parquet")
+    assert b"exclusive right and bottom" in table.schema.metadata[b"bbox_xyxy"]
+    first, second, third = table.to_pylist()
+    assert first["expression"] == HARD_TEXT
+    assert first["text"] == normalise(HARD_TEXT)
+    assert first["bbox_xyxy"] == [50.123, 20.0, 90.0, 60.0]
+    assert third["bbox_xyxy"] == [-3.5, 1.25, 20.0, 99.875]
+    assert (decode_mask(first["mask_rle"]) == l_shape()).all()
+    assert (decode_mask(second["mask_rle"]) == ring_and_part()).all()
+    assert second["mask_area"] == ring_and_part().sum()
+    assert (third["mask_rle"], third["mask_area"]) == (None, None)
+    assert (first["score"], first["runner_up_score"]) == (9.25, 9.0)
+    assert (first["image_id"], first["image_sha256"], first["licence"]) == ("7", f"{7:064d}", "CC0-1.0")
+    assert (first["teacher"], first["checkpoint_sha256"]) == ("dvin", "c0ffee00" * 8)
