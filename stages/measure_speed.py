@@ -24,6 +24,7 @@ from deixis.core.config import STRICT, read_section
 from deixis.core.records import read_json, read_table, write_json
 from deixis.core.runtime import Device, autocast, pick_device
 from deixis.imaging.images import ImageReader
+from deixis.live_features import LiveExpertMaps
 from deixis.samples import PAIR_COLUMNS
 from deixis.student_data import PhraseReader
 from deixis.tokens import encode
@@ -120,18 +121,6 @@ def timed(answer: Pass, phrases: int, warmup: int, device: torch.device) -> dict
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
     }
-
-
-class LiveExpertMaps:
-    """Runs an expert on the pictures at hand, when asked for its map."""
-
-    def __init__(self, experts: dict[str, Any], squares: torch.Tensor) -> None:
-        self._experts = experts
-        self._squares = squares
-
-    def maps(self, expert: str, rows: torch.Tensor) -> torch.Tensor:
-        """Maps of one expert for some images of the batch."""
-        return self._experts[expert].encode(self._squares[rows])
 
 
 def teacher_pass(

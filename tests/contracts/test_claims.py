@@ -14,12 +14,12 @@ from claims.verdict import METRICS
 from deixis.core.config import load_params, read_section
 from deixis.core.registry import resolve
 from deixis.fit import Recipe
+from deixis.labelling import LabelParams
 from models.map_teachers import MAP_TEACHERS
 from models.students import STUDENTS
 from models.teachers import TEACHERS
 from stages.evaluate import EvaluationParams
 from stages.write_map_labels import MapLabelParams
-from stages.write_pseudo_labels import LabelParams
 from tests.contracts.test_graph import LAZY, overlap, paths, source
 
 ROOT = Path(__file__).parents[2]

@@ -4,7 +4,8 @@ import pandas as pd
 import pytest
 import torch
 
-from stages.write_pseudo_labels import LabelParams, Matched, _rows
+from deixis.labelling import LabelParams, Matched
+from stages.write_pseudo_labels import _rows
 
 BOXES = torch.tensor([[0.0, 0, 10, 10], [20.0, 0, 30, 10], [40.0, 0, 50, 10]])
 SCORES = torch.tensor([[3.0, 1.0, 0.0], [2.0, 1.9, 0.0], [0.0, 1.0, 5.0]])
