@@ -13,7 +13,10 @@ COMMANDS = {  # name -> where it is, and what it does
     "predict": ("commands.predict:predict", "Answer phrases about one picture."),
     "label": ("commands.label:label", "Label pairs of images and phrases with a trained teacher."),
     "export": ("commands.export:export", "Write labels for labelling tools and trainers."),
-    "export-model": ("commands.export_model:export_model", "Write a trained student as an ONNX graph or for a model hub."),
+    "export-model": (
+        "commands.export_model:export_model",
+        "Write a student as an ONNX graph or for a model hub.",
+    ),
     "weights": ("commands.weights:app", "List, find, check and fetch published weights."),
     "doctor": ("commands.doctor:doctor", "Say what works here, and mend what does not."),
 }

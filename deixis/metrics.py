@@ -31,7 +31,8 @@ def summarise(samples: pd.DataFrame, *, resamples: int, seed: int) -> dict[str, 
         samples: One row per expression: image_id, iou (box), group, floors and ceiling as hit shares; where
             masks were predicted, intersection and union in pixels, point_in_mask and point_in_box; iou_match of the
             box that matches best, before place words count; iou_any of the best of several boxes (TRIS's any-box rule);
-            mask_iou_<name> of the masks that stand beside the answer, see `OTHER_MASKS`.
+            mask_iou_<name> of the masks that stand beside the answer, see `OTHER_MASKS`; confidence in [0, 1], by which
+            answers are then ordered instead of by margin.
         resamples: Bootstrap resamples; images, not expressions, are drawn.
 
     Returns:
@@ -63,8 +64,10 @@ def summarise(samples: pd.DataFrame, *, resamples: int, seed: int) -> dict[str, 
     result |= _with_intervals(samples, columns, ratios, resamples=resamples, seed=seed)
     for name in ("floor_random", "floor_confident", "floor_whole", "ceiling"):
         result[name] = _round(samples[name].mean())
-    if "margin" in samples:
-        result["coverage"] = coverage_curve(samples["iou"] > THRESHOLD, samples["margin"])
+    if sureness := next((name for name in ("confidence", "margin") if name in samples), None):
+        result["coverage"] = coverage_curve(columns["acc50"], samples[sureness])
+    if "confidence" in samples:
+        result["calibration_error"] = calibration_error(columns["acc50"], samples["confidence"])
     result["groups"] = {
         str(name): {"n": len(group), "acc50": _round((group["iou"] > THRESHOLD).mean())}
         for name, group in samples.groupby("group")
@@ -72,11 +75,21 @@ def summarise(samples: pd.DataFrame, *, resamples: int, seed: int) -> dict[str, 
     return result
 
 
-def coverage_curve(hits: pd.Series, margin: pd.Series) -> dict[str, float]:
-    """Acc@0.5 of the surest part of the answers, by how large that part is; equal margins keep their order."""
-    ordered = hits.to_numpy()[np.argsort(-margin.to_numpy(), kind="stable")].astype(float)
+def coverage_curve(hits: pd.Series, sureness: pd.Series) -> dict[str, float]:
+    """Acc@0.5 of the surest part of the answers, by how large that part is; equally sure ones keep their order."""
+    ordered = hits.to_numpy()[np.argsort(-sureness.to_numpy(), kind="stable")].astype(float)
     counts = {share: max(1, round(share * len(ordered))) for share in COVERAGES}
     return {f"{share:.1f}": _round(ordered[:count].mean()) for share, count in counts.items()}
+
+
+def calibration_error(hits: pd.Series, confidence: pd.Series) -> float:
+    """Gap between confidence and share of hits in ten equal bins of confidence, meaned over the answers.
+
+    Source: expected calibration error, Naeini et al., AAAI 2015. An answer without confidence has none: 0.
+    """
+    stated = confidence.fillna(0.0).astype(float)
+    gaps = (stated - hits.astype(float)).groupby((10 * stated).astype(int).clip(upper=9)).sum().abs()
+    return _round(gaps.sum() / len(stated))
 
 
 def _with_intervals(

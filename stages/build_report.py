@@ -63,7 +63,7 @@ def build_report(
             for name in run.predictors(dataset)
         }
         results = results_table(scores, published_scores(published, dataset), exposures[dataset])
-        trained = [name for name in scores if name not in run.redrawn(dataset)]
+        trained = [name for name in scores if name not in run.relabelled(dataset)]
         tables.append(f"## {dataset}\n\n{markdown(results)}\n")
         sections.append(
             {
@@ -75,7 +75,7 @@ def build_report(
                 "groups": group_table(scores).to_html(index=False, border=0),
                 "speed": speed_table(speed / dataset, run.timed(dataset)) if dataset in run.reference_datasets else "",
                 "usage": usage_chart({name: score["meta"].get("expert_usage") for name, score in scores.items()}),
-                "coverage": coverage_chart({name: score["val"].get("coverage") for name, score in scores.items()}),
+                "coverage": coverage_chart(coverage_curves(scores)),
                 "curves": curves_chart({name: curves / dataset / f"{name}.csv" for name in trained}),
                 "gallery": gallery(dataset, run, samples, prepared, raw),
                 "quarantined": len(pd.read_parquet(prepared / dataset / "quarantine.parquet")),
@@ -89,6 +89,12 @@ def build_report(
     write_atomically(out / "tables" / "results.md", lambda path: path.write_text(text, encoding="utf-8"))
     figure = example(run, samples, prepared, raw)
     write_atomically(out / "example.png", lambda path: figure.save(path, "PNG", optimize=True))
+
+
+def coverage_curves(scores: dict[str, Any]) -> dict[str, dict[str, float] | None]:
+    """On val, by predictor; one whose answers have a confidence is ordered by that, and named so."""
+    titles = {name: f"{name}, by confidence" if "calibration_error" in s["val"] else name for name, s in scores.items()}
+    return {titles[name]: score["val"].get("coverage") for name, score in scores.items()}
 
 
 def published_scores(path: Path, dataset: str) -> pd.DataFrame:

@@ -80,7 +80,7 @@ def join_truth(predictions: Path, pairs: Path, truth: Path) -> pd.DataFrame:
     found = read_table(
         predictions,
         columns=("sample_id", "box", "mask", "score"),
-        optional=("margin", "match_box", "boxes", "point", *(f"{name}_mask" for name in OTHER_MASKS)),
+        optional=("margin", "confidence", "match_box", "boxes", "point", *(f"{name}_mask" for name in OTHER_MASKS)),
         made_by="segment_boxes or predict_student",
     )
     samples = table.merge(known, on="sample_id", how="left", validate="one_to_one")

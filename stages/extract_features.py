@@ -5,21 +5,20 @@ writes  a feature store: fp16 shards, index.parquet, meta.json
 run     dvc repro extract_features@scenes-detector
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 
 from deixis.core.checkpoints import run_key
 from deixis.core.cli import run_stage
 from deixis.core.config import read_section
 from deixis.core.records import file_sha256, read_table
-from deixis.core.runtime import Device, autocast, pick_device
+from deixis.core.runtime import Device, pick_device
 from deixis.features import extract
 from deixis.imaging.images import ImageReader
 from models.encoders import load_detector, load_expert
+from models.live_store import detector_arrays, encode_squares, expert_arrays
 
 
 def extract_features(
@@ -56,33 +55,6 @@ def extract_features(
         meta={"model": encoder, "weights_sha256": checksum, "input_size": side, "letterbox": "centred, pad 127"},
         batch_size=batch_size,
     )
-
-
-Arrays = Callable[[torch.Tensor], dict[str, tuple[torch.Tensor, type]]]
-
-
-@torch.inference_mode()
-def encode_squares(arrays: Arrays, squares: torch.Tensor, device: torch.device) -> dict[str, np.ndarray]:
-    """What an encoder says about letterboxed pictures, in the precision of a store."""
-    with autocast(device):
-        found = arrays(squares.to(device, non_blocking=True))
-    return {name: tensor.float().cpu().numpy().astype(dtype) for name, (tensor, dtype) in found.items()}
-
-
-def detector_arrays(model: Any) -> Arrays:
-    """Three feature maps in half precision; boxes in single, because half a pixel matters."""
-
-    def arrays(squares: torch.Tensor) -> dict[str, tuple[torch.Tensor, type]]:
-        found = model.detect(squares)
-        maps = {name: (m, np.float16) for name, m in zip(("coarse", "middle", "fine"), found.maps, strict=True)}
-        return maps | {"boxes": (found.boxes, np.float32)}
-
-    return arrays
-
-
-def expert_arrays(model: Any) -> Arrays:
-    """One feature map in half precision."""
-    return lambda squares: {"map": (model.encode(squares), np.float16)}
 
 
 if __name__ == "__main__":

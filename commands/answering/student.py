@@ -8,7 +8,6 @@ import pandas as pd
 import torch
 
 from commands.answering.answers import Checkpoint, paths_of
-from commands.live_store import LiveStore
 from deixis.candidates import CandidateParams, CandidateTable
 from deixis.core.errors import ConfigError
 from deixis.core.records import write_table
@@ -16,7 +15,7 @@ from deixis.imaging.images import ImageReader
 from deixis.student_data import PhraseReader
 from models.build_student import load_student, read_candidates
 from models.encoders import load_detector
-from stages.extract_features import detector_arrays
+from models.live_store import LiveStore, detector_arrays
 from stages.list_candidates import surest_boxes
 from stages.predict_student import answer_phrases, with_prompted_masks
 

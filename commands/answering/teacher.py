@@ -9,7 +9,6 @@ import torch
 from pydantic import TypeAdapter
 
 from commands.answering.answers import Checkpoint, paths_of
-from commands.live_store import LiveStore
 from deixis.core.progress import say
 from deixis.core.records import read_json
 from deixis.imaging.images import ImageReader
@@ -18,7 +17,7 @@ from deixis.place_knowledge import PlaceKnowledge, read_place_knowledge, with_pl
 from deixis.segmenting import segment_table
 from models.build_teacher import load_teacher
 from models.encoders import load_detector, load_expert
-from stages.extract_features import detector_arrays, expert_arrays
+from models.live_store import LiveStore, detector_arrays, expert_arrays
 from stages.segment_boxes import BOX_COLUMNS, finish_labels
 from stages.write_pseudo_labels import LabelParams, choose_labels
 

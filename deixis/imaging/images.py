@@ -20,9 +20,11 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 class ImageReader:
     """Letterboxed images by id. Decoded squares stay in memory up to `cache_bytes`, so epochs decode once."""
 
-    def __init__(self, table: pd.DataFrame, *, root: Path, side: int, cache_bytes: int = 1 << 30) -> None:
+    def __init__(
+        self, table: pd.DataFrame, *, root: Path, side: int, zoom: float = 1.0, cache_bytes: int = 1 << 30
+    ) -> None:
         self._rows = {
-            row.image_id: (root / row.path, Letterbox(row.width, row.height, side)) for row in table.itertuples()
+            row.image_id: (root / row.path, Letterbox(row.width, row.height, side, zoom)) for row in table.itertuples()
         }
         self._room = cache_bytes
         self._cache: dict[int, np.ndarray] = {}

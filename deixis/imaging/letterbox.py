@@ -17,19 +17,22 @@ class Letterbox:
     Attributes:
         width, height: Stored image, pixels.
         side: Square input, pixels.
+        zoom: Share of the square's side that the picture's long side fills; the rest is padding.
     """
 
     width: int
     height: int
     side: int
+    zoom: float = 1.0
 
     @property
     def resized_wh(self) -> tuple[int, int]:
         """Width and height of the picture inside the square."""
         ratio = self.width / self.height
+        longest = max(1, int(self.side * self.zoom))
         if ratio < 1:
-            return max(1, int(self.side * ratio)), self.side
-        return self.side, max(1, int(self.side / ratio))
+            return max(1, int(longest * ratio)), longest
+        return longest, max(1, int(longest / ratio))
 
     @property
     def offset_xy(self) -> tuple[int, int]:

@@ -27,6 +27,7 @@ MAY_READ_TRUTH = {
     "evaluate_map_teacher",
     "evaluate_proposal_teacher",
     "evaluate_detector_masks",
+    "evaluate_rated_labels",
     "evaluate_student",
     "evaluate_student_on_annotations",
     "evaluate_upper_bound",
@@ -246,12 +247,14 @@ def test_run_lists_name_what_exists():
     assert set(run.teachers) <= set(TEACHERS)
     assert set(run.students) | set(run.annotation_students) | set(run.upper_bounds) <= set(STUDENTS)
     assert set(run.encoders) - {"detector"} <= set(EXPERTS)
-    assert set(run.student_teachers) | {run.reference_teacher} <= set(run.teachers)
-    assert set(run.detector_mask_teachers) <= set(run.teachers)
+    rated = {f"{teacher}-rated" for teacher in run.rated_teachers}
+    assert {run.reference_teacher} <= set(run.teachers) and set(run.student_teachers) <= set(run.teachers) | rated
+    assert set(run.detector_mask_teachers) | set(run.rated_teachers) <= set(run.teachers)
 
 
 def test_every_setting_of_params_parses(tmp_path):
     from deixis.fit import Recipe
+    from deixis.rating import RatingParams
     from stages.evaluate import EvaluationParams
     from stages.measure_speed import SpeedParams
     from stages.pretrain_backbone import BackboneParams
@@ -264,7 +267,7 @@ def test_every_setting_of_params_parses(tmp_path):
     params = ROOT / "params.yaml"
     for section, kind in {
         "detector": DetectorParams, "segmenter": SegmenterParams, "backbone": BackboneParams, "labels": LabelParams,
-        "cues": CueParams, "mask_heads.prototype_masks": MaskHeadParams,
+        "ratings": RatingParams, "cues": CueParams, "mask_heads.prototype_masks": MaskHeadParams,
         "evaluation": EvaluationParams, "speed": SpeedParams,
     }.items():  # fmt: skip
         assert read_section(params, section, kind)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from deixis.difficulty import difficulty
-from deixis.metrics import box_iou, coverage_curve, summarise
+from deixis.metrics import box_iou, calibration_error, coverage_curve, summarise
 
 
 def samples(ious, *, image_ids=None, **columns) -> pd.DataFrame:
@@ -191,3 +191,18 @@ def test_difficulty(text, group):
 def test_coverage_is_the_accuracy_of_the_surest_part():
     curve = coverage_curve(pd.Series([True, False, True, False]), pd.Series([0.1, 0.2, 0.9, 0.3]))
     assert curve["0.2"] == 1.0 and curve["0.5"] == 0.5 and curve["1.0"] == 0.5  # 0.2 of four is one
+
+
+def test_calibration_error_is_the_gap_between_confidence_and_hits_bin_by_bin():
+    hits = pd.Series([True, False, True, True])
+    assert calibration_error(hits, pd.Series([0.51, 0.59, 1.0, 0.98])) == pytest.approx((2 * 0.05 + 2 * 0.01) / 4)
+    assert calibration_error(hits, pd.Series([1.0, 0.0, 1.0, 1.0])) == 0
+    assert calibration_error(hits, pd.Series([0.0, 1.0, 0.0, np.nan])) == 1
+
+
+def test_answers_with_a_confidence_are_ordered_by_it_and_the_others_by_margin():
+    table = samples([0.9, 0.0], margin=[0.0, 1.0])
+    plain = summarise(table, resamples=2, seed=0)
+    assert plain["coverage"]["0.5"] == 0.0 and "calibration_error" not in plain
+    rated = summarise(table.assign(confidence=[0.8, 0.1]), resamples=2, seed=0)
+    assert rated["coverage"]["0.5"] == 1.0 and rated["calibration_error"] == pytest.approx(0.15)

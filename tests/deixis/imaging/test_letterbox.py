@@ -31,6 +31,15 @@ def test_size_and_offset(width, height, resized_hw, offset):
     assert letterbox.offset_xy == offset
 
 
+def test_a_zoomed_picture_keeps_its_shape_and_its_middle():
+    smaller = Letterbox(640, 480, 416, zoom=0.5)
+    assert smaller.resized_wh == (208, 156) and smaller.offset_xy == (104, 130)
+    whole = torch.tensor([0.0, 0.0, 640.0, 480.0])
+    assert smaller.boxes_to_input(whole).tolist() == [104.0, 130.0, 312.0, 286.0]
+    square = smaller.apply(Image.new("RGB", (640, 480), "white"))
+    assert (square[130:286, 104:312] == 255).all() and (square == 255).all(2).sum() == 208 * 156
+
+
 @pytest.mark.parametrize(
     ("in_square", "in_image"),
     [

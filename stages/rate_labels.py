@@ -1,0 +1,86 @@
+"""Rate a teacher's labels by margin, stability and agreement with other teachers; accept the surest. No truth is read.
+
+reads   labels.parquet, what each teacher answered again; params: run.teachers, ratings.coverage
+writes  labels.parquet of the same rows with agreement, stability and confidence (deixis/confidence.py)
+run     dvc repro rate_labels@scenes_plus-dvin, with both under run.rated_* in params.yaml
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from deixis.boxes import paired_iou
+from deixis.confidence import rate
+from deixis.core.cli import run_stage
+from deixis.core.config import read_section
+from deixis.core.errors import ConfigError, DataError
+from deixis.core.progress import say
+from deixis.core.records import read_table, write_table
+from deixis.rating import RatingParams
+
+LABEL_COLUMNS = (
+    "sample_id", "image_id", "expression", "split", "box", "runner_up", "match_box", "score", "margin", "objectness",
+    "experts", "accept", "reason", "mask_source", "mask", "mask_quality", "teacher", "checkpoint_sha256",
+    "config_sha256", "schema_version",
+)  # fmt: skip
+OPTIONAL_COLUMNS = ("prompted_mask", "supervision")
+
+
+def rate_labels(*, teacher: str, labels: Path, again: Path, out: Path, params: Path = Path("params.yaml")) -> None:
+    """Rate a teacher's labels and accept the surest of them."""
+    coverage = read_section(params, "ratings", RatingParams).coverage
+    teachers = read_section(params, "run.teachers", list)
+    others = [name for name in teachers if name != teacher]
+    if not others:
+        raise ConfigError(
+            f"{params}: run.teachers is [{', '.join(teachers)}]; labels are rated by agreement with another teacher's. "
+            f"Add one, as run.teachers: [refclip, {teacher}], or empty run.rated_teachers, then run: dvc repro"
+        )
+    table = read_table(labels, columns=LABEL_COLUMNS, optional=OPTIONAL_COLUMNS, made_by="segment_boxes")
+    boxes = torch.from_numpy(stacked(table["box"]))
+    stability = paired_iou(boxes, answers(again / f"{teacher}.parquet", table, "box_again")).numpy()
+    agreement = np.stack([paired_iou(boxes, answers(again / f"{o}.parquet", table, "box")).numpy() for o in others], 1)
+    image_ids = table["image_id"].to_numpy()
+    confidence = rate(table["margin"].to_numpy(), stability=stability, agreement=agreement, image_ids=image_ids)
+    table = table.assign(agreement=agreement.mean(1), stability=stability, confidence=confidence)
+    table = accept_surest(table, coverage)
+    write_table(table, out)
+    kept = table.loc[table["split"] == "train", "accept"].mean()
+    say(f"mean confidence {confidence.mean():.3f}; {100 * kept:.0f} % of the training labels are accepted")
+
+
+def accept_surest(table: pd.DataFrame, coverage: float) -> pd.DataFrame:
+    """Refuse the training labels of least confidence, of equal ones those of smaller margin, beside those refused."""
+    ordered = table[table["split"] == "train"].sort_values(["confidence", "margin"], kind="stable")
+    refused = ordered.index[: round((1 - coverage) * len(ordered))]
+    refused = refused[table.loc[refused, "accept"].to_numpy()]
+    table = table.copy()
+    table.loc[refused, "reason"] = "confidence"
+    return table.assign(accept=table["reason"] == "")
+
+
+def answers(path: Path, table: pd.DataFrame, column: str) -> torch.Tensor:
+    """A column of boxes for the rows of `table`, [labels, 4].
+
+    Raises:
+        DataError: If a label has none.
+    """
+    found = read_table(path, columns=("sample_id", column), made_by="label_again").set_index("sample_id")[column]
+    missing = sorted(set(table["sample_id"]) - set(found.index))
+    if missing:
+        raise DataError(
+            f"{path}: has no row {missing[0]}, as {len(missing)} of the {len(table)} labels. Every label needs one. "
+            "Run: dvc repro -f label_again"
+        )
+    return torch.from_numpy(stacked(found.loc[table["sample_id"]]))
+
+
+def stacked(boxes: pd.Series) -> np.ndarray:
+    """Boxes of a column, [rows, 4]."""
+    return np.stack([np.asarray(box, dtype=float) for box in boxes])
+
+
+if __name__ == "__main__":
+    run_stage(rate_labels)
