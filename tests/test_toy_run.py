@@ -22,7 +22,8 @@ PREDICTORS = ("refclip", "dvin", "dvin-simrec", "dvin-transvg", "truth-simrec")
 
 def shrink(params: dict[str, Any]) -> None:
     """The same graph, one dataset, one epoch, a few dozen pictures."""
-    params["run"]["datasets"] = params["run"]["reference_datasets"] = ["scenes_plus"]
+    for part in ("scenes", "datasets", "reference_datasets"):
+        params["run"][part] = ["scenes_plus"]
     params["run"]["upper_bounds"] = ["simrec"]
     params["pretraining"]["images"] = 32
     params["scenes"]["scenes_plus"]["images"] = {"train": 32, "val": 8, "testA": 6, "testB": 6}
@@ -358,3 +359,21 @@ def test_predict_answers_as_the_student_did(checkout, rebuilt, student):
     assert process.returncode == 0, output[-4000:]
     answers = json.loads(output[output.index("{") :])["answers"]
     np.testing.assert_allclose([answer["box"] for answer in answers], np.stack(rows["box"]), atol=1e-3)
+
+
+@pytest.mark.slow
+def test_the_readmes_commands_for_own_pictures_can_be_copied(checkout, rebuilt):
+    section = (ROOT / "README.md").read_text().split("## Use your own images and phrases")[1].split("\n## ")[0]
+    blocks = [block.split("```")[0] for block in section.split("```sh\n")[1:]]
+    assert len(blocks) >= 3
+    for block in blocks:
+        commands = block.replace("uv run ", "").replace("python ", f"{sys.executable} ")
+        process = start(checkout, "bash", "-euc", commands)
+        output, _ = process.communicate(timeout=180)
+        assert process.returncode == 0, output[-4000:]
+    coco = json.loads((checkout / "my/coco/annotations.json").read_text())
+    assert {image["file_name"] for image in coco["images"]} == {"cat.png", "astronaut.png"}
+    assert all(annotation["bbox"][2] > 0 for annotation in coco["annotations"])
+    tables = checkout / "data/prepared/mine"
+    assert len(pd.read_parquet(tables / "pairs.parquet")) == 3
+    assert pd.read_parquet(tables / "quarantine.parquet").empty
