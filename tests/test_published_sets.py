@@ -1,0 +1,90 @@
+"""From a published folder to labels in a tool's format, through the real stages: every referring set, fabricated."""
+
+import json
+import shutil
+from dataclasses import asdict
+
+import pandas as pd
+import pytest
+from pycocotools.coco import COCO
+from ruamel.yaml import YAML
+
+from commands.export import export
+from deixis.core.config import load_params
+from deixis.core.records import read_json
+from stages.check_leakage import check_leakage
+from stages.evaluate import evaluate
+from stages.extract_features import extract_features
+from stages.list_candidates import list_candidates
+from stages.prepare import prepare
+from stages.segment_boxes import segment_boxes
+from stages.train_teacher import train_teacher
+from stages.write_pseudo_labels import write_pseudo_labels
+from tests.commands.conftest import world  # noqa: F401
+from tests.commands.small_world import TEXT
+from tests.fabricate import KINDS, fabricate
+from tests.test_repository import ROOT
+
+MODEL = {
+    "detector_channels": [24, 16, 8], "fused_width": 16, "joint_width": 8, "keep_fraction": 0.2, "text": asdict(TEXT),
+}  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch, world, request):  # noqa: F811
+    """A working directory with one fabricated set, parameters, and frozen models."""
+    monkeypatch.chdir(tmp_path)
+    entry = load_params(ROOT / "params.yaml")["datasets"][request.param] | {"allow_other_counts": True}
+    params = {
+        "seed": 0, "run": {"datasets": [request.param]}, "datasets": {request.param: entry | {"max_quarantined": 0.2}},
+        "leakage": {"refuse_above": "mask", "id_lists": "lists"}, "detector": {"model": {"input_size": 128}},
+        "extraction": {"batch_size": 8}, "candidates": {}, "labels": {"batch_size": 32},
+        "evaluation": {"resamples": 10},
+        "teachers": {"refclip": {"model": MODEL, "recipe": {"epochs": 1, "batch_size": 8, "warmup_epochs": 0.5}}},
+    }  # fmt: skip
+    YAML(typ="safe", pure=True).dump(params, tmp_path / "params.yaml")
+    fabricate(tmp_path / "raw", request.param, images=24, seed=0)
+    shutil.copytree(world / "data/weights/embedded", tmp_path / "weights")
+    for card in tmp_path.glob("weights/*/config.json"):
+        pd.DataFrame({"image_id": pd.Series([5], dtype="int64")}).to_parquet(card.parent / "training_images.parquet")
+    return tmp_path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("folder", KINDS, indirect=True)
+def test_a_published_folder_becomes_labels_numbers_and_an_export(folder, request):
+    dataset = request.node.callspec.params["folder"]
+    prepared, where = folder / "prepared" / dataset, {"image_root": folder / "raw" / "images"}
+    prepare(dataset=dataset, raw=folder / "raw", out=prepared)
+    pictures = {"images": prepared / "images.parquet"}
+    pairs = prepared / "pairs.parquet"
+    extract_features(
+        encoder="detector", **pictures, **where, weights=folder / "weights/detector", out=folder / "features/detector"
+    )
+    train_teacher(
+        teacher="refclip", pairs=pairs, features=folder / "features", out=folder / "refclip", curves=folder / "c.csv"
+    )
+    write_pseudo_labels(
+        pairs=pairs, **pictures, features=folder / "features", teacher=folder / "refclip", out=folder / "labels"
+    )
+    labels = folder / "labels/labels.parquet"
+    segment_boxes(
+        boxes=folder / "labels/boxes.parquet", **pictures, **where, segmenter=folder / "weights/segmenter",
+        teacher=folder / "refclip", out=labels,
+    )  # fmt: skip
+    list_candidates(**pictures, features=folder / "features/detector", out=folder / "candidates.parquet")
+    check_leakage(prepared=folder / "prepared", weights=folder / "weights", out=folder / "leakage.json")
+    evaluate(
+        predictions=labels, candidates=folder / "candidates.parquet", card=folder / "refclip/config.json", pairs=pairs,
+        truth=prepared / "truth.parquet", **pictures, leakage=folder / "leakage.json", out=folder / "metrics.json",
+        samples_out=folder / "samples.parquet",
+    )  # fmt: skip
+    export(labels, to="coco", images=prepared / "images.parquet", out=folder / "coco")
+
+    table = pd.read_parquet(pairs)
+    report = read_json(folder / "metrics.json", made_by="evaluate")
+    assert set(report) - {"meta"} == set(table["split"]) - {"train"}
+    assert all(report[split]["n"] == count for split, count in table["split"].value_counts().items() if split in report)
+    accepted = int(pd.read_parquet(labels)["accept"].sum())
+    assert len(COCO(folder / "coco/annotations.json").anns) == accepted > 0
+    assert len(json.loads((folder / "coco/results.json").read_text())) == accepted
