@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from deixis.core.errors import ConfigError
 from deixis.imaging.letterbox import PAD_VALUE
+from deixis.pieces import is_word_pieces
 from deixis.text import BECOMES_SPACE, DELETED, PAD, TYPOGRAPHIC, UNKNOWN
 from deixis.types import StudentBatch
 
@@ -123,7 +124,7 @@ def describe(student: Any, name: str, outputs: tuple[str, ...]) -> dict[str, Any
                 f"every match of {BECOMES_SPACE.pattern} to one blank; strip",
             ],
             "typographic": {chr(code): plain for code, plain in TYPOGRAPHIC.items()},
-            "tokens": f"split at blanks, keep the first {length}, look each word up in the vocabulary",
+            "tokens": _tokens(student.vocabulary, length),
             "pad": PAD,
             "unknown": UNKNOWN,
             "length": length,
@@ -133,3 +134,9 @@ def describe(student: Any, name: str, outputs: tuple[str, ...]) -> dict[str, Any
     if "masks" in outputs:
         described["mask_threshold"] = float(getattr(student.config, "mask_threshold", 0.5))
     return described
+
+
+def _tokens(vocabulary: list[str], length: int) -> str:
+    if is_word_pieces(vocabulary):
+        return f"BERT's WordPieces between [CLS] and [SEP], {length} ids at most, of which the last stays [SEP]"
+    return f"split at blanks, keep the first {length}, look each word up in the vocabulary"

@@ -1,7 +1,7 @@
 """Let a trained teacher answer every pair again, of the picture at another size. No truth is read.
 
 A label that survives is one that did not hang on the grid of cells. Detector, experts and teacher run live, because
-the stored features are of the usual size.
+the stored features are of the usual size. Words of place count as in write_pseudo_labels, their weight chosen anew.
 
 reads   pairs.parquet, images.parquet, the images, frozen models, the teacher, its labels.parquet; params: labels,
         ratings.zoom

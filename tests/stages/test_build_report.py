@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from stages.build_report import METRICS, SPLITS, published_scores, results_table
+from stages.build_report import METRICS, SPLITS, coverage_curves, published_scores, results_table
 
 PUBLISHED = Path(__file__).parents[2] / "reports" / "published.csv"
 EXPOSURES = {"val": {"detector": {"images": 10, "overlap": 0, "level": "none", "basis": "by id"}}}
@@ -36,3 +36,13 @@ def test_every_published_value_is_a_percentage_of_a_known_metric_with_a_source()
     assert table["source"].str.len().min() > 5
     assert values.notna().any(axis=1).all() and values.stack().dropna().between(5, 95).all()
     assert not table.duplicated(["predictor", "dataset", "metric", "source"]).any()
+
+
+def test_the_chart_says_whose_answers_are_ordered_by_confidence():
+    curve = {"0.5": 0.9, "1.0": 0.8}
+    scores = {
+        "dvin": {"val": {"coverage": curve}},
+        "dvin-rated": {"val": {"coverage": curve, "calibration_error": 0.1}},
+    }
+    assert coverage_curves(scores) == {"dvin": curve, "dvin-rated, by confidence": curve}
+    assert coverage_curves({"student": {"val": {}}}) == {"student": None}
