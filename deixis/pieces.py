@@ -94,7 +94,8 @@ def _tokenizer(vocabulary: tuple[str, ...]) -> Any:
     from transformers import BertTokenizer, CLIPTokenizer  # seconds, which models that read words need not pay
 
     if is_byte_pairs(vocabulary):
-        return CLIPTokenizer(vocab=byte_pair_ids(vocabulary), merges=[tuple(x.split(" ")) for x in vocabulary[1:]])
+        merges: Any = [tuple(line.split(" ")) for line in vocabulary[1:]]  # described as strings, taken as pairs
+        return CLIPTokenizer(vocab=byte_pair_ids(vocabulary), merges=merges)
     return BertTokenizer(vocab={piece: number for number, piece in enumerate(vocabulary)})
 
 

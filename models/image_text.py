@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -28,8 +28,16 @@ from models.text.clip_text import CLIPText, CLIPTextConfig
 WORD_TABLE = "text_encoder.embedding.weight"  # fixed vectors, drawn from each word: the same for any vocabulary
 
 
-class ImageText(nn.Module):
+@runtime_checkable
+class ImageText(Protocol):
     """Pictures and phrases in one space, both of unit length."""
+
+    def images(self, squares: Float[Tensor, "batch 3 side side"]) -> Float[Tensor, "batch width"]: ...
+    def texts(self, tokens: Int[Tensor, "batch length"]) -> Float[Tensor, "batch width"]: ...
+
+
+class ExpertImageText(nn.Module):
+    """A contrastive expert and what matched it with captions."""
 
     def __init__(self, expert: Any, matcher: CaptionMatcher) -> None:
         super().__init__()
@@ -89,9 +97,7 @@ class CLIPImageText(nn.Module):
         return config, check_published(lambda: CLIPImageText(config, ()), state, path=path)
 
 
-def load_image_text(
-    name: str, weights: Path, vocabulary: Sequence[str], device: torch.device
-) -> ImageText | CLIPImageText:
+def load_image_text(name: str, weights: Path, vocabulary: Sequence[str], device: torch.device) -> ImageText:
     """A frozen image-text model reading phrases in `vocabulary`: CLIP, or a contrastive expert and its text tower."""
     card = weights / name / "config.json"
     if card.exists() and read_json(card, made_by=f"pretrain_expert@{name}").get("kind") == CLIPImageText.kind:
@@ -108,7 +114,7 @@ def load_image_text(
     tensors, _ = load_state(folder / "model.safetensors")
     tensors[WORD_TABLE] = matcher.state_dict()[WORD_TABLE]
     matcher.load_state_dict(tensors, strict=True)
-    return freeze(ImageText(expert, matcher.to(device)))
+    return freeze(ExpertImageText(expert, matcher.to(device)))
 
 
 def _load_clip(folder: Path, vocabulary: Sequence[str], device: torch.device) -> CLIPImageText:
