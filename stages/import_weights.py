@@ -18,11 +18,12 @@ from deixis.core.errors import ConfigError
 from deixis.core.registry import resolve
 from deixis.weights.cards import find_card
 from deixis.weights.locate import resolve_weights
+from models.backbones import BACKBONES
 from models.detectors import DETECTORS
 from models.experts import EXPERTS
 from models.segmenters import SEGMENTERS
 
-REGISTRIES = {"detector": DETECTORS, "expert": EXPERTS, "segmenter": SEGMENTERS}
+REGISTRIES = {"detector": DETECTORS, "expert": EXPERTS, "segmenter": SEGMENTERS, "backbone": BACKBONES}
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -1,4 +1,7 @@
-"""YOLOv5's backbone (CSPDarkNet), and how the embedded one is pretrained on the detection split."""
+"""YOLOv5's backbone (CSPDarkNet): how a published one is read, and how the embedded one is pretrained."""
+
+import re
+from pathlib import Path
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -9,7 +12,24 @@ from torch.nn import functional as F
 from deixis.boxes import cxcywh_to_xyxy, paired_iou, xyxy_to_cxcywh
 from deixis.core.config import STRICT
 from deixis.core.frozen import freeze
+from deixis.core.published import check_published, read_tensors, renamed
 from models.blocks.layers import conv_bn
+
+TO_OURS = {  # from the release's flat list of modules, 0 to 9
+    r"^model\.0\.": "stem.",
+    **{rf"^model\.{2 * stage + 1}\.": f"stages.{stage}.0." for stage in range(4)},
+    **{rf"^model\.{2 * stage + 2}\.": f"stages.{stage}.1." for stage in range(4)},
+    r"^model\.9\.cv1\.": "pyramid.reduce.",
+    r"^model\.9\.cv2\.": "pyramid.join.",
+    r"\.m\.(\d+)\.cv1\.": r".blocks.\1.body.0.",
+    r"\.m\.(\d+)\.cv2\.": r".blocks.\1.body.1.",
+    r"\.cv1\.": ".through.",
+    r"\.cv2\.": ".around.",
+    r"\.cv3\.": ".join.",
+    r"\.conv\.": ".0.",
+    r"\.bn\.": ".1.",
+}
+NECK_AND_HEAD = re.compile(r"model\.(1\d|2[0-4])\.")  # the rest of YOLOv5, as its own list goes on
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -29,6 +49,8 @@ class CSPConfig:
 class CSPDarkNet(nn.Module):
     """YOLOv5's backbone: strided convolutions, cross-stage blocks, and a spatial pyramid at the end."""
 
+    Config = CSPConfig
+
     def __init__(self, config: CSPConfig) -> None:
         super().__init__()
         stem = config.stem
@@ -41,6 +63,21 @@ class CSPDarkNet(nn.Module):
             previous = width
         self.stages = nn.ModuleList(stages)
         self.pyramid = FastPyramid(previous)
+
+    @staticmethod
+    def read_published(path: Path) -> tuple[CSPConfig, dict[str, Tensor]]:
+        """Sizes and state of the YOLOv5-L backbone that SimREC published; a detector's neck and head are left aside.
+
+        The release takes from its file what fits and says nothing of the rest; here all ten modules must be there.
+
+        Raises:
+            DataError: If a tensor is missing, unknown or of another shape; lists all of them.
+
+        Source: SimREC, `simrec/models/backbones/cspdarknet.py`.
+        """
+        tensors = {name: tensor for name, tensor in read_tensors(path).items() if not NECK_AND_HEAD.match(name)}
+        config = CSPConfig()
+        return config, check_published(lambda: CSPDarkNet(config), renamed(tensors, TO_OURS), path=path)
 
     def forward(self, images: Float[Tensor, "batch 3 side side"]) -> tuple[Tensor, Tensor, Tensor]:
         """Fine, middle and coarse maps of pictures in [0, 1]."""

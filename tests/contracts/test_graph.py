@@ -13,6 +13,7 @@ from deixis.core.registry import resolve
 from deixis.cues import CUE_SOURCES
 from deixis.datasets import DATASETS
 from deixis.run_lists import RunParams
+from models.backbones import BACKBONES
 from models.detectors import DETECTORS
 from models.experts import EXPERTS
 from models.map_teachers import MAP_TEACHERS
@@ -41,6 +42,7 @@ MAY_READ_OBJECTS = MAY_READ_TRUTH | {  # every annotated box; which of them a ph
     "measure_speed",
 }
 REGISTRIES = {
+    "backbone": BACKBONES,
     "cue source": CUE_SOURCES,
     "dataset adapter": DATASETS,
     "detector": DETECTORS,

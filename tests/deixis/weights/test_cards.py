@@ -19,7 +19,7 @@ def test_every_model_that_the_papers_use_has_a_card(cards):
     kinds = {card.kind for card in cards.values()}
     assert kinds >= {
         "clip_vit", "dinov2_vit", "efficient_sam_vit", "clip_convnext", "sam", "mobile_sam", "efficient_sam", "yolov3",
-        "ultralytics_heads", "mmdet_heads", "glove", "bert", "clip_text",
+        "ultralytics_heads", "mmdet_heads", "glove", "bert", "clip_text", "csp_darknet",
     }  # fmt: skip
     assert {"yolo11n", "yolo11x-seg", "yolov8m"} <= set(cards)  # families are told apart into their members
     assert cards["yolo11s-seg"].files[0].url.endswith("/yolo11s-seg.pt")

@@ -1,0 +1,3 @@
+"""Published backbones of students: name -> class, loaded when asked for."""
+
+BACKBONES = {"csp_darknet": "models.blocks.csp_darknet:CSPDarkNet"}
