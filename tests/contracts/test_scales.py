@@ -77,7 +77,8 @@ def test_a_dry_run_resolves_every_stage(tmp_path):
     subprocess.run([*dvc, "init", "-q", "--no-scm"], cwd=tmp_path, check=True)
     done = subprocess.run([*dvc, "repro", "--dry", "--force"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
-    for stage in ("import_weights@detector", "prepare@referit_berkeley", "evaluate_teacher@refcoco_unc-weakmcn",
-                  "evaluate_student@refcocog_google-dvin-simrec", "build_report"):  # fmt: skip
+    for stage in ("import_weights@detector", "import_weights@backbone", "prepare@referit_berkeley",
+                  "evaluate_teacher@refcoco_unc-weakmcn", "evaluate_student@refcocog_google-dvin-simrec",
+                  "build_report"):  # fmt: skip
         assert f"Running stage '{stage}'" in done.stdout
     assert "make_scenes" not in done.stdout and "pretrain_" not in done.stdout
