@@ -32,13 +32,20 @@ def score(
     candidates: Path,
     leakage: Path,
     out: Path,
+    partial: bool = False,
     claims: Path = Path("claims/claims.yaml"),
     plan: Path = Path("claims/params.yaml"),
     params: Path = Path("params.yaml"),
 ) -> None:
-    """Score every variant's answers to val."""
+    """Score every variant's answers to val.
+
+    Args:
+        partial: Leave out variants that have not answered for every seed, instead of ending with an error.
+    """
     shared = read_section(plan, "measure", Plan)
     variants = read_variants(claims)
+    if partial:
+        variants = {name: entry for name, entry in variants.items() if has_answered(runs / name, shared)}
     todo = [
         (variant, seed, reading)
         for variant, entry in variants.items()
@@ -64,6 +71,11 @@ def score(
             samples = pd.read_parquet(folder / "samples.parquet")
             kept = samples[[column for column in KEPT if column in samples]]
             write_table(kept, out / variant / score_file(seed, reading))
+
+
+def has_answered(folder: Path, plan: Plan) -> bool:
+    """Whether a variant was run for every seed."""
+    return all((folder / answers_file(seed)).exists() for seed in plan.seeds)
 
 
 if __name__ == "__main__":

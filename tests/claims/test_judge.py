@@ -1,5 +1,6 @@
 """From score files to the report: a verdict, a reading, what is missing, and what was not run."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -86,3 +87,12 @@ def test_a_variant_that_was_not_run_is_named(measured):
     (measured / "full" / "1.parquet").unlink()
     with pytest.raises(DataError, match=r"full was not measured\. Run: dvc repro claims/dvc\.yaml"):
         run(measured)
+
+
+def test_a_partial_page_says_what_was_not_run(measured):
+    shutil.rmtree(measured / "full")
+    places = {"scores": measured, "times": measured / "times", "out": measured / "out"}
+    judge(**places, partial=True, claims=measured / "claims.yaml", plan=measured / "plan.yaml")
+    rows = {row["id"]: row for row in read_json(measured / "out" / "claims.json", made_by="judge")["claims"]}
+    assert rows["up"]["verdict"] == "not measured" and "to be run" in rows["up"]["missing"]
+    assert rows["read"]["verdict"] == "holds" and rows["fast"]["verdict"] == "holds"
