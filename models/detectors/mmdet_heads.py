@@ -30,7 +30,7 @@ STRIDES = (32, 16, 8)  # pixels per cell of the scales that we read, coarse to f
 DENSE_HEADS = ("RetinaHead", "ATSSHead", "FCOSHead", "RTMDetHead", "RTMDetSepBNHead")
 YOLOV3, YOLOX = "YOLOV3Head", "YOLOXHead"
 HEADS = (YOLOV3, YOLOX, *DENSE_HEADS)
-TRAINING_ONLY = ("init_cfg", "pretrained", "train_cfg", "batch_augments")
+TRAINING_ONLY = ("init_cfg", "pretrained", "train_cfg", "batch_augments")  # None in what we build
 REMEDY = (
     "mmdet's tools/model_converters/publish_model.py IN OUT, run where you trust the file, leaves the tensors alone"
 )
@@ -172,9 +172,11 @@ def _library() -> Any:
 
 def _build(architecture: dict[str, Any], where: Path | str = "config.json") -> Any:
     registry = _library()
+    from mmengine.config import ConfigDict
+
     _refuse_foreign(architecture, where)
     with registry.switch_scope_and_registry("mmdet") as scoped:
-        network = scoped.build(deepcopy(architecture))
+        network = scoped.build(ConfigDict(deepcopy(architecture)))
     head = getattr(network, "bbox_head", None)
     if type(head).__name__ not in HEADS:
         found = type(head).__name__ if head is not None else "no bbox_head"
@@ -237,7 +239,7 @@ def _published_config(path: Path) -> dict[str, Any]:
 def _inference_only(part: Any) -> Any:
     """A description without what only training reads, and without what would fetch weights."""
     if isinstance(part, dict):
-        return {name: _inference_only(value) for name, value in part.items() if name not in TRAINING_ONLY}
+        return {name: None if name in TRAINING_ONLY else _inference_only(value) for name, value in part.items()}
     return [_inference_only(value) for value in part] if isinstance(part, list | tuple) else part
 
 

@@ -14,6 +14,7 @@ from models.detectors.mmdet_heads import MMDetConfig, MMDetHeads
 from models.encoders import load_detector
 
 INSTALLED = importlib.util.find_spec("mmdet") is not None
+pytestmark = pytest.mark.filterwarnings("ignore::ImportWarning", "ignore::UserWarning", "ignore::FutureWarning")
 needs_mmdet = pytest.mark.skipif(not INSTALLED, reason="needs the extra: uv sync --extra mmdet")
 YOLOV3 = "yolo/yolov3_d53_8xb8-ms-416-273e_coco.py"
 YOLOV3_FILE = "yolov3_d53_mstrain-416_273e_coco-2b60fcd9.pth"  # as the model index names it
@@ -36,14 +37,20 @@ def theirs(name, seed=0):
     torch.manual_seed(seed)
     config = get_config(f"mmdet::{name}")
     network = MODELS.build(config.model)
-    for module in network.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.running_mean.uniform_(-0.1, 0.1)
-            module.running_var.uniform_(0.5, 1.5)
+    norms = [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = 1.0
+    with torch.no_grad():  # statistics of real signals, so that they neither die nor explode
+        network.train().bbox_head(network.extract_feat(network_input(network, squares(side=160))))
     for parameter in network.bbox_head.parameters():
         if parameter.dim() == 1:
             parameter.data.uniform_(-0.5, 0.5)
     return network.eval(), config
+
+
+def network_input(network, pictures):
+    """What mmdet's own preprocessor makes of pictures, which it expects as BGR."""
+    return network.data_preprocessor({"inputs": list(pictures.flip(1)), "data_samples": None})["inputs"].float()
 
 
 def write(network, config, path, *, described=True):
@@ -59,12 +66,10 @@ def squares(count=2, side=96):
 def predicted(network, pictures):
     """mmdet's own scored boxes of every place of every scale of each picture, before suppression."""
     from mmengine.config import ConfigDict
-    from mmengine.structures import InstanceData  # noqa: F401  the type of the answer
 
-    meta = {"img_shape": (1e6, 1e6), "scale_factor": (1.0, 1.0)}  # so large that no box is cut
+    meta = {"img_shape": None, "scale_factor": (1.0, 1.0)}  # no box is cut
     cfg = ConfigDict(score_thr=-1.0, nms_pre=-1, min_bbox_size=-1, conf_thr=-1.0)
-    prepared = network.data_preprocessor({"inputs": list(pictures.flip(1)), "data_samples": None})["inputs"]
-    raw = network.bbox_head(network.extract_feat(prepared.float()))
+    raw = network.bbox_head(network.extract_feat(network_input(network, pictures)))
     return network.bbox_head.predict_by_feat(
         *raw, batch_img_metas=[meta] * len(pictures), cfg=cfg, rescale=False, with_nms=False
     )
