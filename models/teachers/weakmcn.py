@@ -162,21 +162,23 @@ class WeakMCN(nn.Module):
         if not known.any(1).all():
             raise DataError(
                 "weakmcn: a chosen box has no stored mask: fewer boxes were segmented than keep_fraction keeps. "
-                "Raise proposals.keep_fraction in params.yaml, then run: dvc repro propose_masks"
+                "Raise candidates.keep_fraction in params.yaml, then run: dvc repro segment_candidates"
             )
         return stored.masks[batch.image_of, known.int().argmax(1)].float()
 
     @staticmethod
     def _box_masks(batch: TeacherBatch) -> BoxMasks:
         if batch.box_masks is None:
-            raise DataError("weakmcn needs masks of the detector's boxes. Run: dvc repro propose_masks")
+            raise DataError("weakmcn needs masks of the detector's boxes. Run: dvc repro segment_candidates")
         return batch.box_masks
 
     def _mask_logits(self, maps: dict[str, Tensor], text: Tensor, *, side: int) -> Float[Tensor, "batch side side"]:
         merged = {name: self.merge[name](maps[name], text) for name in SCALES}
         fused = self.mask_fusion(merged["coarse"], merged["middle"], merged["fine"])["fine"]
         logits = self.mask(self.attention(fused, text).map).float()
-        return F.interpolate(logits, size=(side, side), mode="bilinear", align_corners=True)[:, 0]
+        # the release stretches the outermost cells' centres to the picture's border, and every mask with them
+        stretch = self.config.compat == "released"
+        return F.interpolate(logits, size=(side, side), mode="bilinear", align_corners=stretch)[:, 0]
 
 
 class ExpertMixture(nn.Module):
