@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import pandas as pd
 import torch
+from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
@@ -36,7 +37,7 @@ class Recipe:
     # after the warm-up. cosine: RefCLIP's family; poly: TRIS and PCNet; poly_by_epoch: TRIS's released step 2, which
     # counts epochs where steps are meant, and so hardly falls; tenths: MAttNet
     schedule: Literal["cosine", "poly", "poly_by_epoch", "tenths"] = "cosine"
-    tenth_steps: int = 8000  # of tenths: constant for so many steps, then a tenth in every so many
+    tenth_steps: PositiveInt = 8000  # of tenths: constant for so many steps, then a tenth in every so many
     betas: tuple[float, float] = (0.9, 0.98)
     eps: float = 1e-9
     weight_decay: float = 0.0
