@@ -1,6 +1,7 @@
 """Train one variant of a teacher once per seed, and let it label train and answer val; no truth.
 
-reads   pairs.parquet, images.parquet, feature stores, masks of boxes, the images, the segmenter;
+reads   pairs.parquet, images.parquet, feature stores, the detector's of all scales, masks of boxes, the images, the
+        segmenter;
         params: the variant's entry of claims.yaml, claims/params.yaml, params.yaml
 writes  per seed: the teacher, its answers to val (`answers-0.parquet`), and labels for students (`labels-0.parquet`)
 run     dvc repro claims/dvc.yaml:run_teacher@refclip
@@ -28,6 +29,7 @@ def run_teacher(
     pairs: Path,
     images: Path,
     features: Path,
+    detector: Path,
     box_masks: Path,
     image_root: Path,
     segmenter: Path,
@@ -44,7 +46,7 @@ def run_teacher(
         with TemporaryDirectory() as name:
             folder = Path(name)
             settings = write_params(params_of(params, shared, entry.overrides, seed=seed), folder / "params.yaml")
-            stores = link_stores(features, box_masks, folder / "features")
+            stores = link_stores(features, folder / "features", detector=detector, box_masks=box_masks)
             asked = write_pairs(pairs, folder, splits=("train", SPLIT))
             teacher, boxes = out / model_folder(seed), folder / "boxes" / "boxes.parquet"
             train_teacher(
@@ -77,13 +79,11 @@ def run_teacher(
             )
 
 
-def link_stores(features: Path, box_masks: Path, folder: Path) -> Path:
-    """One folder with the dataset's feature stores and the masks of its boxes, as teachers expect it."""
+def link_stores(features: Path, folder: Path, **others: Path) -> Path:
+    """One folder with the dataset's feature stores and others, by name and in their place, as teachers expect it."""
     folder.mkdir()
-    for store in (*features.iterdir(), box_masks):
-        link = folder / ("box_masks" if store == box_masks else store.name)
-        if not link.exists():
-            link.symlink_to(store.resolve(), target_is_directory=True)
+    for name, store in ({store.name: store for store in features.iterdir()} | others).items():
+        (folder / name).symlink_to(store.resolve(), target_is_directory=True)
     return folder
 
 

@@ -1,11 +1,13 @@
-"""Which cells of the detector's coarse grid may answer a phrase, and with which box.
+"""Which cells of the detector's grids may answer a phrase, and with which box.
 
 Source: RefCLIP section 3.2 and its released code (mean to rank cells, maximum to pick the box).
 """
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -49,3 +51,8 @@ def best_boxes(boxes: Float[Tensor, "batch cells per_cell values"]) -> CellBoxes
 def map_to_cells(feature_map: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch h*w channels"]:
     """Feature map to one row per cell, row-major: the order of the boxes."""
     return feature_map.flatten(2).transpose(1, 2)
+
+
+def maps_to_cells(maps: Mapping[str, Tensor], scales: Sequence[str]) -> Float[Tensor, "batch cells channels"]:
+    """The maps of some scales, equally wide, to one row per cell, one scale after the other."""
+    return torch.cat([map_to_cells(maps[scale]) for scale in scales], 1)

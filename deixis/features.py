@@ -20,6 +20,7 @@ from deixis.core.progress import track
 from deixis.core.records import file_sha256, read_json, read_table, write_atomically, write_json, write_table
 
 SHARD_BYTES = 256 << 20
+BOXES = {"coarse": "boxes", "middle": "boxes_middle", "fine": "boxes_fine"}  # a detector's arrays, by scale
 Encode = Callable[[Sequence[int]], dict[str, np.ndarray]]
 
 
@@ -127,6 +128,11 @@ class FeatureStore:
 
     def read(self, array: str, image_ids: Sequence[int]) -> Tensor:
         """One row per image id, float32: [images, ...]."""
+        if array not in self._shards:
+            raise DataError(
+                f'{self.folder}: holds no "{array}". It holds: {", ".join(sorted(self._shards))}. Boxes of the finer '
+                f"scales come with extraction.box_scales: [coarse, middle, fine] in params.yaml. {self._mend}"
+            )
         try:
             places = np.array([self._where[image_id] for image_id in image_ids], dtype=np.int64).reshape(-1, 2)
         except KeyError as missing:

@@ -4,10 +4,11 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import torch
+from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
@@ -20,6 +21,7 @@ from deixis.core.records import write_csv
 from deixis.core.runtime import autocast
 
 SECONDS_BETWEEN_SAVES = 30.0
+POLY_POWER = 0.9  # of TRIS and PCNet
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -32,6 +34,10 @@ class Recipe:
     min_lr: float = 1e-6
     start_lr: float = 1e-7
     warmup_epochs: float = 3.0
+    # after the warm-up. cosine: RefCLIP's family; poly: TRIS and PCNet; poly_by_epoch: TRIS's released step 2, which
+    # counts epochs where steps are meant, and so hardly falls; tenths: MAttNet
+    schedule: Literal["cosine", "poly", "poly_by_epoch", "tenths"] = "cosine"
+    tenth_steps: PositiveInt = 8000  # of tenths: constant for so many steps, then a tenth in every so many
     betas: tuple[float, float] = (0.9, 0.98)
     eps: float = 1e-9
     weight_decay: float = 0.0
@@ -40,12 +46,21 @@ class Recipe:
 
 
 def learning_rate(step: int, *, steps_per_epoch: int, recipe: Recipe) -> float:
-    """Linear warm-up, then half a cosine; `step` counts optimiser steps from 0."""
+    """Linear warm-up, then from `lr` towards `min_lr` as scheduled; `step` counts optimiser steps from 0."""
     warmup = recipe.warmup_epochs * steps_per_epoch
     if step < warmup:
         return recipe.start_lr + (recipe.lr - recipe.start_lr) * step / warmup
-    done = (step - warmup) / max(1.0, recipe.epochs * steps_per_epoch - warmup)
-    return recipe.min_lr + 0.5 * (recipe.lr - recipe.min_lr) * (1 + math.cos(math.pi * done))
+    after = step - warmup
+    left = max(1.0, recipe.epochs * steps_per_epoch - warmup)
+    if recipe.schedule == "tenths":
+        share = 0.1 ** max(0.0, after / recipe.tenth_steps - 1)
+    elif recipe.schedule == "poly":
+        share = (1 - after / left) ** POLY_POWER
+    elif recipe.schedule == "poly_by_epoch":
+        share = (1 - after // steps_per_epoch / left) ** POLY_POWER
+    else:
+        share = 0.5 * (1 + math.cos(math.pi * (after / left)))
+    return recipe.min_lr + (recipe.lr - recipe.min_lr) * share
 
 
 def ema_decay(step: int, cap: float) -> float:

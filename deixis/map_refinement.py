@@ -8,7 +8,18 @@ from jaxtyping import Bool, Float, UInt8
 from skimage.segmentation import random_walker
 
 SURE_FOREGROUND, SURE_BACKGROUND = 0.30, 0.10  # of the map's maximum; TRIS's thresholds
+BACKGROUND, FOREGROUND, UNSURE = 0, 1, 255  # of seeds, as IRNet writes them
 STIFFNESS = 130.0  # skimage's default: how strongly an edge stops the walk
+
+
+def seeds(relative: Float[np.ndarray, "height width"]) -> UInt8[np.ndarray, "height width"]:
+    """What a map is sure of: foreground, background, and unsure between the thresholds; IRNet's seeds without its CRF.
+
+    Args:
+        relative: The map over its maximum.
+    """
+    inside, outside = relative >= SURE_FOREGROUND, relative <= SURE_BACKGROUND
+    return np.select([inside, outside], [FOREGROUND, BACKGROUND], UNSURE).astype(np.uint8)
 
 
 def refine(
@@ -16,8 +27,9 @@ def refine(
 ) -> Bool[np.ndarray, "height width"]:
     """Walk from surely inside and surely outside; every pixel goes to whom it reaches first."""
     relative = scores / scores.max()
-    seeds = np.where(relative >= SURE_FOREGROUND, 1, np.where(relative <= SURE_BACKGROUND, 2, 0))
-    if not ((seeds == 1).any() and (seeds == 2).any() and (seeds == 0).any()):
+    sure = seeds(relative)
+    if set(np.unique(sure)) != {BACKGROUND, FOREGROUND, UNSURE}:
         return relative >= SURE_FOREGROUND
-    found = random_walker(pixels / 255.0, seeds, beta=STIFFNESS, mode="cg_j", channel_axis=-1)
+    labels = np.select([sure == FOREGROUND, sure == BACKGROUND], [1, 2], 0)  # skimage's 0 is for the walk to fill
+    found = random_walker(pixels / 255.0, labels, beta=STIFFNESS, mode="cg_j", channel_axis=-1)
     return found == 1

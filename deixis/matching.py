@@ -61,6 +61,7 @@ class Matcher:
             vocabulary=self._model.text_encoder.vocabulary,
             length=self._model.config.text.length,
             device=self._device,
+            scales=self._model.box_scales,
         )
         parts: list[tuple[Tensor, ...]] = []
         experts: list[list[str]] = []

@@ -9,13 +9,22 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
-from deixis.types import Candidates, Detections, Grounding, MapBatch, ResponseMaps, StudentBatch, TeacherBatch
+from deixis.types import (
+    Candidates,
+    Detections,
+    Grounding,
+    MapBatch,
+    ResponseMaps,
+    Scales,
+    StudentBatch,
+    TeacherBatch,
+)
 
 
 class Detector(Protocol):
     """Frozen: pictures to feature maps and boxes per cell."""
 
-    def detect(self, squares: UInt8[Tensor, "batch 3 side side"]) -> Detections: ...
+    def detect(self, squares: UInt8[Tensor, "batch 3 side side"], *, scales: Scales = ("coarse",)) -> Detections: ...
 
 
 class Expert(Protocol):
@@ -30,6 +39,7 @@ class Teacher(Protocol):
     Config: ClassVar[Any]
     needs_box_masks: ClassVar[bool]
     expert_names: tuple[str, ...]
+    box_scales: Scales  # of the detector, whose boxes it weighs
 
     @property
     def term_weights(self) -> dict[str, float]: ...

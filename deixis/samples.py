@@ -11,9 +11,9 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from deixis.core.records import read_table
-from deixis.features import ArrayStore
+from deixis.features import BOXES, ArrayStore
 from deixis.tokens import encode
-from deixis.types import BoxMasks, Detections, TeacherBatch
+from deixis.types import SCALES, BoxMasks, Detections, Scales, TeacherBatch
 
 PAIR_COLUMNS = ("sample_id", "image_id", "expression", "text", "split")
 
@@ -48,6 +48,7 @@ class PairReader:
 
     Args:
         stores: By name: `detector`, every expert of the teacher, and `box_masks` where it learns from them.
+        scales: Whose boxes the teacher weighs.
     """
 
     def __init__(
@@ -58,11 +59,13 @@ class PairReader:
         vocabulary: Sequence[str],
         length: int,
         device: torch.device,
+        scales: Scales = ("coarse",),
     ) -> None:
         self._image_ids = pairs["image_id"].tolist()
         self._tokens = encode(pairs["text"].tolist(), vocabulary, length)
         self._stores = stores
         self._device = device
+        self._scales = scales
 
     def __len__(self) -> int:
         """Number of pairs."""
@@ -71,13 +74,16 @@ class PairReader:
     def batch(self, rows: Sequence[int], *, epoch: int = 0) -> TeacherBatch:
         """Some pairs, by position."""
         ids, image_of = unique_images([self._image_ids[row] for row in rows])
-        names = ("coarse", "middle", "fine", "boxes")
-        *maps, boxes = (self._stores["detector"].read(name, ids).to(self._device) for name in names)
+        detector = self._stores["detector"]
+        maps, boxes = (
+            [detector.read(name, ids).to(self._device) for name in names]
+            for names in (SCALES, [BOXES[scale] for scale in self._scales])
+        )
         maps = [feature_map.contiguous(memory_format=torch.channels_last) for feature_map in maps]
         return TeacherBatch(
             tokens=self._tokens[list(rows)].to(self._device),
             image_of=image_of.to(self._device),
-            detections=Detections(maps=tuple(maps), boxes=boxes),
+            detections=Detections(maps=tuple(maps), boxes=torch.cat(boxes, 1)),
             experts=StoredExpertMaps(self._stores, ids, self._device),
             box_masks=self._read_box_masks(ids),
             epoch=epoch,

@@ -1,10 +1,23 @@
 """The values that pass between the parts of a run."""
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Annotated, Literal, Protocol, runtime_checkable
 
 from jaxtyping import Bool, Float, Int, UInt8
+from pydantic import AfterValidator, Field
 from torch import Tensor
+
+Scale = Literal["coarse", "middle", "fine"]  # of a detector's maps
+SCALES: tuple[Scale, ...] = ("coarse", "middle", "fine")
+
+
+def _each_once(scales: tuple[Scale, ...]) -> tuple[Scale, ...]:
+    if len(set(scales)) < len(scales):
+        raise ValueError("each scale may be named once")
+    return scales
+
+
+Scales = Annotated[tuple[Scale, ...], Field(min_length=1), AfterValidator(_each_once)]
 
 
 @dataclass(frozen=True)
@@ -13,8 +26,9 @@ class Detections:
 
     Attributes:
         maps: Feature maps, coarse to fine, each [batch, channels, side, side].
-        boxes: Boxes of the coarse scale, [batch, cells, boxes per cell, 5 + classes]: cx, cy, w, h in pixels of
-            the letterboxed input, objectness and class scores in [0, 1]. Cells are in row-major order.
+        boxes: Boxes of the scales that were asked for (the coarse one, by default), one scale after the other:
+            [batch, cells, boxes per cell, 5 + classes]: cx, cy, w, h in pixels of the letterboxed input, objectness
+            and class scores in [0, 1]. Cells of a scale are in row-major order.
     """
 
     maps: tuple[Tensor, ...]

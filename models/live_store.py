@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from deixis.core.runtime import autocast
-from deixis.features import chunks
+from deixis.features import BOXES, chunks
 from deixis.imaging.images import ImageReader
+from deixis.types import SCALES, Scales
 
 IMAGES_PER_BATCH = 32
 KEPT = 512  # images whose arrays stay in memory; more than any batch asks for
@@ -25,13 +26,15 @@ def encode_squares(arrays: Arrays, squares: torch.Tensor, device: torch.device) 
     return {name: tensor.float().cpu().numpy().astype(dtype) for name, (tensor, dtype) in found.items()}
 
 
-def detector_arrays(model: Any) -> Arrays:
-    """Three feature maps in half precision; boxes in single, because half a pixel matters."""
+def detector_arrays(model: Any, scales: Scales = ("coarse",)) -> Arrays:
+    """Three feature maps in half precision; boxes of some scales in single, because half a pixel matters."""
 
     def arrays(squares: torch.Tensor) -> dict[str, tuple[torch.Tensor, type]]:
-        found = model.detect(squares)
-        maps = {name: (m, np.float16) for name, m in zip(("coarse", "middle", "fine"), found.maps, strict=True)}
-        return maps | {"boxes": (found.boxes, np.float32)}
+        found = model.detect(squares, scales=scales)
+        maps = dict(zip(SCALES, found.maps, strict=True))
+        boxes = found.boxes.split([maps[scale][0, 0].numel() for scale in scales], dim=1)
+        stored = {BOXES[scale]: (part, np.float32) for scale, part in zip(scales, boxes, strict=True)}
+        return {name: (feature_map, np.float16) for name, feature_map in maps.items()} | stored
 
     return arrays
 

@@ -9,16 +9,27 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from pydantic.dataclasses import dataclass
 
 from deixis.core.checkpoints import run_key
 from deixis.core.cli import run_stage
-from deixis.core.config import read_section
+from deixis.core.config import STRICT, read_section
 from deixis.core.records import file_sha256, read_table
 from deixis.core.runtime import Device, pick_device
 from deixis.features import extract
 from deixis.imaging.images import ImageReader
+from deixis.types import Scales
 from models.encoders import load_detector, load_expert
 from models.live_store import detector_arrays, encode_squares, expert_arrays
+
+
+@dataclass(frozen=True, config=STRICT)
+class ExtractionParams:
+    """The `extraction` section."""
+
+    batch_size: int
+    # the detector's, whose boxes are stored; teachers read the coarse ones unless their `scales` say otherwise
+    box_scales: Scales = ("coarse",)
 
 
 def extract_features(
@@ -33,13 +44,13 @@ def extract_features(
 ) -> None:
     """Encode every image of a dataset with one frozen encoder ("detector" or the name of an expert)."""
     side = read_section(params, "detector.model.input_size", int)
-    batch_size = read_section(params, "extraction.batch_size", int)
+    config = read_section(params, "extraction", ExtractionParams)
     hardware = pick_device(device)
     columns = ("image_id", "path", "width", "height")
     table = read_table(images, columns=columns, made_by="prepare")
     reader = ImageReader(table, root=image_root, side=side, cache_bytes=0)
     if encoder == "detector":
-        arrays = detector_arrays(load_detector(weights, hardware))
+        arrays = detector_arrays(load_detector(weights, hardware), config.box_scales)
     else:
         arrays = expert_arrays(load_expert(encoder, weights, hardware))
 
@@ -50,10 +61,10 @@ def extract_features(
     extract(
         table["image_id"].tolist(),
         encode,
-        scratch=Path("scratch/extract_features") / run_key(encoder, images, checksum, side, batch_size),
+        scratch=Path("scratch/extract_features") / run_key(encoder, images, checksum, side, config),
         out=out,
         meta={"model": encoder, "weights_sha256": checksum, "input_size": side, "letterbox": "centred, pad 127"},
-        batch_size=batch_size,
+        batch_size=config.batch_size,
     )
 
 

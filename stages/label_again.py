@@ -47,7 +47,7 @@ def label_again(
     stored = read_table(images, columns=("image_id", "path", "width", "height"), made_by="prepare")
     pictures = ImageReader(stored, root=image_root, side=detector.config.input_size, zoom=zoom, cache_bytes=0)
     arrays = {name: expert_arrays(load_expert(name, weights / name, hardware)) for name in model.expert_names}
-    arrays["detector"] = detector_arrays(detector)
+    arrays["detector"] = detector_arrays(detector, model.box_scales)
     stores = {name: LiveStore(found, pictures, hardware) for name, found in arrays.items()}
     table = grouped_pairs(pairs)
     letterboxes = {image_id: pictures.letterbox(image_id) for image_id in stored["image_id"]}

@@ -151,7 +151,7 @@ def teacher_pass(
         squares = squares.to(device)
         tokens = encode([texts[index]], teacher.text_encoder.vocabulary, teacher.config.text.length).to(device)
         watch.lap("preprocess")
-        found = detector.detect(squares)
+        found = detector.detect(squares, scales=teacher.box_scales)
         watch.lap("detector")
         teacher.match(TeacherBatch(tokens, only, found, LiveExpertMaps(experts, squares)))
         watch.lap("match")

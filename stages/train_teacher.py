@@ -55,6 +55,7 @@ def train_teacher(
         vocabulary=vocabulary,
         length=config.text.length,
         device=hardware,
+        scales=model.box_scales,
     )
     order = shuffled_batches(len(reader), recipe.batch_size, seed=seed)
     stores = [features / name / "meta.json" for name in names]

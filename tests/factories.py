@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from deixis.boxes import cxcywh_to_xyxy
-from deixis.types import CandidateBoxes, Detections, StudentBatch, TeacherBatch
+from deixis.types import SCALES, CandidateBoxes, Detections, StudentBatch, TeacherBatch
 from models.teachers.dvin import DViN, DViNConfig
 from models.teachers.refclip import RefCLIP, RefCLIPConfig
 from models.text.gru_attention import TextConfig
@@ -35,13 +35,16 @@ class MadeUpExpertMaps:
         return self.stored[expert][rows]
 
 
-def teacher_batch(batch: int = 4, *, side: int = 4, seed: int = 0) -> TeacherBatch:
+def teacher_batch(
+    batch: int = 4, *, side: int = 4, seed: int = 0, scales: tuple[str, ...] = ("coarse",)
+) -> TeacherBatch:
     generator = torch.Generator().manual_seed(seed)
     maps = tuple(
         torch.randn(batch, channels, side * scale, side * scale, generator=generator)
         for channels, scale in ((16, 1), (8, 2), (4, 4))
     )
-    boxes = torch.rand(batch, side * side, 4, 7, generator=generator)
+    cells = sum((side * 2 ** SCALES.index(scale)) ** 2 for scale in scales)
+    boxes = torch.rand(batch, cells, 4, 7, generator=generator)
     boxes[..., :4] = 8 + 40 * boxes[..., :4]
     tokens = torch.randint(3, len(VOCABULARY), (batch, TINY_TEXT.length), generator=generator)
     tokens[:, 3:] = 0

@@ -32,7 +32,7 @@ class TeacherAnswers:
         self._teacher = load_teacher(folder, device)
         detector = load_detector(weights / "detector", device)
         self._side = detector.config.input_size
-        self._encoders = {"detector": detector_arrays(detector)}
+        self._encoders = {"detector": detector_arrays(detector, self._teacher.box_scales)}
         for name in self._teacher.expert_names:
             self._encoders[name] = expert_arrays(load_expert(name, weights / name, device))
         place = find_labelling(folder)

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from deixis.core.config import STRICT
 from deixis.core.errors import ConfigError, DataError
 from deixis.core.published import check_names, read_tensors
-from deixis.types import Detections
+from deixis.types import SCALES, Detections, Scales
 
 STRIDES = (32, 16, 8)  # pixels per cell of the scales that we read, coarse to fine
 DENSE_HEADS = ("RetinaHead", "ATSSHead", "FCOSHead", "RTMDetHead", "RTMDetSepBNHead")
@@ -52,7 +52,7 @@ class MMDetConfig:
 
 
 class MMDetHeads(nn.Module):
-    """Images in, three feature maps and the boxes of the coarse cells out."""
+    """Images in, three feature maps and the boxes of their cells out."""
 
     Config = MMDetConfig
 
@@ -62,16 +62,17 @@ class MMDetHeads(nn.Module):
         self.network = _build(config.architecture)
         self.levels = _levels(self.network.bbox_head)
 
-    def detect(self, squares: UInt8[Tensor, "batch 3 side side"]) -> Detections:
-        """Maps that enter the last layers of the head at strides 32, 16 and 8, and the boxes of stride 32.
+    def detect(self, squares: UInt8[Tensor, "batch 3 side side"], *, scales: Scales = ("coarse",)) -> Detections:
+        """Maps that enter the last layers of the head at strides 32, 16 and 8, and the boxes of some (32, by default).
 
         Levels are standardised as the model's own preprocessor does. Boxes have objectness times the highest class
         probability where others have objectness, then the probability of every class, given an object.
         """
         maps = _head_inputs(self.network, _preprocess(squares, self.config.architecture))
-        head, coarse = self.network.bbox_head, self.levels[0]
-        boxes = (_yolov3_boxes if type(head).__name__ == YOLOV3 else _dense_boxes)(head, maps, coarse)
-        return Detections(maps=tuple(maps[level] for level in self.levels), boxes=boxes)
+        head = self.network.bbox_head
+        decode = _yolov3_boxes if type(head).__name__ == YOLOV3 else _dense_boxes
+        boxes = [decode(head, maps, self.levels[SCALES.index(scale)]) for scale in scales]
+        return Detections(maps=tuple(maps[level] for level in self.levels), boxes=torch.cat(boxes, 1))
 
     @staticmethod
     def read_published(path: Path, *, input_size: int = 416) -> tuple[MMDetConfig, dict[str, Tensor]]:
@@ -111,20 +112,20 @@ def _head_inputs(network: Any, images: Tensor) -> Sequence[Tensor]:
     return maps
 
 
-def _yolov3_boxes(head: Any, maps: Sequence[Tensor], coarse: int) -> Tensor:
-    """The coarse boxes: [batch, cells, 3, 5 + classes]."""
-    raw = head.convs_pred[coarse](maps[coarse])
+def _yolov3_boxes(head: Any, maps: Sequence[Tensor], level: int) -> Tensor:
+    """The boxes of one level: [batch, cells, 3, 5 + classes]."""
+    raw = head.convs_pred[level](maps[level])
     batch, _, height, width = raw.shape
     raw = raw.permute(0, 2, 3, 1).reshape(batch, -1, head.num_attrib)
-    priors = head.prior_generator.single_level_grid_priors((height, width), coarse, raw.dtype, raw.device)
+    priors = head.prior_generator.single_level_grid_priors((height, width), level, raw.dtype, raw.device)
     centred = torch.cat([raw[..., :2].sigmoid(), raw[..., 2:4]], -1)
-    corners = head.bbox_coder.decode(priors, centred, head.featmap_strides[coarse])
+    corners = head.bbox_coder.decode(priors, centred, head.featmap_strides[level])
     return _rows(corners, raw[..., 5:].sigmoid(), raw[..., 4].sigmoid(), cells=height * width)
 
 
-def _dense_boxes(head: Any, maps: Sequence[Tensor], coarse: int) -> Tensor:
-    """The coarse boxes of a head with one map of classes, one of boxes and perhaps one of objectness."""
-    classes, raw, *others = (level[coarse] for level in head(maps))
+def _dense_boxes(head: Any, maps: Sequence[Tensor], level: int) -> Tensor:
+    """The boxes of one level of a head with one map of classes, one of boxes and perhaps one of objectness."""
+    classes, raw, *others = (part[level] for part in head(maps))
     batch, _, height, width = raw.shape
     classes, raw, *others = (
         _per_box(part, values)
@@ -133,7 +134,7 @@ def _dense_boxes(head: Any, maps: Sequence[Tensor], coarse: int) -> Tensor:
     yolox = type(head).__name__ == YOLOX
     options = {"with_stride": True} if yolox else {}
     priors = head.prior_generator.single_level_grid_priors(
-        (height, width), coarse, dtype=raw.dtype, device=raw.device, **options
+        (height, width), level, dtype=raw.dtype, device=raw.device, **options
     )
     corners = (
         head._bbox_decode(priors, raw)

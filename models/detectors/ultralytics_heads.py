@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from deixis.core.config import STRICT
 from deixis.core.errors import ConfigError, DataError
 from deixis.core.published import check_names
-from deixis.types import Detections
+from deixis.types import SCALES, Detections, Scales
 
 STRIDES = (32, 16, 8)  # pixels per cell of the scales that we read, coarse to fine
 HEADS = ("Detect", "v10Detect", "Segment", "Segment26")  # those that give each cell of each scale a box
@@ -64,21 +64,21 @@ class UltralyticsHeads(nn.Module):
         _head(self.network).end2end = False
         self.levels = _levels(self.network, "config.json")
 
-    def detect(self, squares: UInt8[Tensor, "batch 3 side side"]) -> Detections:
-        """Maps that enter the head at strides 32, 16 and 8, and the boxes of stride 32.
+    def detect(self, squares: UInt8[Tensor, "batch 3 side side"], *, scales: Scales = ("coarse",)) -> Detections:
+        """Maps that enter the head at strides 32, 16 and 8, and the boxes of some of them (32, by default).
 
         Levels are scaled to [0, 1] and nothing else. Boxes have the highest class probability where others have
         objectness, then the probability of every class.
         """
         answer, raw = self.network(squares.float() / 255)
         answer = answer[0] if isinstance(answer, tuple) else answer  # segmentation puts prototypes beside it
-        scales = raw.get("one2many", raw)["feats"]
-        cells = [scale.shape[-2] * scale.shape[-1] for scale in scales]
-        coarse = self.levels[0]
-        boxes = answer.split(cells, dim=2)[coarse].transpose(1, 2)[:, :, None, : 4 + self.config.num_classes]
+        maps = raw.get("one2many", raw)["feats"]
+        parts = answer.split([x.shape[-2] * x.shape[-1] for x in maps], dim=2)
+        asked = torch.cat([parts[self.levels[SCALES.index(scale)]] for scale in scales], 2)
+        boxes = asked.transpose(1, 2)[:, :, None, : 4 + self.config.num_classes]
         confidence = boxes[..., 4:].amax(-1, keepdim=True)
         return Detections(
-            maps=tuple(scales[level] for level in self.levels),
+            maps=tuple(maps[level] for level in self.levels),
             boxes=torch.cat([boxes[..., :4], confidence, boxes[..., 4:]], -1),
         )
 

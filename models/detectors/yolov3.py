@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from deixis.core.config import STRICT
 from deixis.imaging.images import standardise
-from deixis.types import Detections
+from deixis.types import SCALES, Detections, Scales
 from models.blocks.layers import conv_bn
 
 OBJECTNESS_PRIOR = -4.6  # log odds of 1 %
@@ -82,10 +82,11 @@ class YOLOv3(nn.Module):
 
         return read_published(path, input_size=input_size)
 
-    def detect(self, squares: UInt8[Tensor, "batch 3 side side"]) -> Detections:
-        """Feature maps of all scales and decoded boxes of the coarse scale (the one the teachers read)."""
+    def detect(self, squares: UInt8[Tensor, "batch 3 side side"], *, scales: Scales = ("coarse",)) -> Detections:
+        """Feature maps of all scales, and decoded boxes of some (teachers read the coarse ones, by default)."""
         maps = self.features(standardise(squares))
-        return Detections(maps=maps, boxes=self.heads[0](maps[0]).decoded)
+        levels = [SCALES.index(scale) for scale in scales]
+        return Detections(maps, boxes=torch.cat([self.heads[level](maps[level]).decoded for level in levels], 1))
 
 
 class ResidualBlock(nn.Module):

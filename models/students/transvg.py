@@ -1,7 +1,7 @@
 """TransVG (Deng et al. 2021): a transformer reads picture and phrase together; one token answers with the box.
 
 Of the official augmentations, the random scale (with a random place on the canvas) is kept: it is the scheme's
-random resize. Crop, flip and colour jitter are left out. Parameters at the defaults: 149,745,860.
+random resize; the flip is `mirror_share`. Crop and colour jitter are left out. Parameters at the defaults: 149,745,860.
 """
 
 from collections.abc import Sequence
@@ -23,6 +23,7 @@ from deixis.text import PAD, START
 from deixis.types import Grounding, StudentBatch
 from models.blocks.csp_darknet import CSPConfig, CSPDarkNet
 from models.blocks.detr_encoder import DETREncoder, sine_position
+from models.blocks.mirror import mirror, mirrored_words
 from models.blocks.resnet import ResNetConfig, build_resnet
 from models.text.bert import BERT, BERTConfig
 
@@ -41,6 +42,7 @@ class TransVGConfig:
     joint_layers: int = 6
     dropout: float = 0.1
     scale_range: tuple[float, float] = (0.7, 1.0)  # long side over the canvas in training
+    mirror_share: float = 0.0  # of the pictures, in training; 0.5 in the release. Left and right then change places
     init_std: float = 1.0  # of the answer token and the learned positions
     pretrained_factor: float = 0.1  # on the learning rate of CNN, visual encoder and BERT
     weight_l1: float = 1.0  # beside a GIoU term of weight 1
@@ -89,6 +91,7 @@ class TransVG(nn.Module):
         self.box = nn.Sequential(
             nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 4)
         )
+        self.register_buffer("mirrored_words", mirrored_words(vocabulary), persistent=False)
         if config.frozen_backbone:
             freeze(self.cnn or self.backbone)
 
@@ -100,6 +103,8 @@ class TransVG(nn.Module):
     def loss(self, batch: StudentBatch) -> dict[str, Float[Tensor, ""]]:
         """`l1`: summed over the four coordinates; `giou`: 1 - GIoU; `attention`, where switched on: see there."""
         assert batch.boxes_norm is not None
+        if self.config.mirror_share:
+            batch = mirror(batch, self.mirrored_words, share=self.config.mirror_share)
         squares, content, boxes = rescale(
             batch.squares, batch.content_xyxy, batch.boxes_norm, batch.image_of, scale_range=self.config.scale_range
         )

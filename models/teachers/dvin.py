@@ -17,16 +17,14 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deixis.anchors import gather_cells, keep_confident_cells, map_to_cells
+from deixis.anchors import gather_cells, keep_confident_cells, maps_to_cells
 from deixis.core.config import STRICT
 from deixis.core.errors import ConfigError
 from deixis.losses import diversity_loss, text_guided_loss, vision_guided_loss
-from deixis.types import Candidates, TeacherBatch
+from deixis.types import SCALES, Candidates, Scales, TeacherBatch
 from models.blocks.anchor_matching import AnchorMatcher
 from models.blocks.layers import MultiScaleFusion
 from models.text.gru_attention import GRUAttentionEncoder, TextConfig
-
-SCALES = ("coarse", "middle", "fine")
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -50,6 +48,8 @@ class DViNConfig:
     fused_width: int = 1024
     joint_width: int = 512
     code_width: int = 128  # of the vision-guided alignment
+    # whose cells may answer; finer ones need extraction.box_scales; the first one's map is what the router reads
+    scales: Scales = ("coarse",)
     keep_fraction: float = 0.1
     negatives: int = 2
     temperature: float = 0.5  # of the vision-guided alignment
@@ -92,11 +92,13 @@ class DViN(nn.Module):
         super().__init__()
         self.config = config
         self.expert_names = tuple(config.experts)
+        self.box_scales = config.scales
         width = config.fused_width
         self.text_encoder = GRUAttentionEncoder(config.text, vocabulary)
-        outputs = SCALES if config.compat == "released" else SCALES[:1]
+        outputs = SCALES if config.compat == "released" else config.scales
         self.fusion = MultiScaleFusion(config.detector_channels, width, outputs=outputs)
         condition = {"image": width, "text": config.text.width, "both": width + config.text.width}
+        self._first = config.scales[0]
         self._choices = len(config.experts) + (config.compat == "paper")
         self.router = None if config.routing == "constant" else nn.Linear(condition[config.routing], self._choices)
         self._projection_of = _name_projections(config)
@@ -114,17 +116,17 @@ class DViN(nn.Module):
     def loss(self, batch: TeacherBatch) -> dict[str, Float[Tensor, ""]]:
         """`contrast`, `diversity`, `text_guided` and `vision_guided`; see `term_weights` for their factors."""
         text = self.text_encoder(batch.tokens).flat
-        detector = self.fusion(*batch.detections.maps)["coarse"].index_select(0, batch.image_of)
-        routing = self.route(detector, text)
-        experts = self._chosen_maps(batch, routing.chosen, detector)
-        fused = self._mix(detector, experts, routing)
+        detector = self._detector_maps(batch)
+        routing = self.route(detector[self._first], text)
+        experts = {scale: self._chosen_maps(batch, routing.chosen, x) for scale, x in detector.items()}
+        fused = {scale: self._mix(x, experts[scale], routing) for scale, x in detector.items()}
         kept = keep_confident_cells(batch.detections.boxes, self.config.keep_fraction)[batch.image_of]
-        anchors = gather_cells(map_to_cells(fused), kept)
+        anchors = gather_cells(maps_to_cells(fused, self.config.scales), kept)
         if self.config.compat == "paper":  # the mixture, not the expert alone, is aligned with the detector
-            seen = gather_cells(map_to_cells(fused), kept).mean(1)
-            own = gather_cells(map_to_cells(detector), kept).mean(1)
+            seen = anchors.mean(1)
+            own = gather_cells(maps_to_cells(detector, self.config.scales), kept).mean(1)
         else:
-            seen, own = experts.mean((1, 3, 4)), detector.mean((2, 3))
+            seen, own = experts[self._first].mean((1, 3, 4)), detector[self._first].mean((2, 3))
         return {
             "contrast": self.matcher.loss(anchors, text, negatives=self.config.negatives),
             "diversity": diversity_loss(routing.probabilities),
@@ -147,12 +149,12 @@ class DViN(nn.Module):
     def match(self, batch: TeacherBatch) -> Candidates:
         """The kept cells' boxes, weighed for every phrase; asks for the maps of the chosen experts only."""
         text = self.text_encoder(batch.tokens).flat
-        detector = self.fusion(*batch.detections.maps)["coarse"].index_select(0, batch.image_of)
-        routing = self.route(detector, text)
-        fused = self._mix(detector, self._chosen_maps(batch, routing.chosen, detector), routing)
+        detector = self._detector_maps(batch)
+        routing = self.route(detector[self._first], text)
+        fused = {s: self._mix(x, self._chosen_maps(batch, routing.chosen, x), routing) for s, x in detector.items()}
         boxes = batch.detections.boxes[batch.image_of]
         kept = keep_confident_cells(boxes, self.config.keep_fraction)
-        anchors = gather_cells(map_to_cells(fused), kept)
+        anchors = gather_cells(maps_to_cells(fused, self.config.scales), kept)
         return self.matcher.match(anchors, text, kept=kept, boxes=boxes, experts=routing.chosen)
 
     def route(self, detector: Float[Tensor, "batch width h w"], text: Float[Tensor, "batch text_width"]) -> Routing:
@@ -165,8 +167,16 @@ class DViN(nn.Module):
             probabilities = self.router(condition).float().softmax(-1)
         return mix_weights(probabilities, top=self.config.top_experts, compat=self.config.compat)
 
+    def _detector_maps(self, batch: TeacherBatch) -> dict[str, Tensor]:
+        """Fused maps of the scales whose cells may answer, [phrases, width, h, w]."""
+        fused = self.fusion(*batch.detections.maps)
+        return {scale: fused[scale].index_select(0, batch.image_of) for scale in self.config.scales}
+
     def _chosen_maps(self, batch: TeacherBatch, chosen: Tensor, detector: Tensor) -> Tensor:
-        """Projected maps of the chosen experts, [phrases, top, width, h, w]; an expert sees each image once."""
+        """Projected maps of the chosen experts, [phrases, top, width, h, w]; an expert sees each image once.
+
+        They come to the detector's grid by pooling; on a finer grid than their own they are repeated.
+        """
         phrases, width, height, columns = detector.shape
         maps = detector.new_zeros(phrases, chosen.shape[1], width, height, columns)
         for index, name in enumerate(self.expert_names):

@@ -14,14 +14,12 @@ from jaxtyping import Float
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from deixis.anchors import gather_cells, keep_confident_cells, map_to_cells
+from deixis.anchors import gather_cells, keep_confident_cells, maps_to_cells
 from deixis.core.config import STRICT
-from deixis.types import Candidates, TeacherBatch
+from deixis.types import SCALES, Candidates, Scales, TeacherBatch
 from models.blocks.anchor_matching import AnchorMatcher
 from models.blocks.layers import MultiScaleFusion
 from models.text.gru_attention import GRUAttentionEncoder, TextConfig
-
-SCALES = ("coarse", "middle", "fine")
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -32,7 +30,8 @@ class RefCLIPConfig:
     detector_channels: tuple[int, int, int] = (1024, 512, 256)  # coarse, middle, fine
     fused_width: int = 1024
     joint_width: int = 512
-    keep_fraction: float = 0.1  # of the coarse cells; 0.2 on ReferIt
+    scales: Scales = ("coarse",)  # whose cells may answer; finer ones need extraction.box_scales
+    keep_fraction: float = 0.1  # of their cells; 0.2 on ReferIt
     negatives: int = 2  # ranks of negative anchors per other image (N in the paper)
     text: TextConfig = field(default_factory=TextConfig)
 
@@ -52,8 +51,9 @@ class RefCLIP(nn.Module):
     def __init__(self, config: RefCLIPConfig, vocabulary: Sequence[str]) -> None:
         super().__init__()
         self.config = config
+        self.box_scales = config.scales
         self.text_encoder = GRUAttentionEncoder(config.text, vocabulary)
-        outputs = SCALES if config.compat == "released" else SCALES[:1]
+        outputs = SCALES if config.compat == "released" else config.scales
         self.fusion = MultiScaleFusion(config.detector_channels, config.fused_width, outputs=outputs)
         self.matcher = AnchorMatcher(
             anchor_width=config.fused_width, text_width=config.text.width, joint_width=config.joint_width
@@ -82,5 +82,5 @@ class RefCLIP(nn.Module):
     def _anchors(self, batch: TeacherBatch) -> tuple[Tensor, Tensor]:
         """Features and numbers of the kept cells of each phrase's image."""
         kept = keep_confident_cells(batch.detections.boxes, self.config.keep_fraction)
-        fused = self.fusion(*batch.detections.maps)["coarse"]
-        return gather_cells(map_to_cells(fused), kept).index_select(0, batch.image_of), kept[batch.image_of]
+        cells = maps_to_cells(self.fusion(*batch.detections.maps), self.config.scales)
+        return gather_cells(cells, kept).index_select(0, batch.image_of), kept[batch.image_of]

@@ -62,6 +62,7 @@ class WeakMCN(nn.Module):
 
     Config = WeakMCNConfig
     needs_box_masks = True
+    box_scales = ("coarse",)  # the segmenter has drawn no other boxes, and the fine map is the mask head's
 
     def __init__(self, config: WeakMCNConfig, vocabulary: Sequence[str]) -> None:
         super().__init__()

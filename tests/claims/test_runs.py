@@ -68,8 +68,9 @@ def check(calls: list[tuple[str, dict[str, Any]]], order: list[str]) -> None:
 
 def test_teacher(calls, given, tmp_path):
     run_teacher.run_teacher(
-        variant="refclip_n1", features=tmp_path / "features", box_masks=tmp_path / "masks", segmenter=tmp_path, **given
-    )
+        variant="refclip_n1", features=tmp_path / "features", detector=tmp_path / "all_scales",
+        box_masks=tmp_path / "masks", segmenter=tmp_path, **given,
+    )  # fmt: skip
     check(calls, ["train_teacher", "write_pseudo_labels"])
     settings = [arguments["settings"] for name, arguments in calls if name == "train_teacher"]
     assert [found["seed"] for found in settings] == [3, 4]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from deixis.anchors import best_boxes, gather_cells, keep_confident_cells, map_to_cells, num_kept
+from deixis.anchors import best_boxes, gather_cells, keep_confident_cells, map_to_cells, maps_to_cells, num_kept
 
 
 def grid_boxes(objectness):
@@ -71,6 +71,12 @@ def test_cells_of_a_map_are_row_major():
     assert cells.shape == (1, 169, 2)
     for cell in (0, 1, 12, 13, 84, 168):
         assert cells[0, cell].tolist() == [cell // 13, cell % 13]
+
+
+def test_cells_of_several_scales_stand_one_scale_after_the_other():
+    maps = {"coarse": torch.zeros(1, 1, 1, 2), "middle": torch.ones(1, 1, 2, 4), "fine": torch.full((1, 1, 4, 8), 2.0)}
+    assert maps_to_cells(maps, ("coarse", "fine"))[0, :, 0].tolist() == [0.0] * 2 + [2.0] * 32
+    assert maps_to_cells(maps, ("middle",))[0, :, 0].tolist() == [1.0] * 8
 
 
 @pytest.mark.parametrize("shape", [(2, 6), (2, 6, 3), (2, 6, 4, 7)], ids=["scalars", "vectors", "boxes"])

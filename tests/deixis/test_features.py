@@ -186,6 +186,12 @@ def test_an_unknown_image_is_refused(tmp_path):
         store.read("map", [100, 999])
 
 
+def test_boxes_that_were_not_stored_are_refused_with_the_setting_that_stores_them(tmp_path):
+    store = FeatureStore(build(tmp_path))
+    with pytest.raises(DataError, match=r'no "boxes_fine". It holds: .*map.*extraction\.box_scales: .*dvc repro -f'):
+        store.read("boxes_fine", [100])
+
+
 @pytest.mark.parametrize("place", [-1, 200], ids=["last byte", "a byte in the middle"])
 def test_verify_finds_a_flipped_byte(tmp_path, place):
     folder = build(tmp_path)

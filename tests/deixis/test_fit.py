@@ -25,10 +25,36 @@ def test_learning_rate(steps_per_epoch, step, expected):
     assert learning_rate(step, steps_per_epoch=steps_per_epoch, recipe=Recipe()) == pytest.approx(expected, rel=1e-4)
 
 
-def test_learning_rate_rises_then_falls():
-    rates = [learning_rate(step, steps_per_epoch=10, recipe=Recipe()) for step in range(250)]
-    assert rates[:31] == sorted(rates[:31])
-    assert rates[30:] == sorted(rates[30:], reverse=True)
+@pytest.mark.parametrize(
+    ("schedule", "epochs", "steps_per_epoch", "step", "share"),
+    [
+        pytest.param("poly", 10, 100, 500, 0.535887, id="32 half way"),
+        pytest.param("poly_by_epoch", 15, 880, 14 * 880, 0.999045, id="32 epoch 14 of 15, as released"),
+        pytest.param("poly_by_epoch", 15, 880, 15 * 880 - 1, 0.999045, id="32 its last step"),
+        pytest.param("poly", 15, 880, 14 * 880, (1 / 15) ** 0.9, id="the same step, as meant"),
+    ],
+)
+def test_polynomial_schedules(schedule, epochs, steps_per_epoch, step, share):
+    recipe = Recipe(epochs=epochs, schedule=schedule, warmup_epochs=0.0, lr=5e-5, min_lr=0.0)
+    found = learning_rate(step, steps_per_epoch=steps_per_epoch, recipe=recipe)
+    assert found / 5e-5 == pytest.approx(share, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [(0, 4e-4), (4000, 4e-4), (8000, 4e-4), (12000, 1.2649e-4), (16000, 4e-5), (30000, 7.113e-7)],
+)
+def test_l2_mattnets_schedule(step, expected):
+    recipe = Recipe(schedule="tenths", warmup_epochs=0.0, lr=4e-4, min_lr=0.0)
+    assert learning_rate(step, steps_per_epoch=1000, recipe=recipe) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "poly", "poly_by_epoch", "tenths"])
+def test_every_schedule_starts_at_the_top_after_the_warm_up_and_ends_above_the_least(schedule):
+    recipe = Recipe(schedule=schedule, tenth_steps=20)
+    rates = [learning_rate(step, steps_per_epoch=10, recipe=recipe) for step in range(250)]
+    assert rates[30] == recipe.lr and rates[:31] == sorted(rates[:31])
+    assert rates[30:] == sorted(rates[30:], reverse=True) and recipe.lr > rates[-1] > recipe.min_lr
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,17 @@ def test_10_means_and_precision_of_two_masks():
     assert (report["miou"], report["oiou"], report["p50"]) == pytest.approx((0.3, 51 / 110, 0.5), abs=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("times", "expected"), [(3, 91 / 310), (9, 271 / 910)], ids=["once per phrase", "as released, for each phrase anew"]
+)
+def test_11_an_object_counts_in_overall_iou_once_per_phrase_that_shares_its_map(times, expected):
+    """One object has three phrases, and by PRMS one map; the release looks at all three for each of the three."""
+    masks = {"intersection": [30] * times + [1], "union": [100] * times + [10]}
+    points = {"point_in_mask": [True] * (times + 1), "point_in_box": [True] * (times + 1)}
+    report = score([0.0] * (times + 1), **masks, **points)
+    assert report["oiou"] == pytest.approx(expected, abs=1e-6)
+
+
 def test_any_of_several_boxes_and_the_best_match_are_scored_beside_the_answer():
     report = score([0.2, 0.9], iou_any=[0.6, 0.9], iou_match=[0.2, 0.5], mask_iou_prompted=[0.1, 0.1])
     assert (report["acc50"], report["acc50_any"], report["acc50_match"]) == (0.5, 1.0, 0.0)

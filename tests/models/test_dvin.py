@@ -11,6 +11,7 @@ from deixis.anchors import keep_confident_cells, map_to_cells
 from deixis.core.config import read_section
 from deixis.core.errors import ConfigError
 from deixis.losses import vision_guided_loss
+from deixis.types import SCALES
 from models.teachers.dvin import DViN, DViNConfig, mix_weights
 from tests.factories import EXPERTS, VOCABULARY, MadeUpExpertMaps, dvin, teacher_batch
 
@@ -198,6 +199,25 @@ def test_without_the_detector_an_expert_alone_says_where():
     blind = replace(batch, detections=replace(batch.detections, maps=tuple(m + 1 for m in batch.detections.maps)))
     assert torch.equal(alone.match(blind).scores, alone.match(batch).scores)
     assert not torch.equal(mixed.match(blind).scores, mixed.match(batch).scores)
+
+
+@pytest.mark.parametrize("compat", ["released", "fixed"])
+@torch.no_grad()
+def test_coarse_cells_are_weighed_the_same_beside_finer_ones(compat):
+    coarse, every = (dvin(compat=compat, scales=scales, keep_fraction=1.0).eval() for scales in (("coarse",), SCALES))
+    coarse.load_state_dict({name: every.state_dict()[name] for name in coarse.state_dict()})
+    batch = teacher_batch(scales=SCALES)
+    only = replace(batch, detections=replace(batch.detections, boxes=batch.detections.boxes[:, :16]))
+    found, alone = every.match(batch), coarse.match(only)
+    assert found.scores.shape == (4, 16 + 64 + 256) and torch.equal(found.experts, alone.experts)
+    torch.testing.assert_close(found.scores[:, :16], alone.scores)
+
+
+@pytest.mark.parametrize("compat", ["released", "paper", "fixed"])
+def test_finer_cells_teach(compat):
+    model = dvin(compat=compat, scales=("middle", "fine")).train()
+    sum(model.loss(teacher_batch(scales=("middle", "fine"))).values()).backward()
+    assert model.fusion.project["fine"][0].weight.grad.abs().sum() > 0
 
 
 def test_weights_of_the_terms():

@@ -6,8 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from deixis.core.config import read_section
+from deixis.core.errors import ConfigError
 from deixis.fit import Recipe
-from deixis.types import Detections
+from deixis.types import SCALES, Detections
 from models.teachers.refclip import RefCLIP, RefCLIPConfig
 from models.text.gru_attention import TextConfig
 from tests.factories import VOCABULARY, refclip, teacher_batch
@@ -73,6 +75,41 @@ def test_match_worked_by_hand():
             assert found.objectness[row, place] == box[4]
             assert torch.equal(found.classes[row, place], box[5:])
     assert found.experts.shape == (len(text), 0)
+
+
+@pytest.mark.parametrize("scales", [("middle",), ("coarse", "fine"), ("coarse", "middle", "fine")])
+@torch.no_grad()
+def test_match_over_other_scales_worked_by_hand(scales):
+    model, batch = refclip(scales=scales).eval(), teacher_batch(scales=scales)
+    found = model.match(batch)
+    fused = model.fusion(*batch.detections.maps)
+    cells = torch.cat([fused[scale].flatten(2) for scale in scales], 2).transpose(1, 2)
+    scores = model.matcher.anchor_project(cells) @ model.matcher.text_project(model.text_encoder(batch.tokens).flat).T
+    assert found.scores.shape[1] == math.ceil(0.3 * cells.shape[1])
+    for row in range(len(batch.tokens)):
+        boxes = batch.detections.boxes[row]
+        kept = boxes[..., 4].mean(-1).argsort(descending=True)[: found.scores.shape[1]].sort().values
+        torch.testing.assert_close(found.scores[row], scores[row, kept, row])
+        assert torch.equal(found.objectness[row], boxes[kept, :, 4].amax(-1))
+
+
+@torch.no_grad()
+def test_coarse_cells_are_weighed_the_same_beside_finer_ones():
+    coarse, every = (refclip(scales=scales, keep_fraction=1.0).eval() for scales in (("coarse",), SCALES))
+    coarse.load_state_dict({name: every.state_dict()[name] for name in coarse.state_dict()})
+    batch = teacher_batch(scales=SCALES)
+    found = every.match(batch).scores
+    assert found.shape == (4, 16 + 64 + 256)
+    only = replace(batch, detections=replace(batch.detections, boxes=batch.detections.boxes[:, :16]))
+    torch.testing.assert_close(found[:, :16], coarse.match(only).scores)
+
+
+@pytest.mark.parametrize("scales", ["[]", "[coarse, coarse]", "[coarsest]"])
+def test_no_scale_a_scale_twice_and_an_unknown_one_are_refused(tmp_path, scales):
+    path = tmp_path / "params.yaml"
+    path.write_text(f"teachers: {{refclip: {{model: {{scales: {scales}}}}}}}\n")
+    with pytest.raises(ConfigError, match=r"teachers\.refclip\.model.*scales"):
+        read_section(path, "teachers.refclip.model", RefCLIPConfig)
 
 
 @torch.no_grad()

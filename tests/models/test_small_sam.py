@@ -1,6 +1,9 @@
 """The small SAM: one decoder call for a whole batch says what segment-anything says image by image."""
 
+import numpy as np
+import pytest
 import torch
+from segment_anything.utils.amg import calculate_stability_score
 
 from models.segmenters.sam_objective import mask_terms
 from models.segmenters.small_sam import SmallSAM, SmallSAMConfig
@@ -33,6 +36,30 @@ def test_images_as_dense_prompts_equal_one_call_per_image():
     )
     for part in (0, 1):
         torch.testing.assert_close(together[part], torch.cat([answer[part] for answer in alone]))
+
+
+def test_30_the_automatic_mode_asks_at_the_middle_of_every_square_of_the_grid():
+    small, asked = model().eval(), []
+    small.sam.prompt_encoder.register_forward_pre_hook(
+        lambda _, args, kwargs: asked.append(kwargs["points"][0]), with_kwargs=True
+    )
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    small.propose(image, points_per_side=8, min_quality=0.0, min_stability=0.0)
+    points = torch.cat(asked)[:, 0] / 64
+    assert len(points) == 64 and points[0].tolist() == pytest.approx([0.0625, 0.0625])
+    assert points[9].tolist() == pytest.approx([0.1875, 0.1875])
+
+
+def test_30_unstable_masks_are_not_proposed():
+    """A mask is as stable as it keeps its size between the logits -1 and +1: here one pixel of three."""
+    stability = calculate_stability_score(torch.tensor([[[2.0, 0.5], [-0.5, -2.0]]]), 0.0, 1.0)
+    assert stability.item() == pytest.approx(1 / 3)
+    small = model().eval()
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    counts = [
+        len(small.propose(image, points_per_side=8, min_quality=-100.0, min_stability=least)) for least in (0.0, 1.01)
+    ]
+    assert counts[0] > 0 == counts[1]
 
 
 def test_terms_fall_when_a_batch_is_repeated():

@@ -2,11 +2,14 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from deixis.types import SCALES
 from models.detectors.yolov3 import Head, YOLOv3, YOLOv3Config
+from models.live_store import detector_arrays, encode_squares
 
 COARSE = ((116.0, 90.0), (156.0, 198.0), (121.0, 240.0))
 TINY = YOLOv3Config(input_size=64, num_classes=3, stem=4, widths=(4, 4, 8, 8, 16), blocks=(1, 1, 1, 1, 1))
@@ -149,3 +152,33 @@ def test_tiny_model_detects():
     assert (found.boxes[..., 2:4] > 0).all()
     assert ((found.boxes[..., 4:] >= 0) & (found.boxes[..., 4:] <= 1)).all()
     torch.testing.assert_close(alone.boxes, found.boxes[1:2], atol=1e-3, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_boxes_of_the_scales_that_are_asked_for():
+    torch.manual_seed(0)
+    model = YOLOv3(TINY).eval()
+    squares = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    maps = model.detect(squares).maps
+    coarse, middle, fine = (head(x).decoded for head, x in zip(model.heads, maps, strict=True))
+    assert torch.equal(model.detect(squares, scales=("middle",)).boxes, middle)
+    assert torch.equal(model.detect(squares, scales=SCALES).boxes, torch.cat([coarse, middle, fine], 1))
+
+
+@pytest.mark.parametrize(
+    ("scales", "shapes"),
+    [
+        (("coarse",), {"boxes": (4, 4, 8)}),
+        (("middle", "fine"), {"boxes_middle": (16, 4, 8), "boxes_fine": (64, 4, 8)}),
+    ],
+)
+def test_a_store_keeps_the_boxes_of_each_scale_by_itself(scales, shapes):
+    torch.manual_seed(0)
+    model = YOLOv3(TINY).eval()
+    squares = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    stored = encode_squares(detector_arrays(model, scales), squares, torch.device("cpu"))
+    assert {name: x.shape[1:] for name, x in stored.items() if x.dtype == np.float32} == shapes
+    assert set(stored) - set(shapes) == {"coarse", "middle", "fine"}
+    with torch.no_grad():
+        expected = model.detect(squares, scales=scales).boxes
+    torch.testing.assert_close(torch.cat([torch.from_numpy(stored[name]) for name in shapes], 1), expected)

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from deixis.boxes import xyxy_to_cxcywh
 from deixis.imaging.images import standardise
 from deixis.imaging.letterbox import Letterbox
 
@@ -53,6 +54,23 @@ def test_boxes_of_a_640x480_image(in_square, in_image):
     square, image = torch.tensor([in_square]).float(), torch.tensor([in_image]).float()
     torch.testing.assert_close(letterbox.boxes_to_image(square), image)
     torch.testing.assert_close(letterbox.boxes_to_input(image), square)
+
+
+@pytest.mark.parametrize(
+    ("size", "side", "box", "expected"),
+    [
+        pytest.param((640, 480), 416, (100, 50, 300, 200), (0.3125, 0.3203125, 0.3125, 0.234375), id="B2 SimREC"),
+        pytest.param((500, 375), 640, (100, 50, 300, 200), (0.4, 0.375, 0.4, 0.3), id="B5 TransVG, not moved"),
+    ],
+)
+def test_boxes_over_the_side_of_the_square(size, side, box, expected):
+    corners = Letterbox(*size, side).boxes_to_input(torch.tensor(box).float())
+    assert (xyxy_to_cxcywh(corners) / side).tolist() == pytest.approx(expected)
+
+
+def test_b5_size_and_offset_of_transvgs_square():
+    box = Letterbox(500, 375, 640)
+    assert (box.resized_wh, box.offset_xy) == ((640, 480), (0, 80))
 
 
 def test_axes_have_their_own_scale():

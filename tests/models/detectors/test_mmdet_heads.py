@@ -93,6 +93,10 @@ def test_yolov3_by_the_name_of_its_published_file(tmp_path):
     found = detector.detect(squares())
     assert [tuple(scale.shape[1:]) for scale in found.maps] == [(1024, 3, 3), (512, 6, 6), (256, 12, 12)]
     assert found.boxes.shape == (2, 9, 3, 85)
+    finer = detector.detect(squares(), scales=("middle", "coarse")).boxes
+    assert torch.equal(finer[:, 36:], found.boxes)
+    raw = network.bbox_head(network.extract_feat(squares() / 255))[0][1].view(2, 3, 85, 36)
+    torch.testing.assert_close(finer[:, :36, :, 5:], raw[:, :, 5:].sigmoid().permute(0, 3, 1, 2), atol=1e-5, rtol=1e-4)
 
     raw = network.bbox_head(network.extract_feat(squares() / 255))[0][0].view(2, 3, 85, 3, 3).permute(0, 3, 4, 1, 2)
     anchors = torch.tensor([[116.0, 90.0], [156.0, 198.0], [373.0, 326.0]])

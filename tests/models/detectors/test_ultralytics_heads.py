@@ -68,6 +68,10 @@ def test_answers_what_ultralytics_answers(name, tmp_path):
         torch.testing.assert_close(ours, wanted, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(found.boxes[:, :, 0, :4], last[..., :4], atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(found.boxes[:, :, 0, 5:], last[..., 4:], atol=1e-4, rtol=1e-4)
+    finer = detector.detect(squares(), scales=("middle", "coarse")).boxes
+    middle = answer[:, :84, -9 - 36 : -9].transpose(1, 2)
+    torch.testing.assert_close(finer[:, :36, 0, :4], middle[..., :4], atol=1e-4, rtol=1e-4)
+    assert torch.equal(finer[:, 36:], found.boxes)
     assert found.boxes[..., 4].std() > 1e-3
     assert torch.equal(found.boxes[..., 4], found.boxes[..., 5:].amax(-1))
     alone = detector.detect(squares()[1:])

@@ -166,12 +166,34 @@ def test_byte_pairs_have_clips_ids():
     assert byte_pair_ids(merges)["<|endoftext|>"] == END
 
 
+def test_8_the_last_of_twenty_ids_is_the_end():
+    letters = [chr(n) for n in (*range(33, 127), *range(161, 173), *range(174, 256))]
+    pairs = [f"{a} {b}{end}" for end in ("", "</w>") for a in letters for b in letters]
+    merges = ["#version: 0.2", *pairs[:48894]]  # as many as CLIP has, so that ids are CLIP's
+    found = encode(["red man " * 15, "ball"], merges, 20)
+    assert found[:, 0].tolist() == [START] * 2
+    assert found[0, -1].item() == END and END in found[1].tolist()
+
+
 def test_byte_pairs_of_a_phrase():
     ids = byte_pair_ids(MERGES)
     first, last = ids["<|startoftext|>"], ids["<|endoftext|>"]
     found = encode(["red man left", "Mad"], MERGES, 6)
     assert found[0].tolist() == [first, ids["red</w>"], ids["man</w>"], ids["left</w>"], last, 0]
     assert found[1].tolist() == [first, ids["ma"], ids["d</w>"], last, 0, 0]
+
+
+@torch.no_grad()
+def test_8_a_phrase_without_its_last_token_reads_like_any_other():
+    torch.manual_seed(0)
+    tower = CLIPText(CLIPTextConfig(width=8, inner_width=16, layers=2, heads=2), ()).eval()
+    cut = torch.randint(1, START, (2, 20))
+    cut[:, 0] = START
+    assert cut.argmax(1).tolist() == [0, 0]
+    found = tower(cut)
+    torch.testing.assert_close(found.flat[0], found.flat[1])  # both are the state of the first token
+    cut[:, -1] = END
+    assert not torch.allclose(*tower(cut).flat)
 
 
 def test_a_phrase_that_is_cut_keeps_its_last_token():
