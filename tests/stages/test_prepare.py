@@ -172,7 +172,7 @@ def bomb(side: int):
     ("harm", "code"),
     [
         (missing, "E_IMG_MISSING"), (folder, "E_IMG_MISSING"), (pipe, "E_IMG_MISSING"), (cut, "E_IMG_TRUNC"),
-        (no_image, "E_IMG_TRUNC"), (empty, "E_IMG_TRUNC"), (transposed, "E_IMG_SIZE"), (link_out, "E_IMG_PATH"),
+        (no_image, "E_IMG_KIND"), (empty, "E_IMG_EMPTY"), (transposed, "E_IMG_SIZE"), (link_out, "E_IMG_PATH"),
         (link_ring, "E_IMG_PATH"), (bomb(9_000), "E_IMG_HUGE"), (bomb(12_000), "E_IMG_HUGE"),
         (bomb(60_000), "E_IMG_HUGE"),
     ],

@@ -40,7 +40,7 @@ def _refuse_spread_object(text: str, path: Path) -> None:
     if text.strip() in ("{", "["):
         raise DataError(
             f"{path}: an object spread over several lines. Allowed: one whole object per line, or a .json file with "
-            "one list of objects. Write it so, then run: dvc repro prepare"
+            "one list of objects. Write it so"
         )
 
 
@@ -50,7 +50,7 @@ def read_json_list(path: Path, *, file: str, config: PairsConfig) -> Iterator[Fo
     if not isinstance(rows, list):
         raise DataError(
             f"{path}: a {type(rows).__name__}. Allowed: a list of objects, or COCO with images and annotations. "
-            "Write it so, then run: dvc repro prepare"
+            "Write it so"
         )
     for line, values in enumerate(rows):
         yield _row_of(file, line, values, config)
@@ -78,8 +78,7 @@ def read_coco(path: Path, *, file: str, config: PairsConfig) -> Iterator[Found]:
     kinds = {name: type(whole.get(name)) for name in ("images", "annotations")} if isinstance(whole, dict) else {}
     if list(kinds.values()) != [list, list]:
         raise DataError(
-            f"{path}: not a COCO file. Allowed: an object with lists `images` and `annotations`. "
-            "Write it so, then run: dvc repro prepare"
+            f"{path}: not a COCO file. Allowed: an object with lists `images` and `annotations`. Write it so"
         )
     images, captioned = _index_images(whole["images"])
     categories = {row.get("id"): str(row.get("name")) for row in whole.get("categories", []) if isinstance(row, dict)}
@@ -155,6 +154,5 @@ def _load(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise DataError(
-            f"{path}: not valid JSON ({error}). One object per line belongs in a .jsonl file. "
-            "Mend it, then run: dvc repro prepare"
+            f"{path}: not valid JSON ({error}). One object per line belongs in a .jsonl file. Mend it"
         ) from None
