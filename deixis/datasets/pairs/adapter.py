@@ -80,7 +80,7 @@ class PairsAdapter:
     ) -> Iterator[tuple[Ledger, int, list[Path]]]:
         """A ledger in which every row is checked, the number of rows left out for their split, and the files read."""
         config = self._config
-        try:
+        with then_run(again):
             kind, paths = find_sources(raw, config)
             if kind == "coco" and config.boxes not in (None, "none", "xywh_abs"):
                 raise ConfigError(
@@ -100,15 +100,13 @@ class PairsAdapter:
                     check_boxes(ledger, config.boxes)
                 check_across(ledger, val_share=config.val_share)
                 yield ledger, left_out, paths
-        except (ConfigError, DataError) as error:  # which says what to mend; who called knows what to run
-            raise type(error)(f"{error}, then run: {again}") from None
 
     def _refuse(self, found: dict[str, Any], raw: Path, out: Path, dataset: str) -> None:
         """End the ingest when too many rows are bad, or none is good."""
         errors = {code: facts for code, facts in found["codes"].items() if code.startswith("E_")}
         listed = ", ".join(f"{facts['count']} {code}" for code, facts in errors.items()) or "nothing was refused"
         first = next((f"; the first: {facts['examples'][0]}" for facts in errors.values()), "")
-        bad, of = sum(facts["count"] for facts in errors.values()), found["rows"] + found["pictures_named"]
+        bad, of = bad_and_all(found)
         if bad > self._config.max_quarantined * of:
             raise DataError(
                 f"{dataset}: {bad} of {of} rows and pictures are bad ({listed}){first}. Allowed: a "
@@ -133,6 +131,21 @@ class PairsAdapter:
             "tables": tables,
         }
         return facts | {"sha256": hashlib.sha256(repr(facts).encode()).hexdigest()}
+
+
+@contextmanager
+def then_run(command: str) -> Iterator[None]:
+    """End errors, which say what to mend, with what to run afterwards, which who called knows."""
+    try:
+        yield
+    except (ConfigError, DataError) as error:
+        raise type(error)(f"{error}, then run: {command}") from None
+
+
+def bad_and_all(found: dict[str, Any]) -> tuple[int, int]:
+    """How many rows and pictures of a survey are bad, and how many there are."""
+    bad = sum(facts["count"] for code, facts in found["codes"].items() if code.startswith("E_"))
+    return bad, found["rows"] + found["pictures_named"]
 
 
 def summarise(ledger: Ledger, left_out: int, dataset: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from deixis.core.errors import DataError
 from deixis.datasets.pairs.rows import Found, Remark, check_columns, make_row
-from deixis.datasets.pairs.settings import Fields, PairsConfig
+from deixis.datasets.pairs.settings import Fields, Format, PairsConfig
 
 READ_BYTES = 8 << 20  # of a row group at a time
 MAX_ROWS = 2048
@@ -63,6 +63,20 @@ def _read_set(folder: Path, prefix: str, config: PairsConfig, *, split: str | No
                 yield from _rows((_checked(batch, columns) for batch in reader), name, config.fields, split)
         except (pa.ArrowException, OSError) as error:
             raise _damaged(path, error) from None
+
+
+def column_names(path: Path, kind: Format) -> list[str]:
+    """Names of the columns of a Parquet file, or of the first part of a saved dataset."""
+    try:
+        if kind == "parquet":
+            return list(pq.read_schema(path).names)
+        if (path / "dataset_dict.json").exists():
+            path = path / str(sorted(map(str, _facts(path / "dataset_dict.json")["splits"]))[0])
+        first = path / str(_facts(path / "state.json")["_data_files"][0]["filename"])
+        with pa.OSFile(str(first), "rb") as stream, pa.ipc.open_stream(stream) as reader:
+            return list(reader.schema.names)
+    except (pa.ArrowException, OSError, LookupError, TypeError) as error:
+        raise _damaged(path, error) from None
 
 
 def _facts(path: Path) -> dict[str, Any]:

@@ -4,14 +4,16 @@ import codecs
 import json
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from deixis.core.errors import DataError
 from deixis.datasets.pairs.rows import Found, Remark, Row, make_row
-from deixis.datasets.pairs.settings import PairsConfig
+from deixis.datasets.pairs.settings import Format, PairsConfig
 from deixis.datasets.pairs.text_lines import decode, read_lines
 
+FIRST_LINES = 100  # among which an object is looked for, to see its keys
 PHRASE_KEYS = ("sentences", "refexp", "expression", "caption")  # where annotations of COCO files carry text
 Values = dict[str, Any]
 
@@ -54,6 +56,23 @@ def read_json_list(path: Path, *, file: str, config: PairsConfig) -> Iterator[Fo
         )
     for line, values in enumerate(rows):
         yield _row_of(file, line, values, config)
+
+
+def first_keys(path: Path, kind: Format) -> list[str]:
+    """Keys of the first object of a list, or of the first lines."""
+    if kind == "json":
+        rows = _load(path)
+    else:
+        lines = (raw for _, raw in islice(read_lines(path), FIRST_LINES) if raw)
+        rows = map(_object_or_none, lines)
+    return next((list(row) for row in rows if isinstance(row, dict)), [])
+
+
+def _object_or_none(raw: bytes) -> Any:
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _row_of(file: str, line: int, values: Any, config: PairsConfig) -> Found:
