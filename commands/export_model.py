@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from commands.export import write_folder
-from deixis.core.errors import ConfigError, DataError
+from commands.trained import read_card
+from deixis.core.errors import DataError
 from deixis.core.progress import say
-from deixis.core.records import file_sha256, read_json, write_json
+from deixis.core.records import file_sha256, write_json
 
 TRAINED_BY = "train_student"
 
@@ -23,10 +24,7 @@ def export_model(
         out: A new folder; it appears whole or not at all.
         reports: Where the card finds the student's figures.
     """
-    card = read_json(model / "config.json", made_by=TRAINED_BY)
-    if "student" not in card:
-        found = next((role for role in ("teacher", "map_teacher") if role in card), "no student")
-        raise ConfigError(f"{model}: {found}. Allowed: the folder of a student, data/students/<dataset>/<name>")
+    card = read_card(model, roles=("student",))
     weights = model / "model.safetensors"
     if not weights.exists():
         raise DataError(f"{weights}: missing. It is written by {TRAINED_BY}; run: dvc repro {TRAINED_BY}")

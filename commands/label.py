@@ -11,7 +11,8 @@ from cyclopts import Parameter
 from commands.label_piece import label_piece
 from commands.pair_source import PairSource, prepare_pairs
 from commands.pieces import ROWS_PER_PIECE, count_pieces, join_pieces, pieces, write_piece
-from commands.predictor import DEFAULT_MODEL, Predictor
+from commands.predictor import Predictor
+from commands.trained import DEFAULT_MODEL
 from deixis.core.checkpoints import run_key
 from deixis.core.errors import ConfigError, DataError
 from deixis.core.progress import quietly, say, track

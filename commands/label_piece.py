@@ -9,7 +9,7 @@ from commands.pair_source import PairSource
 from commands.pieces import rows_about
 from commands.predictor import Predictor
 from deixis.core.errors import DataError
-from deixis.imaging.pictures import open_image
+from deixis.imaging.pictures import PictureError, open_image
 from deixis.quarantine import Code, Quarantine
 
 PICTURE_COLUMNS = ("image_id", "path", "width", "height")
@@ -65,8 +65,8 @@ def decoding_faults(pictures: pd.DataFrame, root: Path) -> Faults:
     for image_id, path, width, height in pictures[list(PICTURE_COLUMNS)].itertuples(index=False):
         try:
             size = open_image(root / path).size
-        except DataError as error:
-            faults[image_id] = ("E_IMG_TRUNC", str(error))
+        except PictureError as error:
+            faults[image_id] = (error.code, f"{path}: {error.found}")
             continue
         if size != (width, height):
             faults[image_id] = ("E_IMG_SIZE", f"{size} for {width}, {height}")

@@ -11,6 +11,7 @@ app = App(
 )
 COMMANDS = {  # name -> where it is, and what it does
     "predict": ("commands.predict:predict", "Answer phrases about one picture."),
+    "scan": ("commands.scan:scan", "Say what of your images and phrases can be used."),
     "label": ("commands.label:label", "Label pairs of images and phrases with a trained teacher."),
     "export": ("commands.export:export", "Write labels for labelling tools and trainers."),
     "export-model": (

@@ -55,11 +55,16 @@ def prepare_pairs(path: Path, out: Path, images: Path | None) -> PairSource:
             f"--images is {images}. Allowed for {path}: {raw / 'images'}, which is the default; a table names its "
             "pictures below that folder. Move or link them there"
         )
-    root = _first_folder(path, [raw / "images"])
+    root = raw / "images"
+    if not root.is_dir():
+        raise DataError(
+            f"{root}: no such folder. The pictures of {path} are looked for there. Put them there, or link their "
+            f"folder: ln -s PICTURES {root}"
+        )
     adapter = resolve(DATASETS, "pairs", role="dataset adapter")
     source = "" if path.is_dir() else path.name
     config = adapter.Config(adapter="pairs", source=source, boxes="none", max_quarantined=ALL_MAY_FAIL)
-    adapter(config).ingest(raw=raw, out=out, dataset=path.stem)
+    adapter(config).ingest(raw=raw, out=out, dataset=path.stem, again="deixis label")
     return PairSource(out / "pairs.parquet", out / "images.parquet", root, out / "quarantine.parquet")
 
 

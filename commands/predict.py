@@ -10,7 +10,8 @@ import numpy as np
 from cyclopts import Parameter
 from PIL import Image
 
-from commands.predictor import DEFAULT_MODEL, Answer, Predictor
+from commands.predictor import Answer, Predictor
+from commands.trained import DEFAULT_MODEL
 from commands.user_pictures import upright
 from deixis.core.errors import ConfigError
 from deixis.core.records import write_atomically

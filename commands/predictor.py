@@ -12,16 +12,14 @@ from PIL import Image
 
 from commands.answering import ROLES
 from commands.answering.answers import Answers
+from commands.trained import read_card
 from commands.user_pictures import Picture, stored_picture
 from deixis.core.errors import ConfigError, DataError
 from deixis.core.progress import quietly
-from deixis.core.records import read_json
 from deixis.core.registry import resolve
 from deixis.core.runtime import Device, pick_device
 from deixis.imaging.masks import RLE, decode_mask
 from deixis.text import normalise
-
-DEFAULT_MODEL = Path("data/teachers/scenes_plus/dvin")  # the reference teacher of the default run, on its reference set
 
 
 @dataclass(frozen=True)
@@ -128,28 +126,6 @@ def read_phrases(phrases: Sequence[str]) -> list[str]:
         found = "no phrase" if not texts else f'a phrase without a word: "{phrases[texts.index("")]}"'
         raise DataError(f'{found}. Allowed: one or more, such as "the red ball on the left". Name what to look for.')
     return texts
-
-
-def read_card(folder: Path) -> dict[str, Any]:
-    """The card of a checkpoint of any role.
-
-    Raises:
-        DataError: If there is no checkpoint.
-        ConfigError: If it is of a model that answers no phrases.
-    """
-    if not (folder / "config.json").exists():
-        data = Path("data")
-        kinds = ("teachers", "map_teachers", "students")
-        trained = sorted(str(path.parent) for kind in kinds for path in data.glob(f"{kind}/*/*/config.json"))
-        known = f"Trained here: {', '.join(trained)}. Name one of them" if trained else "Nothing is trained here yet"
-        raise DataError(f"{folder}: no trained model (config.json is missing). {known}, or train: dvc repro")
-    card = read_json(folder / "config.json", made_by="train_teacher")
-    if not isinstance(card, dict) or not set(ROLES) & card.keys():
-        raise ConfigError(
-            f"{folder}: a model, but none that answers phrases. Allowed: a folder of data/teachers, data/map_teachers "
-            f"or data/students, such as {DEFAULT_MODEL}. Name one of them with --model"
-        )
-    return card
 
 
 def default_weights(folder: Path) -> Path:

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
 from deixis.core.errors import DataError
-from deixis.imaging.pictures import open_image
+from deixis.imaging.pictures import PictureError, open_image
 
 Picture = Path | str | Image.Image | np.ndarray
 
@@ -19,7 +19,7 @@ def upright(picture: Picture) -> Image.Image:
     """
     if isinstance(picture, np.ndarray):
         return _from_array(picture)
-    opened = picture if isinstance(picture, Image.Image) else open_image(Path(picture))
+    opened = picture if isinstance(picture, Image.Image) else _open(Path(picture))
     return ImageOps.exif_transpose(opened).convert("RGB")
 
 
@@ -30,13 +30,21 @@ def stored_picture(picture: Picture, scratch: Path) -> Path:
         DataError: As `upright`.
     """
     if isinstance(picture, str | Path):
-        opened = open_image(Path(picture))
+        opened = _open(Path(picture))
         if opened.getexif().get(ExifTags.Base.Orientation, 1) == 1:
             return Path(picture)
         picture = opened
     path = scratch / "picture.bmp"  # nothing to compress or to lose
     upright(picture).save(path)
     return path
+
+
+def _open(path: Path) -> Image.Image:
+    """A picture that no stage ever listed: there is nothing to run again, but there are other pictures."""
+    try:
+        return open_image(path)
+    except PictureError as error:
+        raise PictureError(error.code, error.path, error.found, error.mend, "or name another picture") from None
 
 
 def _from_array(picture: np.ndarray) -> Image.Image:

@@ -49,7 +49,7 @@ def list_weights() -> None:
 
 
 @app.command
-def where(name: str) -> None:
+def where(name: str, /) -> None:
     """Say where a model's files belong, where they come from, and what the model has seen.
 
     Parameters

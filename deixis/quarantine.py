@@ -10,15 +10,14 @@ import pandas as pd
 
 from deixis.core.errors import DataError
 
-Code = Literal[
-    "E_IMG_MISSING", "E_IMG_TRUNC", "E_IMG_SIZE", "E_IMG_PATH", "E_BOX_DEGENERATE", "W_BOX_OUTSIDE", "E_MASK_EMPTY",
-    "E_TEXT_EMPTY", "E_ID_DUP", "E_SPLIT_OVERLAP", "E_REF_BROKEN",
-    "E_IMG_HUGE", "E_ROW_BROKEN", "E_SPLIT_NAME", "E_TEXT_BROKEN", "W_BOX_LOOSE", "W_DUP_TEXT", "W_MASK_PART",
-    # own corpora: docs/own-data.md says what each means and how to mend it
-    "E_ROW_SIZE", "W_ENCODING", "E_IMG_EMPTY", "E_IMG_KIND", "E_IMG_URL",
-    "E_IMG_AMBIGUOUS", "W_EXIF", "W_IMG_FRAMES", "W_IMG_MODE", "W_IMG_DUP", "W_IMG_NO_TEXT", "E_TEXT_TYPE",
-    "E_TEXT_SIZE", "E_TEXT_ENCODING", "W_TEXT_LONG", "W_TEXT_CONTROL", "E_ID_BAD", "E_SPLIT_BAD",
-    "E_BOX_BROKEN", "E_BOX_RANGE", "E_BOX_MISSING", "E_MASK_BROKEN",
+Code = Literal[  # docs/quarantine.md says what each means and how to mend it
+    "E_ROW_BROKEN", "E_ROW_SIZE", "E_REF_BROKEN", "E_ID_BAD", "E_ID_DUP", "W_ENCODING",
+    "E_IMG_MISSING", "E_IMG_EMPTY", "E_IMG_PATH", "E_IMG_URL", "E_IMG_KIND", "E_IMG_TRUNC", "E_IMG_HUGE", "E_IMG_SIZE",
+    "E_IMG_AMBIGUOUS", "W_EXIF", "W_IMG_FRAMES", "W_IMG_MODE", "W_IMG_DUP", "W_IMG_NO_TEXT",
+    "E_TEXT_EMPTY", "E_TEXT_TYPE", "E_TEXT_SIZE", "E_TEXT_ENCODING", "W_TEXT_LONG", "W_TEXT_CONTROL", "W_DUP_TEXT",
+    "E_SPLIT_BAD", "E_SPLIT_OVERLAP",
+    "E_BOX_BROKEN", "E_BOX_RANGE", "E_BOX_DEGENERATE", "E_BOX_MISSING", "W_BOX_OUTSIDE", "W_BOX_LOOSE",
+    "E_MASK_BROKEN", "E_MASK_EMPTY", "W_MASK_PART",
 ]  # fmt: skip
 
 

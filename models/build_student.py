@@ -10,6 +10,7 @@ from deixis.candidates import CandidateSource, CandidateTable
 from deixis.core.config import read_section
 from deixis.core.errors import DataError
 from deixis.core.registry import resolve
+from deixis.student_data import PhraseReader
 from models.students import STUDENTS
 from models.trained import load_trained
 
@@ -46,3 +47,27 @@ def read_candidates(
             "annotated boxes. Run: dvc repro list_candidates"
         )
     return CandidateTable(path, images, source=source, suppression=student.config.suppression)
+
+
+def phrase_reader(
+    student: Any,
+    table: pd.DataFrame,
+    images: pd.DataFrame,
+    *,
+    image_root: Path,
+    device: torch.device,
+    candidates: CandidateTable | None,
+    cache_bytes: int = 1 << 30,
+) -> PhraseReader:
+    """Phrases and pictures in the size and vocabulary that the student reads; tables as `PhraseReader` takes them."""
+    return PhraseReader(
+        table,
+        images,
+        image_root=image_root,
+        side=student.config.input_size,
+        vocabulary=student.vocabulary,
+        length=student.config.text.length,
+        device=device,
+        candidates=candidates,
+        cache_bytes=cache_bytes,
+    )

@@ -16,9 +16,8 @@ from deixis.core.records import read_table
 from deixis.core.runtime import Device, pick_device, seed_everything
 from deixis.fit import Recipe, fit
 from deixis.samples import image_batches, shuffled_batches
-from deixis.student_data import PhraseReader
 from deixis.text import build_vocabulary
-from models.build_student import build_student, read_candidates, student_config
+from models.build_student import build_student, phrase_reader, read_candidates, student_config
 
 
 def fit_student(
@@ -72,16 +71,7 @@ def fit_student(
     weights, _ = load_state(backbone / "model.safetensors")
     model.backbone.load_state_dict(weights, strict=True)
     model.to(hardware, memory_format=torch.channels_last)
-    reader = PhraseReader(
-        train,
-        table,
-        image_root=image_root,
-        side=config.input_size,
-        vocabulary=vocabulary,
-        length=config.text.length,
-        device=hardware,
-        candidates=boxes,
-    )
+    reader = phrase_reader(model, train, table, image_root=image_root, device=hardware, candidates=boxes)
     targets = str(train["box"].map(list).tolist()), str(train["mask"].tolist() if model.needs_masks else None)
     inputs = pd.util.hash_pandas_object(train[["sample_id", "text"]]).sum(), *targets
     files = [images, backbone / "model.safetensors", *([] if boxes is None or candidates is None else [candidates])]

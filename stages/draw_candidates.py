@@ -24,11 +24,13 @@ from deixis.core.errors import DataError
 from deixis.core.frozen import freeze
 from deixis.core.progress import track
 from deixis.core.records import read_json, read_table, write_table
+from deixis.core.registry import resolve
 from deixis.core.runtime import Device, pick_device
 from deixis.features import FeatureStore, chunks
 from deixis.imaging.letterbox import Letterbox
 from deixis.imaging.masks import encode_mask
-from models.detectors.prototype_masks import PrototypeMasks, PrototypeMasksConfig, assemble
+from models.detectors import MASK_HEADS
+from models.detectors.prototype_masks import assemble
 
 IMAGES_PER_READ = 64
 THRESHOLD = 0.5
@@ -99,10 +101,11 @@ def check_same(drawn_xyxy: Float[Tensor, "kept 4"], listed: np.ndarray | None, i
 
 
 def load_mask_head(folder: Path, device: torch.device) -> Any:
-    """The frozen mask head; the folder's config.json says how to build it."""
+    """The frozen mask head; config.json may name its `kind`, and means our own where it does not."""
     made_by = "pretrain_mask_head@prototype_masks"
-    sizes = read_json(folder / "config.json", made_by=made_by)["model"]
-    model = PrototypeMasks(TypeAdapter(PrototypeMasksConfig).validate_python(sizes))
+    card = read_json(folder / "config.json", made_by=made_by)
+    kind = resolve(MASK_HEADS, card.get("kind", "prototype_masks"), role="mask head")
+    model = kind(TypeAdapter(kind.Config).validate_python(card["model"]))
     load_checkpoint(model, folder, made_by=made_by)
     return freeze(model.to(device))
 

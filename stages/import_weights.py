@@ -7,7 +7,7 @@ run     dvc repro import_weights@detector
 
 from dataclasses import asdict, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic.dataclasses import dataclass
 
@@ -19,11 +19,13 @@ from deixis.core.registry import resolve
 from deixis.weights.cards import find_card
 from deixis.weights.locate import resolve_weights
 from models.backbones import BACKBONES
-from models.detectors import DETECTORS
+from models.detectors import DETECTORS, MASK_HEADS
 from models.experts import EXPERTS
 from models.segmenters import SEGMENTERS
 
-REGISTRIES = {"detector": DETECTORS, "expert": EXPERTS, "segmenter": SEGMENTERS, "backbone": BACKBONES}
+REGISTRIES = {
+    "detector": DETECTORS, "mask_head": MASK_HEADS, "expert": EXPERTS, "segmenter": SEGMENTERS, "backbone": BACKBONES,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -32,6 +34,7 @@ class ImportParams:
 
     card: str  # of models/cards
     file: str  # what the graph watches; the card's own file is what is read
+    role: Literal["mask_head"] | None = None  # where that of a detector is wanted; else what the card says
     settings: dict[str, Any] = field(default_factory=dict)  # of the class that reads it, such as input_size
 
 
@@ -39,12 +42,13 @@ def import_weights(*, name: str, out: Path, params: Path = Path("params.yaml")) 
     """Import one published model."""
     entry = read_section(params, f"imports.{name}", ImportParams)
     card = find_card(entry.card)
-    if card.role not in REGISTRIES:
+    role = entry.role or card.role
+    if role not in REGISTRIES:
         raise ConfigError(
-            f"imports.{name}: {card.name} is of the role {card.role}. Allowed: {', '.join(REGISTRIES)}; trained models "
+            f"imports.{name}: {card.name} is of the role {role}. Allowed: {', '.join(REGISTRIES)}; trained models "
             "read the others themselves. Name another card in params.yaml, then run: dvc repro"
         )
-    kind = resolve(REGISTRIES[card.role], card.kind, role=card.role)
+    kind = resolve(REGISTRIES[role], card.kind, role=role.replace("_", " "))
     config, tensors = kind.read_published(resolve_weights(card.name), **entry.settings)
     model = kind(config)
     model.load_state_dict(tensors, strict=True)

@@ -25,10 +25,9 @@ from deixis.core.records import read_json, read_table, write_json
 from deixis.core.runtime import Device, autocast, pick_device
 from deixis.imaging.images import ImageReader
 from deixis.samples import PAIR_COLUMNS
-from deixis.student_data import PhraseReader
 from deixis.tokens import encode
 from deixis.types import TeacherBatch
-from models.build_student import load_student, read_candidates
+from models.build_student import load_student, phrase_reader, read_candidates
 from models.build_teacher import load_teacher
 from models.encoders import load_detector, load_expert
 
@@ -172,13 +171,11 @@ def student_pass(
     student = load_student(folder, device)
     source = read_json(folder / "config.json", made_by="train_student").get("candidates", "detections")
     boxes = annotations if source == "annotations" else detections
-    reader = PhraseReader(
+    reader = phrase_reader(
+        student,
         table,
         images,
         image_root=image_root,
-        side=student.config.input_size,
-        vocabulary=student.vocabulary,
-        length=student.config.text.length,
         device=device,
         candidates=read_candidates(student, boxes, images, source=source),
         cache_bytes=0,

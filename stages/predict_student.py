@@ -24,7 +24,7 @@ from deixis.roles import Segmenter
 from deixis.samples import PAIR_COLUMNS
 from deixis.segmenting import segment_table
 from deixis.student_data import PhraseReader
-from models.build_student import load_student, read_candidates
+from models.build_student import load_student, phrase_reader, read_candidates
 from models.encoders import load_segmenter
 
 BATCH_SIZE = 64
@@ -48,13 +48,11 @@ def predict_student(
     table = table[table["split"] != "train"].reset_index(drop=True)
     pictures = read_table(images, columns=("image_id", "path", "width", "height"), made_by="prepare")
     card = read_json(student / "config.json", made_by="train_student")
-    reader = PhraseReader(
+    reader = phrase_reader(
+        model,
         table,
         pictures,
         image_root=image_root,
-        side=model.config.input_size,
-        vocabulary=model.vocabulary,
-        length=model.config.text.length,
         device=hardware,
         candidates=read_candidates(model, candidates, pictures, source=card.get("candidates", "detections")),
     )

@@ -69,9 +69,11 @@ def write_cues(*, dataset: str, pairs: Path, out: Path, params: Path = Path("par
 
 
 def distinct_phrases(pairs: pd.DataFrame) -> list[Phrase]:
-    """Each text once, in order of appearance."""
+    """Each text once, in order of appearance; `ref_id` may have gaps, where a set groups no phrases."""
     ids: dict[str, list[tuple[Any, Any]]] = {}
-    for text, ref_id, sent_id in zip(*(pairs[name].tolist() for name in ("text", "ref_id", "sent_id")), strict=True):
+    refs = pairs["ref_id"].convert_dtypes().astype(object)  # gaps made its numbers floats
+    refs = refs.where(refs.notna(), None)
+    for text, ref_id, sent_id in zip(pairs["text"], refs, pairs["sent_id"].tolist(), strict=True):
         ids.setdefault(text, []).append((ref_id, sent_id))
     return [Phrase(text, of[0][0], tuple(sent_id for _, sent_id in of)) for text, of in ids.items()]
 

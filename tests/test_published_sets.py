@@ -1,4 +1,4 @@
-"""From a published folder to labels in a tool's format, through the real stages: every referring set, fabricated."""
+"""From a published folder to labels in a tool's format and a student of them, through the real stages: every set."""
 
 import json
 import shutil
@@ -6,28 +6,39 @@ from dataclasses import asdict
 
 import pandas as pd
 import pytest
+import torch
 from pycocotools.coco import COCO
 from ruamel.yaml import YAML
 
 from commands.export import export
+from commands.export_model import export_model
+from deixis.core.checkpoints import save_checkpoint
 from deixis.core.config import load_params
 from deixis.core.records import read_json
+from models.blocks.csp_darknet import CSPDarkNet
 from stages.check_leakage import check_leakage
 from stages.evaluate import evaluate
 from stages.extract_features import extract_features
 from stages.list_candidates import list_candidates
+from stages.predict_student import predict_student
 from stages.prepare import prepare
 from stages.segment_boxes import segment_boxes
+from stages.train_student import train_student
 from stages.train_teacher import train_teacher
 from stages.write_pseudo_labels import write_pseudo_labels
 from tests.commands.conftest import world  # noqa: F401
-from tests.commands.small_world import TEXT
+from tests.commands.small_world import BACKBONE, SIDE, TEXT
 from tests.fabricate import KINDS, fabricate
 from tests.test_repository import ROOT
 
 MODEL = {
     "detector_channels": [24, 16, 8], "fused_width": 16, "joint_width": 8, "keep_fraction": 0.2, "text": asdict(TEXT),
 }  # fmt: skip
+STUDENT = {
+    "input_size": SIDE, "resize_sides": [SIDE], "backbone": asdict(BACKBONE), "text": asdict(TEXT), "fused_width": 16,
+    "head_width": 8,
+}  # fmt: skip
+RECIPE = {"epochs": 1, "batch_size": 8, "warmup_epochs": 0.5}
 
 
 @pytest.fixture
@@ -40,7 +51,8 @@ def folder(tmp_path, monkeypatch, world, request):  # noqa: F811
         "leakage": {"refuse_above": "mask", "id_lists": "lists"}, "detector": {"model": {"input_size": 128}},
         "extraction": {"batch_size": 8}, "candidates": {}, "labels": {"batch_size": 32},
         "evaluation": {"resamples": 10},
-        "teachers": {"refclip": {"model": MODEL, "recipe": {"epochs": 1, "batch_size": 8, "warmup_epochs": 0.5}}},
+        "teachers": {"refclip": {"model": MODEL, "recipe": RECIPE}},
+        "students": {"simrec": {"model": STUDENT, "recipe": RECIPE}},
     }  # fmt: skip
     YAML(typ="safe", pure=True).dump(params, tmp_path / "params.yaml")
     fabricate(tmp_path / "raw", request.param, images=24, seed=0)
@@ -52,7 +64,7 @@ def folder(tmp_path, monkeypatch, world, request):  # noqa: F811
 
 @pytest.mark.slow
 @pytest.mark.parametrize("folder", KINDS, indirect=True)
-def test_a_published_folder_becomes_labels_numbers_and_an_export(folder, request):
+def test_a_published_folder_becomes_labels_a_student_numbers_and_exports(folder, request):
     dataset = request.node.callspec.params["folder"]
     prepared, where = folder / "prepared" / dataset, {"image_root": folder / "raw" / "images"}
     prepare(dataset=dataset, raw=folder / "raw", out=prepared)
@@ -74,11 +86,11 @@ def test_a_published_folder_becomes_labels_numbers_and_an_export(folder, request
     )  # fmt: skip
     list_candidates(**pictures, features=folder / "features/detector", out=folder / "candidates.parquet")
     check_leakage(prepared=folder / "prepared", weights=folder / "weights", out=folder / "leakage.json")
-    evaluate(
-        predictions=labels, candidates=folder / "candidates.parquet", card=folder / "refclip/config.json", pairs=pairs,
-        truth=prepared / "truth.parquet", **pictures, leakage=folder / "leakage.json", out=folder / "metrics.json",
-        samples_out=folder / "samples.parquet",
-    )  # fmt: skip
+    known = {
+        "candidates": folder / "candidates.parquet", "pairs": pairs, "truth": prepared / "truth.parquet", **pictures,
+        "leakage": folder / "leakage.json", "samples_out": folder / "samples.parquet",
+    }  # fmt: skip
+    evaluate(predictions=labels, card=folder / "refclip/config.json", out=folder / "metrics.json", **known)
     export(labels, to="coco", images=prepared / "images.parquet", out=folder / "coco")
 
     table = pd.read_parquet(pairs)
@@ -88,3 +100,23 @@ def test_a_published_folder_becomes_labels_numbers_and_an_export(folder, request
     accepted = int(pd.read_parquet(labels)["accept"].sum())
     assert len(COCO(folder / "coco/annotations.json").anns) == accepted > 0
     assert len(json.loads((folder / "coco/results.json").read_text())) == accepted
+
+    torch.manual_seed(0)
+    save_checkpoint(CSPDarkNet(BACKBONE), folder / "backbone", config={})
+    student, answers = folder / "students" / dataset / "refclip-simrec", folder / "answers.parquet"
+    train_student(
+        student="simrec", labels=labels, pairs=pairs, **pictures, **where, backbone=folder / "backbone", out=student,
+        curves=folder / "s.csv",
+    )  # fmt: skip
+    predict_student(
+        student=student, pairs=pairs, **pictures, **where, segmenter=folder / "weights/segmenter", out=answers
+    )
+    evaluate(predictions=answers, card=student / "config.json", out=folder / "student.json", **known)
+    export_model(student, to="safetensors", out=folder / "model", reports=folder)
+
+    assert read_json(student / "config.json", made_by="train_student")["supervision"] == "refclip"
+    scored = read_json(folder / "student.json", made_by="evaluate")
+    assert {split: scored[split]["n"] for split in scored if split != "meta"} == {
+        split: report[split]["n"] for split in report if split != "meta"
+    }
+    assert (folder / "model/model.safetensors").read_bytes() == (student / "model.safetensors").read_bytes()

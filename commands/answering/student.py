@@ -12,8 +12,7 @@ from deixis.candidates import CandidateParams, CandidateTable
 from deixis.core.errors import ConfigError
 from deixis.core.records import write_table
 from deixis.imaging.images import ImageReader
-from deixis.student_data import PhraseReader
-from models.build_student import load_student, read_candidates
+from models.build_student import load_student, phrase_reader, read_candidates
 from models.encoders import load_detector
 from models.live_store import LiveStore, detector_arrays
 from stages.list_candidates import surest_boxes
@@ -41,13 +40,11 @@ class StudentAnswers:
     def rows(self, pairs: pd.DataFrame, pictures: pd.DataFrame, root: Path, *, with_masks: bool) -> pd.DataFrame:
         """Rows as predict_student writes them."""
         student = self._student
-        reader = PhraseReader(
+        reader = phrase_reader(
+            student,
             pairs,
             pictures,
             image_root=root,
-            side=student.config.input_size,
-            vocabulary=student.vocabulary,
-            length=student.config.text.length,
             device=self._at.device,
             candidates=self._candidates(pictures, root),
         )

@@ -17,12 +17,12 @@ class Phrase:
 
     Attributes:
         text: Normalised expression (`deixis.text.normalise`).
-        ref_id: Referred object of the first of those sentences.
+        ref_id: Referred object of the first of those sentences; None where the set does not group phrases by object.
         sent_ids: All of them, in the order of the table of pairs.
     """
 
     text: str
-    ref_id: int | str
+    ref_id: int | str | None
     sent_ids: tuple[int | str, ...]
 
 

@@ -13,7 +13,7 @@ from deixis.core.progress import track
 from deixis.core.records import file_sha256
 from deixis.datasets.tables import id_key, is_storable, natural
 from deixis.datasets.targets import Refusal
-from deixis.imaging.pictures import MAX_PIXELS, open_image
+from deixis.imaging.pictures import MAX_PIXELS, PictureError, open_image
 from deixis.quarantine import Quarantine
 
 COCO_NAMES = ("COCO_train2014_{:012d}.jpg", "{:012d}.jpg")  # of the same picture in the releases of 2014 and 2017
@@ -92,8 +92,8 @@ def _check_image(row: Mapping[str, Any], *, root: Path, licences: Mapping[Any, s
         raise Refusal("E_IMG_HUGE", f"{name}: more than {MAX_PIXELS} pixels")
     try:
         size = open_image(path).size
-    except DataError as error:
-        raise Refusal("E_IMG_TRUNC", error) from None
+    except PictureError as error:
+        raise Refusal(error.code, f"{name}: {error.found}") from None
     stated = row.get("width"), row.get("height")
     if stated not in ((None, None), size):
         raise Refusal("E_IMG_SIZE", f"{name}: {size} for {stated}")

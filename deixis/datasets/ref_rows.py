@@ -63,7 +63,7 @@ def is_usable(
     if problem is not None:
         quarantine.add(row.file, row.line, "E_REF_BROKEN", problem)
     elif ref["split"] not in ("train", "val") and not ref["split"].startswith("test"):
-        quarantine.add(row.file, row.line, "E_SPLIT_NAME", reprlib.repr(ref["split"]))
+        quarantine.add(row.file, row.line, "E_SPLIT_BAD", reprlib.repr(ref["split"]))
     else:
         return True
     return False
@@ -82,11 +82,16 @@ def sound_sentences(row: RefRow, text_field: TextField, quarantine: Quarantine) 
     if not row.ref["sentences"]:
         quarantine.add(row.file, row.line, "E_TEXT_EMPTY", f"ref {row.ref['ref_id']} has no sentence")
     for sentence in row.ref["sentences"]:
-        fields = [sentence.get(name) for name in ("raw", text_field)] if isinstance(sentence, dict) else [None]
-        if not all(isinstance(value, str) and is_storable(value) for value in fields):
-            quarantine.add(row.file, row.line, "E_TEXT_BROKEN", reprlib.repr(sentence))
+        if not isinstance(sentence, dict):
+            quarantine.add(row.file, row.line, "E_ROW_BROKEN", f"not a sentence: {reprlib.repr(sentence)}")
+            continue
+        fields = [sentence.get(name) for name in ("raw", text_field)]
+        if not all(isinstance(value, str) for value in fields):
+            quarantine.add(row.file, row.line, "E_TEXT_TYPE", reprlib.repr(sentence))
+        elif not all(map(is_storable, fields)):
+            quarantine.add(row.file, row.line, "E_TEXT_ENCODING", reprlib.repr(sentence))
         elif id_key(sentence.get("sent_id")) is None:
-            quarantine.add(row.file, row.line, "E_TEXT_BROKEN", f"its sent_id is no id: {reprlib.repr(sentence)}")
+            quarantine.add(row.file, row.line, "E_ID_BAD", f"its sent_id is no id: {reprlib.repr(sentence)}")
         elif not (text := normalise(sentence[text_field])):
             quarantine.add(row.file, row.line, "E_TEXT_EMPTY", repr(sentence["raw"]))
         else:

@@ -88,10 +88,13 @@ def read_target(
     name = f"annotation {annotation.get('id')}"
     try:
         given = four_numbers(annotation.get("bbox"))
-        box = read_corners(given, convention)
+    except ValueError as error:
+        raise Refusal("E_BOX_BROKEN", f"{name}: {error}") from None
+    box = read_corners(given, convention)
+    try:
         mask, dropped = read_mask(annotation.get("segmentation"), width=width, height=height)
     except (ValueError, TypeError) as error:
-        raise Refusal("E_REF_BROKEN", f"{name}: {error}") from None
+        raise Refusal("E_MASK_BROKEN", f"{name}: {error}") from None
     left, top, right, bottom = box
     if not np.isfinite(box).all() or not (left < right and top < bottom):
         raise Refusal("E_BOX_DEGENERATE", f"{name}: {given}")

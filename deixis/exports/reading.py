@@ -60,6 +60,12 @@ class LabelReader:
     ) -> None:
         self._labels, self._images = labels, images
         self._everything, self._min_score = everything, min_score
+        if not images.exists():
+            raise DataError(
+                f"{images}: missing. Allowed: the images.parquet of the labels' pictures: prepared/images.parquet of a "
+                "folder that `deixis label` wrote, or data/prepared/<dataset>/images.parquet (dvc repro prepare). "
+                "Name it with --images"
+            )
         self._pictures = read_table(
             images, columns=IMAGE_COLUMNS, optional=("sha256", "licence"), made_by="prepare"
         ).reset_index(drop=True)

@@ -24,6 +24,10 @@ COLUMNS = (
 )  # fmt: skip
 OPTIONAL = ("margin", "mask_source")
 MADE_BY = "segment_boxes"
+ALLOWED = (
+    "Allowed: labels.parquet of a folder that `deixis label` wrote, or data/labels/<dataset>/<teacher>/labels.parquet "
+    f"(dvc repro {MADE_BY}). Name one"
+)
 
 
 class LabelRows:
@@ -105,12 +109,15 @@ def _open(path: Path) -> pq.ParquetFile:
     try:
         file = pq.ParquetFile(path)
     except FileNotFoundError:
-        raise DataError(f"{path}: missing. It is written by {MADE_BY}; run: dvc repro {MADE_BY}") from None
+        raise DataError(f"{path}: missing. {ALLOWED}") from None
     except (OSError, pa.ArrowInvalid) as error:
         reason = str(error).splitlines()[0]
-        raise DataError(f"{path}: not a whole Parquet file ({reason}). Run: dvc repro -f {MADE_BY}") from None
+        raise DataError(
+            f"{path}: not a whole Parquet file ({reason}). Delete it and make it again with: dvc repro {MADE_BY}, "
+            "or deixis label"
+        ) from None
     missing = [column for column in COLUMNS if column not in file.schema_arrow.names]
     if missing:
         found = ", ".join(file.schema_arrow.names)
-        raise DataError(f"{path}: lacks {', '.join(missing)}; has {found}. Name a labels.parquet of {MADE_BY}")
+        raise DataError(f"{path}: lacks {', '.join(missing)}; has {found}. {ALLOWED}")
     return file

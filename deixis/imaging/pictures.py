@@ -26,16 +26,21 @@ UPRIGHT = {  # source: EXIF 2.3, section 4.6.4
     8: Image.Transpose.ROTATE_90,
 }
 
+# What else helps beside mending a picture that the graph reads
+OR_WITHOUT = "or leave it out, then run: dvc repro -f prepare"
+
 PictureCode = Literal["E_IMG_MISSING", "E_IMG_EMPTY", "E_IMG_KIND", "E_IMG_HUGE", "E_IMG_TRUNC"]
 
 
 class PictureError(DataError):
-    """A picture that cannot be used: what was found, and the code under which a quarantine lists it."""
+    """A picture that cannot be used: what was found, how to mend it, and the code under which a quarantine lists it."""
 
-    def __init__(self, code: PictureCode, path: Path, found: str, mend: str) -> None:
-        super().__init__(f"{path}: {found}. {mend}, then run: dvc repro")
+    def __init__(self, code: PictureCode, path: Path, found: str, mend: str, otherwise: str = OR_WITHOUT) -> None:
+        super().__init__(f"{path}: {found}. {mend} {otherwise}")
         self.code: PictureCode = code
+        self.path = path
         self.found = found
+        self.mend = mend
 
 
 @dataclass(frozen=True)
@@ -93,8 +98,10 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         # a link would break; as text the path is still right.
         path = Path(os.path.normpath(path))
     try:
+        if path.is_dir():
+            raise PictureError("E_IMG_KIND", path, "a folder and not an image", "Put an image there")
         if not path.stat().st_size:
-            raise PictureError("E_IMG_EMPTY", path, "an empty file", "Restore it or leave it out")
+            raise PictureError("E_IMG_EMPTY", path, "an empty file", "Restore it")
         with Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise _too_large(path, f"{image.width} x {image.height} pixels")
@@ -102,10 +109,10 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     except PictureError:
         raise
     except FileNotFoundError:
-        raise PictureError("E_IMG_MISSING", path, "no such image", "Restore it or leave it out") from None
+        raise PictureError("E_IMG_MISSING", path, "no such image", "Restore it") from None
     except UnidentifiedImageError:
         found = f"not an image of an allowed format ({', '.join(FORMATS)})"
-        raise PictureError("E_IMG_KIND", path, found, "Convert it or leave it out") from None
+        raise PictureError("E_IMG_KIND", path, found, "Convert it") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large(path, str(error)) from None
     except Exception as error:  # Pillow's readers pass on whatever a damaged file makes of their arithmetic
@@ -114,7 +121,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 
 
 def _too_large(path: Path, found: str) -> PictureError:
-    return PictureError("E_IMG_HUGE", path, f"{found}; allowed: {MAX_PIXELS} pixels", "Resize it or leave it out")
+    return PictureError("E_IMG_HUGE", path, f"{found}; allowed: {MAX_PIXELS} pixels", "Resize it")
 
 
 def _orientation(image: Image.Image) -> int:

@@ -65,8 +65,19 @@ def test_a_student_without_figures_says_so(student, tmp_path):
 def test_what_is_no_student_is_refused(student, tmp_path):
     card = json.loads((student / "config.json").read_text())
     (student / "config.json").write_text(json.dumps({"teacher": card.pop("student")} | card))
-    with pytest.raises(ConfigError, match=r"teacher\. Allowed: the folder of a student"):
+    with pytest.raises(ConfigError, match=r"a teacher\. Allowed: a folder .*data/students"):
         export_model(student, to="safetensors", out=tmp_path / "out")
+
+
+def test_no_student_names_those_that_are_there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("students/toy/dvin-simrec", "teachers/toy/dvin"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        (tmp_path / "data" / name / "config.json").touch()
+    with pytest.raises(
+        DataError, match=r"nowhere: no trained model.*Trained here: data/students/toy/dvin-simrec\. Name"
+    ):
+        export_model(tmp_path / "nowhere", to="onnx", out=tmp_path / "out")
 
 
 def test_weights_of_another_checkpoint_are_refused(student, tmp_path):

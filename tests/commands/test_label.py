@@ -107,6 +107,7 @@ def test_bad_rows_are_counted_and_no_sound_one_is_lost(world, tmp_path, capsys):
     pairs.to_parquet(folder / "pairs.parquet", index=False)
     label(pairs=folder, out=tmp_path / "out", model=model)
     refused = pd.read_parquet(tmp_path / "out/quarantine.parquet")
+    assert not refused["value"].str.contains("dvc repro").any()
     expected = {"E_TEXT_EMPTY": 2, "E_IMG_TRUNC": per_image, "E_IMG_PATH": per_image, "E_IMG_SIZE": per_image}
     expected["E_IMG_MISSING"] = 2 * per_image
     assert refused["code"].value_counts().to_dict() == expected
@@ -154,6 +155,31 @@ def test_where_no_pair_is_sound_the_reason_is_told(world, tmp_path):
     with pytest.raises(DataError, match=r"no pair could be labelled \(\d+ E_IMG_MISSING\)"):
         label(pairs=folder, out=tmp_path / "out", model=world / "data/teachers/toy/refclip")
     assert len(pd.read_parquet(tmp_path / "out/quarantine.parquet")) > len(PHRASES)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            "image,phrase\n0.png,red ball\n",
+            "no column text. Found: image, phrase. Rename it, or .*, then run: deixis label$",
+        ),
+        ("", "an empty file. Restore it, then run: deixis label$"),
+        (
+            "image,text\nb.png,red ball\n",
+            r"no usable pair .*\(1 E_IMG_MISSING\); the first: pairs.csv row 1: .*deixis label$",
+        ),
+    ],
+)
+def test_a_table_that_cannot_be_read_names_the_remedy(world, tmp_path, content, message):
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own/pairs.csv").write_text(content)
+    place = dict(pairs=tmp_path / "own/pairs.csv", out=tmp_path / "out", model=world / "data/teachers/toy/refclip")
+    with pytest.raises(DataError, match=r"own/images: no such folder\. .*: ln -s PICTURES .*own/images$"):
+        label(**place)
+    shutil.copytree(world / "data/raw/toy/images", tmp_path / "own/images")
+    with pytest.raises(DataError, match=message):
+        label(**place)
 
 
 def test_students_and_missing_pairs_are_refused(world, tmp_path):

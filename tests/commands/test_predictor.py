@@ -125,7 +125,7 @@ def test_a_missing_model_names_those_that_are_trained(world, tmp_path, monkeypat
     with pytest.raises(DataError, match=r"Trained here: .*data/teachers/toy/dvin.*dvc repro"):
         Predictor("data/teachers/scenes_plus/dvin")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(DataError, match=r"Nothing is trained here yet, or train: dvc repro"):
+    with pytest.raises(DataError, match=r"Nothing is trained here yet; to train, run: dvc repro"):
         Predictor("data/teachers/scenes_plus/dvin")
 
 
@@ -141,5 +141,9 @@ def test_other_models_and_inputs_are_refused(world):
         predictor.predict(path, "red ball")
     with pytest.raises(DataError, match=r"float64 \[4, 4, 3\]. Allowed: uint8"):
         predictor.predict(np.zeros((4, 4, 3)), ["red ball"])
-    with pytest.raises(DataError, match=r"no such image"):
-        predictor.predict(path.with_name("none.png"), ["red ball"])
+    for picture, found in (
+        ("none.png", "no such image. Restore it"),
+        ("", "a folder and not an image. Put an image there"),
+    ):
+        with pytest.raises(DataError, match=f"{found} or name another picture$"):
+            predictor.predict(path.parent / picture, ["red ball"])

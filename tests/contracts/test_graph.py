@@ -14,7 +14,7 @@ from deixis.cues import CUE_SOURCES
 from deixis.datasets import DATASETS
 from deixis.run_lists import RunParams
 from models.backbones import BACKBONES
-from models.detectors import DETECTORS
+from models.detectors import DETECTORS, MASK_HEADS
 from models.experts import EXPERTS
 from models.map_teachers import MAP_TEACHERS
 from models.segmenters import SEGMENTERS
@@ -58,6 +58,7 @@ LAZY = {  # what a stage loads through a registry, by the module that asks
     "models.encoders": [
         target.split(":")[0] for registry in (DETECTORS, EXPERTS, SEGMENTERS) for target in registry.values()
     ],
+    "stages.draw_candidates": [target.split(":")[0] for target in MASK_HEADS.values()],
     "stages.pretrain_expert": [target.split(":")[0] for target in EXPERTS.values()],
     "stages.prepare": [target.split(":")[0] for target in DATASETS.values()],
     "stages.train_map_teacher": [target.split(":")[0] for target in MAP_TEACHERS.values()],

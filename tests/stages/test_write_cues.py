@@ -6,6 +6,8 @@ import os
 import signal
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from deixis.core.errors import ConfigError, DataError
@@ -120,6 +122,16 @@ def test_a_cache_that_grew_since_a_run_was_stopped_is_read_anew(place):
             with pytest.raises(DataError, match=f'holds no cues of "{texts[-1]}"'):
                 run(place)
     assert {row["cues"][0] for row in run(place)} == {"ball"}
+
+
+@pytest.mark.parametrize(("refs", "expected"), [([None] * 4, [None] * 3), ([7, None, None, 8], [7, None, None])])
+def test_phrases_that_no_group_holds_have_cues_too(place, refs, expected):
+    columns = {"text": TEXTS, "ref_id": pa.array(refs, pa.int64()), "sent_id": range(4)}
+    pq.write_table(pa.table(columns), place / "pairs.parquet")  # as the adapter of own corpora writes it
+    configure(place, "rule")
+    records = run(place)
+    assert [row["ref_id"] for row in records] == expected
+    assert all(row["cues"] for row in records) and all(type(row["ref_id"]) is not float for row in records)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -34,18 +34,23 @@ class PairsAdapter:
     def __init__(self, config: PairsConfig) -> None:
         self._config = config
 
-    def scan(self, *, raw: Path, report: Path, dataset: str) -> dict[str, Any]:
-        """Check everything as `ingest` does and write nothing but a report; returns what it says."""
-        with tempfile.TemporaryDirectory(prefix="deixis-scan-") as work:
-            with self._survey(raw, Path(work), COPIES, dataset) as (ledger, left_out, _):
-                found = summarise(ledger, left_out, dataset)
-        write_json(found, report)
-        return found
+    def scan(self, *, raw: Path, dataset: str, again: str) -> dict[str, Any]:
+        """Check everything as `ingest` does and write nothing; returns what was found.
 
-    def ingest(self, *, raw: Path, out: Path, dataset: str) -> None:
+        Args:
+            again: What to run once the corpus is mended.
+        """
+        with tempfile.TemporaryDirectory(prefix="deixis-scan-") as work:
+            with self._survey(raw, Path(work), COPIES, dataset, again) as (ledger, left_out, _):
+                return summarise(ledger, left_out, dataset)
+
+    def ingest(self, *, raw: Path, out: Path, dataset: str, again: str | None = None) -> None:
         """Check every row and picture of `raw`; write the tables, copies of pictures that need one, and a manifest.
 
         Nothing in `raw` changes. The same corpus and settings give the same manifest.
+
+        Args:
+            again: What to run once the corpus is mended; by default the stage.
 
         Raises:
             DataError: If too large a share of the rows is refused (quarantine.parquet then lists them), or all are.
@@ -56,7 +61,8 @@ class PairsAdapter:
         reached = os.path.relpath(os.path.abspath(out / COPIES), os.path.abspath(raw / PICTURES))
         with tempfile.TemporaryDirectory(dir=out, prefix=".ingest-") as name:
             work = Path(name)
-            with self._survey(raw, work, Path(reached).as_posix(), dataset) as (ledger, left_out, sources):
+            again = again or f"dvc repro prepare@{dataset}"
+            with self._survey(raw, work, Path(reached).as_posix(), dataset, again) as (ledger, left_out, sources):
                 write_quarantine(ledger, work / "quarantine.parquet")
                 found = summarise(ledger, left_out, dataset)
                 try:
@@ -70,50 +76,47 @@ class PairsAdapter:
 
     @contextmanager
     def _survey(
-        self, raw: Path, work: Path, copies_seen: str, dataset: str
+        self, raw: Path, work: Path, copies_seen: str, dataset: str, again: str
     ) -> Iterator[tuple[Ledger, int, list[Path]]]:
         """A ledger in which every row is checked, the number of rows left out for their split, and the files read."""
         config = self._config
-        kind, paths = find_sources(raw, config)
-        if kind == "coco" and config.boxes not in (None, "none", "xywh_abs"):
-            raise ConfigError(
-                f"datasets.{dataset}.boxes is {config.boxes}, but COCO's boxes are xywh_abs. Allowed: xywh_abs, none, "
-                "or leave it out. Mend params.yaml, then run: dvc repro prepare"
-            )
-        if kind == "coco" and config.boxes is None:
-            config = PairsConfig(**{**vars(config), "boxes": "xywh_abs"})
-        places = Places(raw, raw / PICTURES, work / "blobs", work / COPIES, copies_seen)
-        places.blobs.mkdir()
-        places.copies.mkdir()
-        ledger = Ledger(work / "ledger.sqlite")
-        try:
-            rows = read_rows(raw, config, kind, paths)
-            left_out = stage_rows(rows, ledger, dataset=dataset, config=config, blobs=places.blobs)
-            check_pictures(ledger, places)
-            if config.boxes not in (None, "none"):
-                check_boxes(ledger, config.boxes)
-            check_across(ledger, val_share=config.val_share)
-            yield ledger, left_out, paths
-        finally:
-            ledger.close()
+        with then_run(again):
+            kind, paths = find_sources(raw, config)
+            if kind == "coco" and config.boxes not in (None, "none", "xywh_abs"):
+                raise ConfigError(
+                    f"datasets.{dataset}.boxes is {config.boxes}, but COCO's boxes are xywh_abs. Allowed: xywh_abs, "
+                    "none, or leave it out. Mend params.yaml"
+                )
+            if kind == "coco" and config.boxes is None:
+                config = PairsConfig(**{**vars(config), "boxes": "xywh_abs"})
+            places = Places(raw, raw / PICTURES, work / "blobs", work / COPIES, copies_seen)
+            places.blobs.mkdir()
+            places.copies.mkdir()
+            with closing(Ledger(work / "ledger.sqlite")) as ledger:
+                rows = read_rows(raw, config, kind, paths)
+                left_out = stage_rows(rows, ledger, dataset=dataset, config=config, blobs=places.blobs)
+                check_pictures(ledger, places)
+                if config.boxes not in (None, "none"):
+                    check_boxes(ledger, config.boxes)
+                check_across(ledger, val_share=config.val_share)
+                yield ledger, left_out, paths
 
     def _refuse(self, found: dict[str, Any], raw: Path, out: Path, dataset: str) -> None:
         """End the ingest when too many rows are bad, or none is good."""
         errors = {code: facts for code, facts in found["codes"].items() if code.startswith("E_")}
-        bad, of = sum(facts["count"] for facts in errors.values()), found["rows"] + found["pictures_named"]
+        listed = ", ".join(f"{facts['count']} {code}" for code, facts in errors.items()) or "nothing was refused"
+        first = next((f"; the first: {facts['examples'][0]}" for facts in errors.values()), "")
+        bad, of = bad_and_all(found)
         if bad > self._config.max_quarantined * of:
-            listed = ", ".join(f"{facts['count']} {code}" for code, facts in errors.items())
-            first = next(iter(errors.values()))["examples"][0]
             raise DataError(
-                f"{dataset}: {bad} of {of} rows and pictures are bad ({listed}); the first: {first}. Allowed: a "
+                f"{dataset}: {bad} of {of} rows and pictures are bad ({listed}){first}. Allowed: a "
                 f"share of {self._config.max_quarantined:g} (datasets.{dataset}.max_quarantined). All are listed in "
-                f"{out}/quarantine.parquet. Mend the files (docs/own-data.md) or raise the share, "
-                f"then run: dvc repro prepare@{dataset}"
+                f"{out}/quarantine.parquet. Mend the files (docs/own-data.md) or raise the share"
             )
         if not found["pairs"]:
             raise DataError(
-                f"{raw}: no usable pair of image and phrase. See {out}/quarantine.parquet, mend the files, "
-                f"then run: dvc repro prepare@{dataset}"
+                f"{raw}: no usable pair of image and phrase ({listed}){first}. All are listed in "
+                f"{out}/quarantine.parquet. Mend the files (docs/own-data.md)"
             )
 
     def _manifest(self, found: dict[str, Any], sources: list[Path], raw: Path, work: Path) -> dict[str, Any]:
@@ -128,6 +131,21 @@ class PairsAdapter:
             "tables": tables,
         }
         return facts | {"sha256": hashlib.sha256(repr(facts).encode()).hexdigest()}
+
+
+@contextmanager
+def then_run(command: str) -> Iterator[None]:
+    """End errors, which say what to mend, with what to run afterwards, which who called knows."""
+    try:
+        yield
+    except (ConfigError, DataError) as error:
+        raise type(error)(f"{error}, then run: {command}") from None
+
+
+def bad_and_all(found: dict[str, Any]) -> tuple[int, int]:
+    """How many rows and pictures of a survey are bad, and how many there are."""
+    bad = sum(facts["count"] for code, facts in found["codes"].items() if code.startswith("E_"))
+    return bad, found["rows"] + found["pictures_named"]
 
 
 def summarise(ledger: Ledger, left_out: int, dataset: str) -> dict[str, Any]:

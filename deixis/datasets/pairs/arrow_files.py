@@ -4,6 +4,7 @@ Pictures may be paths, bytes, or structs of both. Arrow files are read as plain 
 loading script is run.
 """
 
+import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from deixis.core.errors import DataError
-from deixis.core.records import read_json
 from deixis.datasets.pairs.rows import Found, Remark, check_columns, make_row
-from deixis.datasets.pairs.settings import Fields, PairsConfig
+from deixis.datasets.pairs.settings import Fields, Format, PairsConfig
 
 READ_BYTES = 8 << 20  # of a row group at a time
 MAX_ROWS = 2048
@@ -41,7 +41,7 @@ def read_hf(path: Path, *, file: str, config: PairsConfig) -> Iterator[Found]:
     """
     prefix = "" if file == "." else f"{file}/"
     if (path / "dataset_dict.json").exists():
-        splits = read_json(path / "dataset_dict.json", made_by="prepare").get("splits", [])
+        splits = _facts(path / "dataset_dict.json").get("splits", [])
         for split in sorted(map(str, splits)):
             yield from _read_set(path / split, f"{prefix}{split}", config, split=split)
     else:
@@ -49,16 +49,13 @@ def read_hf(path: Path, *, file: str, config: PairsConfig) -> Iterator[Found]:
 
 
 def _read_set(folder: Path, prefix: str, config: PairsConfig, *, split: str | None) -> Iterator[Found]:
-    state = read_json(folder / "state.json", made_by="prepare")
+    state = _facts(folder / "state.json")
     if state.get("_indices_data_files") or state.get("_indices_files"):
-        raise DataError(
-            f"{folder}: rows are chosen by an index file. Call flatten_indices() and save_to_disk() again, "
-            "then run: dvc repro prepare"
-        )
+        raise DataError(f"{folder}: rows are chosen by an index file. Call flatten_indices() and save_to_disk() again")
     for entry in state.get("_data_files") or []:
         path = folder / str(entry["filename"])
         if not path.resolve().is_relative_to(folder.resolve()):
-            raise DataError(f"{folder}/state.json: names {path}, outside its folder. Save it again and run: dvc repro")
+            raise DataError(f"{folder}/state.json: names {path}, outside its folder. Save it again")
         name = f"{prefix}/{entry['filename']}".lstrip("/")
         try:
             with pa.OSFile(str(path), "rb") as stream, pa.ipc.open_stream(stream) as reader:
@@ -66,6 +63,30 @@ def _read_set(folder: Path, prefix: str, config: PairsConfig, *, split: str | No
                 yield from _rows((_checked(batch, columns) for batch in reader), name, config.fields, split)
         except (pa.ArrowException, OSError) as error:
             raise _damaged(path, error) from None
+
+
+def column_names(path: Path, kind: Format) -> list[str]:
+    """Names of the columns of a Parquet file, or of the first part of a saved dataset."""
+    try:
+        if kind == "parquet":
+            return list(pq.read_schema(path).names)
+        if (path / "dataset_dict.json").exists():
+            path = path / str(sorted(map(str, _facts(path / "dataset_dict.json")["splits"]))[0])
+        first = path / str(_facts(path / "state.json")["_data_files"][0]["filename"])
+        with pa.OSFile(str(first), "rb") as stream, pa.ipc.open_stream(stream) as reader:
+            return list(reader.schema.names)
+    except (pa.ArrowException, OSError, LookupError, TypeError) as error:
+        raise _damaged(path, error) from None
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise _damaged(path, error) from None
+    if not isinstance(found, dict):
+        raise _damaged(path, TypeError(f"a {type(found).__name__} and not an object"))
+    return found
 
 
 def _checked(batch: pa.RecordBatch, columns: list[str]) -> pa.RecordBatch:
@@ -118,4 +139,4 @@ def _plain(batch: pa.RecordBatch) -> list[dict[str, Any] | None]:
 
 def _damaged(path: Path, error: Exception) -> DataError:
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return DataError(f"{path}: missing, cut short or damaged ({reason}). Restore it, then run: dvc repro prepare")
+    return DataError(f"{path}: missing, cut short or damaged ({reason}). Restore it")

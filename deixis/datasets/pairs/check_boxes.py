@@ -49,7 +49,7 @@ def check_boxes(ledger: Ledger, convention: BoxConvention) -> None:
         raise DataError(
             f"{misfits} of {boxes} boxes cannot be {convention}; the first: {example}. Allowed for "
             "datasets.<name>.boxes: xyxy_abs, xywh_abs, cxcywh_norm, yxyx_norm, xyxy_norm_1000, none. "
-            "Name the right one, then run: dvc repro prepare"
+            "Name the right one in params.yaml"
         )
 
 

@@ -126,7 +126,7 @@ def locate(name: str, places: Places) -> Path:
                 return path
     if escapes:
         raise DataError("it leads out of the corpus")
-    raise PictureError("E_IMG_MISSING", places.root / name, "no such image", "Restore it or leave it out")
+    raise PictureError("E_IMG_MISSING", places.root / name, "no such image", "Restore it")
 
 
 def _store(path: Path, sha256: str, picture: Picture, inline: bool, places: Places) -> tuple[str, str]:

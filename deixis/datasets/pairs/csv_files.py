@@ -88,9 +88,9 @@ def _read_header(lines: _Lines, path: Path, config: PairsConfig) -> tuple[list[s
     try:
         text = next(lines)
     except StopIteration:
-        raise DataError(f"{path}: an empty file. Restore it, then run: dvc repro prepare") from None
+        raise DataError(f"{path}: an empty file. Restore it") from None
     except _TooLong:
-        raise DataError(f"{path}: its first line is no header. Mend it, then run: dvc repro prepare") from None
+        raise DataError(f"{path}: its first line is no header. Mend it") from None
     headers = {mark: [name.strip() for name in next(csv.reader([text], delimiter=mark), [])] for mark in DELIMITERS}
     for mark, names in headers.items():
         if {config.fields.image, config.fields.text} <= set(names):

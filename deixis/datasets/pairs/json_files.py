@@ -4,14 +4,16 @@ import codecs
 import json
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from deixis.core.errors import DataError
 from deixis.datasets.pairs.rows import Found, Remark, Row, make_row
-from deixis.datasets.pairs.settings import PairsConfig
+from deixis.datasets.pairs.settings import Format, PairsConfig
 from deixis.datasets.pairs.text_lines import decode, read_lines
 
+FIRST_LINES = 100  # among which an object is looked for, to see its keys
 PHRASE_KEYS = ("sentences", "refexp", "expression", "caption")  # where annotations of COCO files carry text
 Values = dict[str, Any]
 
@@ -40,7 +42,7 @@ def _refuse_spread_object(text: str, path: Path) -> None:
     if text.strip() in ("{", "["):
         raise DataError(
             f"{path}: an object spread over several lines. Allowed: one whole object per line, or a .json file with "
-            "one list of objects. Write it so, then run: dvc repro prepare"
+            "one list of objects. Write it so"
         )
 
 
@@ -50,10 +52,27 @@ def read_json_list(path: Path, *, file: str, config: PairsConfig) -> Iterator[Fo
     if not isinstance(rows, list):
         raise DataError(
             f"{path}: a {type(rows).__name__}. Allowed: a list of objects, or COCO with images and annotations. "
-            "Write it so, then run: dvc repro prepare"
+            "Write it so"
         )
     for line, values in enumerate(rows):
         yield _row_of(file, line, values, config)
+
+
+def first_keys(path: Path, kind: Format) -> list[str]:
+    """Keys of the first object of a list, or of the first lines."""
+    if kind == "json":
+        rows = _load(path)
+    else:
+        lines = (raw for _, raw in islice(read_lines(path), FIRST_LINES) if raw)
+        rows = map(_object_or_none, lines)
+    return next((list(row) for row in rows if isinstance(row, dict)), [])
+
+
+def _object_or_none(raw: bytes) -> Any:
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _row_of(file: str, line: int, values: Any, config: PairsConfig) -> Found:
@@ -78,8 +97,7 @@ def read_coco(path: Path, *, file: str, config: PairsConfig) -> Iterator[Found]:
     kinds = {name: type(whole.get(name)) for name in ("images", "annotations")} if isinstance(whole, dict) else {}
     if list(kinds.values()) != [list, list]:
         raise DataError(
-            f"{path}: not a COCO file. Allowed: an object with lists `images` and `annotations`. "
-            "Write it so, then run: dvc repro prepare"
+            f"{path}: not a COCO file. Allowed: an object with lists `images` and `annotations`. Write it so"
         )
     images, captioned = _index_images(whole["images"])
     categories = {row.get("id"): str(row.get("name")) for row in whole.get("categories", []) if isinstance(row, dict)}
@@ -155,6 +173,5 @@ def _load(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise DataError(
-            f"{path}: not valid JSON ({error}). One object per line belongs in a .jsonl file. "
-            "Mend it, then run: dvc repro prepare"
+            f"{path}: not valid JSON ({error}). One object per line belongs in a .jsonl file. Mend it"
         ) from None

@@ -74,8 +74,8 @@ def check_columns(found: list[str], fields: Fields, *, file: str) -> None:
     missing = sorted(({fields.image, fields.text} | fields.named()) - set(found))
     if missing:
         raise DataError(
-            f"{file}: no column {', '.join(missing)}. Found: {', '.join(found)}. Say which column is which with "
-            "datasets.<name>.fields in params.yaml, as {text: caption}, then run: dvc repro prepare"
+            f"{file}: no column {', '.join(missing)}. Found: {', '.join(found)}. Rename it, or say which is "
+            "which with datasets.<name>.fields in params.yaml, as {text: caption}"
         )
 
 
@@ -83,5 +83,5 @@ def refuse_unnamed_boxes(file: str) -> ConfigError:
     """The error for boxes of an unknown kind: guessing would be right often enough to be trusted, and then wrong."""
     return ConfigError(
         f"{file}: there are boxes, but how they are written is not said. Allowed for datasets.<name>.boxes: xyxy_abs, "
-        "xywh_abs, cxcywh_norm, yxyx_norm, xyxy_norm_1000, or none to leave them out. Then run: dvc repro prepare"
+        "xywh_abs, cxcywh_norm, yxyx_norm, xyxy_norm_1000, or none to leave them out. Name one in params.yaml"
     )

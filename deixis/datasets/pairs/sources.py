@@ -40,11 +40,11 @@ def find_sources(raw: Path, config: PairsConfig) -> tuple[Format, list[Path]]:
         DataError: If there is nothing to read, or a file lies outside the raw folder.
     """
     if not raw.is_dir():
-        raise DataError(f"{raw}: no such folder. Put the corpus there (docs/own-data.md), then run: dvc repro prepare")
+        raise DataError(f"{raw}: no such folder. Put the corpus there (docs/own-data.md)")
     found = _named(raw, config.source) if config.source else [raw]
     for path in found:
         if not path.resolve().is_relative_to(raw.resolve()):
-            raise DataError(f"{path}: outside {raw}. Copy it there, then run: dvc repro prepare")
+            raise DataError(f"{path}: outside {raw}. Copy it there")
     if len(found) == 1 and found[0].is_dir():
         return _look_into(found[0], raw, config.format)
     return _one_format(found, raw, config.format), found
@@ -61,14 +61,13 @@ def _named(raw: Path, source: str) -> list[Path]:
     if ".." in Path(source).parts or Path(source).is_absolute():
         raise ConfigError(
             f"datasets.<name>.source is {source}: it leaves {raw}. Allowed: a file, folder or pattern below it. "
-            "Mend params.yaml, then run: dvc repro prepare"
+            "Mend params.yaml"
         )
     literal = raw / source
     found = [literal] if literal.exists() else sorted(raw.glob(source))
     if not found:
         raise ConfigError(
-            f"datasets.<name>.source is {source}: nothing in {raw} has that name. Mend params.yaml or put it there, "
-            "then run: dvc repro prepare"
+            f"datasets.<name>.source is {source}: nothing in {raw} has that name. Mend params.yaml or put it there"
         )
     return found
 
@@ -88,7 +87,7 @@ def _look_into(folder: Path, raw: Path, wanted: Format | None) -> tuple[Format, 
         return "sidecars", [folder]
     raise DataError(
         f"{folder}: nothing to read. Allowed: .jsonl, .csv, .tsv, .parquet or .json files, a dataset saved to disk, or "
-        f"{PICTURES}/ with a .txt beside each picture. Put it there (docs/own-data.md), then run: dvc repro prepare"
+        f"{PICTURES}/ with a .txt beside each picture. Put it there (docs/own-data.md)"
     )
 
 
@@ -99,8 +98,8 @@ def _one_format(files: list[Path], raw: Path, wanted: Format | None) -> Format:
     if len(kinds) > 1 or None in kinds:
         names = ", ".join(path.relative_to(raw).as_posix() for path in files[:5])
         raise ConfigError(
-            f"{raw}: {names} could be read in more than one way, or in none. Name the file with "
-            "datasets.<name>.source or the format with datasets.<name>.format, then run: dvc repro prepare"
+            f"{raw}: {names} could be read in more than one way, or in none. Leave one there, or name "
+            "the file with datasets.<name>.source or the format with datasets.<name>.format in params.yaml"
         )
     kind: Format = next(iter(kinds))  # type: ignore[assignment]
     return "coco" if kind == "json" and is_coco(files[0]) else kind

@@ -115,8 +115,10 @@ def test_files_that_are_no_labels_are_refused(tmp_path):
     labels.write_bytes(labels.read_bytes()[:-40])
     with pytest.raises(DataError, match="not a whole Parquet file"):
         LabelReader(labels, images)
-    with pytest.raises(DataError, match=r"missing\. It is written by segment_boxes"):
+    with pytest.raises(DataError, match=r"none\.parquet: missing\. Allowed: labels\.parquet .*dvc repro segment_boxes"):
         LabelReader(tmp_path / "none.parquet", images)
+    with pytest.raises(DataError, match=r"none\.parquet: missing\. Allowed: the images\.parquet .*--images"):
+        LabelReader(labels, tmp_path / "none.parquet")
     pd.concat([pd.read_parquet(images)] * 2).to_parquet(images)
     with pytest.raises(DataError, match="image 7 stands there twice"):
         LabelReader(write_tables(tmp_path / "b", hard_rows())[0], images)

@@ -133,7 +133,7 @@ def test_levels_without_a_scale_are_refused(tmp_path):
 def test_missing_and_empty_files_are_told_apart(tmp_path):
     (tmp_path / "empty.png").touch()
     for name, code in (("empty.png", "E_IMG_EMPTY"), ("nowhere.png", "E_IMG_MISSING")):
-        with pytest.raises(DataError, match=f"{name}.*dvc repro") as caught:
+        with pytest.raises(DataError, match=f"{name}.*Restore it or .*dvc repro -f prepare$") as caught:
             open_image(tmp_path / name)
         assert caught.value.code == code
 

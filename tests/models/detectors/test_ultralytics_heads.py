@@ -4,17 +4,28 @@ import importlib.util
 import os
 from dataclasses import asdict
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
+from PIL import Image
+from ruamel.yaml import YAML
 
 from deixis.core.checkpoints import save_checkpoint
 from deixis.core.errors import ConfigError, DataError
+from deixis.imaging.masks import decode_mask
+from deixis.weights.cards import find_card
+from deixis.weights.locate import pin
 from models.detectors.ultralytics_heads import (
     UltralyticsConfig,
     UltralyticsHeads,
     UltralyticsMasks,
 )
 from models.encoders import load_detector
+from stages.draw_candidates import draw_candidates
+from stages.extract_features import extract_features
+from stages.import_weights import import_weights
+from stages.list_candidates import list_candidates
 
 INSTALLED = importlib.util.find_spec("ultralytics") is not None
 needs_ultralytics = pytest.mark.skipif(not INSTALLED, reason="needs the extra: uv sync --extra ultralytics")
@@ -35,6 +46,11 @@ def write_checkpoint(name, path, seed=0):
     for head in model.model.model[-1].cv3:
         head[-1].bias.data.uniform_(-2, 1)
         head[-1].weight.data.mul_(20)
+    if hasattr(model.model.model[-1], "proto"):  # and prototypes that differ between places
+        last = model.model.eval().model[-1].proto.cv3.bn.train()
+        last.momentum = 1.0
+        with torch.no_grad():
+            model.model(squares() / 255)
     model.save(path)
     return model.model.half().float().eval()
 
@@ -118,6 +134,53 @@ def test_masks_of_a_segmentation_model_from_stored_maps(tmp_path):
     ours, coefficients = masks(entered["maps"][2], entered["maps"][0])
     torch.testing.assert_close(ours, prototypes, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(coefficients[:, :, 0], answer[:, 84:, -9:].transpose(1, 2), atol=1e-4, rtol=1e-4)
+
+
+@needs_ultralytics
+@torch.no_grad()
+def test_an_imported_mask_head_draws_the_candidates_as_ultralytics_does(tmp_path, monkeypatch):
+    from ultralytics.utils.ops import process_mask_native, xywh2xyxy
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DEIXIS_WEIGHTS", str(tmp_path / "published"))
+    (tmp_path / "published").mkdir()
+    theirs = write_checkpoint("yolo11n-seg", tmp_path / "published/yolo11n-seg.pt")
+    pin(find_card("yolo11n-seg"), tmp_path / "published")
+    entry = {"card": "yolo11n-seg", "file": "yolo11n-seg.pt", "settings": {"input_size": 96}}
+    params = {
+        "imports": {"detector": entry, "prototype_masks": entry | {"role": "mask_head"}},
+        "detector": {"model": {"input_size": 96}}, "extraction": {"batch_size": 2},
+        "candidates": {"keep_fraction": 1.0},
+    }  # fmt: skip
+    YAML(typ="safe", pure=True).dump(params, tmp_path / "params.yaml")
+    for name in params["imports"]:
+        import_weights(name=name, out=tmp_path / name)
+    for number, square in enumerate(squares()):
+        Image.fromarray(square.permute(1, 2, 0).numpy()).save(tmp_path / f"{number}.png")
+    pictures = {"images": tmp_path / "images.parquet"}
+    table = {"image_id": [0, 1], "path": ["0.png", "1.png"], "width": 96, "height": 96}
+    pd.DataFrame(table).to_parquet(pictures["images"])
+    extract_features(
+        encoder="detector", **pictures, image_root=tmp_path, weights=tmp_path / "detector", out=tmp_path / "features",
+        device="cpu",
+    )  # fmt: skip
+    given = {"features": tmp_path / "features", **pictures}
+    list_candidates(**given, out=tmp_path / "detections.parquet")
+    draw_candidates(
+        **given, candidates=tmp_path / "detections.parquet", head=tmp_path / "prototype_masks",
+        out=tmp_path / "masks.parquet", device="cpu",
+    )  # fmt: skip
+
+    (answer, prototypes), _ = theirs(squares() / 255)
+    listed = pd.read_parquet(tmp_path / "detections.parquet").set_index("image_id")["boxes"]
+    for image_id, drawn in pd.read_parquet(tmp_path / "masks.parquet").itertuples(index=False):
+        cells = answer[image_id].T
+        corners = torch.from_numpy(np.array(listed[image_id])).view(-1, 4).float()
+        nearest = torch.cdist(corners, xywh2xyxy(cells[:, :4])).argmin(1)
+        wanted = process_mask_native(prototypes[image_id], cells[nearest, 84:], corners, (96, 96)).bool().numpy()
+        found = np.stack([decode_mask(mask) for mask in drawn])
+        assert found.shape == wanted.shape and found.any() and not found.all()
+        assert (found == wanted).mean() > 0.99
 
 
 @needs_ultralytics
