@@ -7,8 +7,9 @@ from safetensors.torch import save_file
 from deixis.core.errors import ConfigError, DataError
 from deixis.pieces import byte_pair_ids, encode_pieces, read_byte_pairs, read_word_pieces
 from deixis.tokens import encode
-from models.image_text import CLIPImageText, load_image_text
+from models.image_text import load_image_text
 from models.text.bert import BERT, BERTConfig
+from models.text.clip_image_text import CLIPImageText
 from models.text.clip_text import CLIPText, CLIPTextConfig
 from models.text.glove import read_vectors, use_vectors
 from models.text.gru_attention import GRUAttentionEncoder
@@ -218,7 +219,7 @@ def test_bert_base_from_its_published_file(tmp_path, older_names):
     save_file(tensors, tmp_path / "model.safetensors")
     config, state = BERT.read_published(tmp_path)
     assert config == BERTConfig(layers=layers)
-    model = BERT(config, vocabulary=config.vocabulary).eval()
+    model = BERT(config, ()).eval()
     model.load_state_dict(state, strict=True)
     tokens = torch.tensor([[101, 1996, 2158, 102, 0, 0], [101, 2187, 1997, 1996, 2417, 102]])
     expected = reference.bert(input_ids=tokens, attention_mask=(tokens != 0).long()).last_hidden_state
