@@ -79,11 +79,12 @@ def named_vectors(section: str, params: Path) -> str | None:
     return found
 
 
-def start_words(model: nn.Module, weights: Path | None, name: str) -> dict[str, Any]:
+def start_words(model: nn.Module, weights: Path | None, name: str) -> tuple[dict[str, Any], Path]:
     """Put imported word vectors in the word tables of `model`.
 
     Returns:
-        For the model's card: whose vectors, and how many words of the vocabulary have one.
+        For the model's card, whose vectors and how many words of the vocabulary have one; and the file that tells them
+        from others.
 
     Raises:
         ConfigError: If the model has no word table that stays as it is.
@@ -91,10 +92,12 @@ def start_words(model: nn.Module, weights: Path | None, name: str) -> dict[str, 
     """
     if weights is None:
         raise DataError(f"word vectors of {name}: no folder of frozen models was named. Give --weights")
-    card = read_json(weights / name / "config.json", made_by=f"import_weights@{name}")
+    path = weights / name / "config.json"
+    card = read_json(path, made_by=f"import_weights@{name}")
     if "file" not in card:
         raise DataError(
             f"{weights / name}: holds no word vectors. Name a card of the role vectors under imports.{name} in "
             f"params.yaml, then run: dvc repro import_weights@{name}"
         )
-    return {"word_vectors": {"card": card["card"], "known": use_vectors(model, weights / name / card["file"])}}
+    known = use_vectors(model, weights / name / card["file"])
+    return {"word_vectors": {"card": card["card"], "known": known}}, path

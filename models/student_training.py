@@ -76,8 +76,9 @@ def fit_student(
         files.append(weights / name / "model.safetensors")
     vectors = named_vectors(f"students.{student}", params)
     if vectors:
-        about |= start_words(model, weights, vectors)
-        files.append(weights / vectors / "config.json")
+        words, origin = start_words(model, weights, vectors)
+        about |= words
+        files.append(origin)
     model.to(hardware, memory_format=torch.channels_last)
     reader = PhraseReader(
         train,

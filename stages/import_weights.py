@@ -15,7 +15,7 @@ from pydantic.dataclasses import dataclass
 from deixis.core.checkpoints import save_checkpoint
 from deixis.core.cli import run_stage
 from deixis.core.config import STRICT, read_section
-from deixis.core.records import write_json
+from deixis.core.records import file_sha256, write_json
 from deixis.core.registry import resolve
 from deixis.weights.cards import find_card
 from deixis.weights.locate import resolve_weights
@@ -48,7 +48,7 @@ def import_weights(*, name: str, out: Path, params: Path = Path("params.yaml")) 
     if card.role == "vectors":  # each training reads the words of its own phrases
         out.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, out / path.name)
-        write_json(facts | {"file": path.name}, out / "config.json")
+        write_json(facts | {"file": path.name, "sha256": file_sha256(path)}, out / "config.json")
         return
     kind = resolve(REGISTRIES[card.role], card.kind, role=card.role)
     config, tensors = kind.read_published(path, **entry.settings)

@@ -64,8 +64,9 @@ def train_teacher(
     about: dict[str, Any] = {"selection": "last epoch, averaged weights", "seed": seed}
     vectors = named_vectors(f"teachers.{teacher}", params)
     if vectors:
-        about |= start_words(model, weights, vectors)
-        inputs.append(weights / vectors / "config.json")
+        words, origin = start_words(model, weights, vectors)
+        about |= words
+        inputs.append(origin)
     facts = fit(
         model,
         model.loss,

@@ -78,7 +78,8 @@ def test_imported_vectors_fill_the_word_table(tmp_path):
     card(tmp_path / "glove", card="glove-6b", file="g.txt")
     (tmp_path / "glove" / "g.txt").write_text("red " + " ".join("1" * TINY_TEXT.word_width) + "\n")
     encoder = GRUAttentionEncoder(TINY_TEXT, VOCABULARY)
-    about = start_words(torch.nn.Sequential(encoder), tmp_path, "glove")
+    about, path = start_words(torch.nn.Sequential(encoder), tmp_path, "glove")
+    assert path == tmp_path / "glove" / "config.json"
     assert about == {"word_vectors": {"card": "glove-6b", "known": 1}}
     assert encoder.embedding.weight[VOCABULARY.index("red")].tolist() == [1.0] * TINY_TEXT.word_width
     assert not encoder.embedding.weight[VOCABULARY.index("star")].any()
