@@ -1,6 +1,6 @@
 """Train one variant of a student once per seed on a teacher variant's labels, and let it answer val; no truth.
 
-reads   pairs.parquet, images.parquet, the images, the teacher variant's labels, backbone, segmenter;
+reads   pairs.parquet, images.parquet, the images, the teacher variant's labels, pretrained parts, segmenter;
         params: the variant's entry of claims.yaml, claims/params.yaml, params.yaml
 writes  per seed: the student, and its answers to val (`answers-0.parquet`)
 run     dvc repro claims/dvc.yaml:run_student@simrec
@@ -25,7 +25,7 @@ def run_student(
     pairs: Path,
     images: Path,
     image_root: Path,
-    backbone: Path,
+    weights: Path,
     segmenter: Path,
     out: Path,
     claims: Path = Path("claims/claims.yaml"),
@@ -46,7 +46,7 @@ def run_student(
                 pairs=write_pairs(pairs, folder, splits=("train",)),
                 images=images,
                 image_root=image_root,
-                backbone=backbone,
+                weights=weights,
                 out=student,
                 curves=folder / "curves.csv",
                 params=write_params(params_of(params, shared, entry.overrides, seed=seed), folder / "params.yaml"),

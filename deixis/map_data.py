@@ -14,7 +14,7 @@ from deixis.imaging.images import ImageReader
 from deixis.imaging.letterbox import Letterbox
 from deixis.samples import unique_images, unpack_bits
 from deixis.tokens import encode
-from deixis.types import MapBatch
+from deixis.types import MapBatch, Reading
 
 
 def padded_cues(path: Path, texts: Iterable[str], *, count: int, policy: Padding) -> dict[str, list[str]]:
@@ -56,6 +56,7 @@ class MapReader:
     Args:
         table: Columns image_id, text and group.
         images: Columns image_id, path, width, height.
+        reading: How the teacher reads them.
         cues: Normalised phrase -> its cues, all of one number; for teachers that read cues.
         proposals: Feature store of packed proposal masks; for teachers that weigh proposals.
     """
@@ -66,21 +67,21 @@ class MapReader:
         images: pd.DataFrame,
         *,
         image_root: Path,
-        side: int,
-        vocabulary: Sequence[str],
-        length: int,
+        reading: Reading,
         device: torch.device,
         cues: Mapping[str, Sequence[str]] | None = None,
         proposals: Path | None = None,
     ) -> None:
         self.image_ids: list[int] = table["image_id"].tolist()
-        self._images = ImageReader(images, root=image_root, side=side, cache_bytes=1 << 30)
-        self._tokens = encode(table["text"].tolist(), vocabulary, length)
+        self._images = ImageReader(
+            images, root=image_root, side=reading.side, stretch=reading.stretch, cache_bytes=1 << 30
+        )
+        self._tokens = _encode(table["text"].tolist(), reading)
         self._groups = torch.tensor(table["group"].to_numpy())
         self._cues = None
         if cues is not None:
             flat = [cue for text in table["text"] for cue in cues[text]]
-            self._cues = encode(flat, vocabulary, length).view(len(table), -1, length)
+            self._cues = _encode(flat, reading).view(len(table), -1, reading.length)
         self._proposals = FeatureStore(proposals, made_by="propose_masks") if proposals else None
         self._device = device
 
@@ -109,3 +110,7 @@ class MapReader:
     def letterbox(self, image_id: int) -> Letterbox:
         """How an image lies in its square."""
         return self._images.letterbox(image_id)
+
+
+def _encode(texts: Sequence[str], reading: Reading) -> torch.Tensor:
+    return encode(texts, reading.vocabulary, reading.length, keep_end=reading.keep_end)

@@ -65,17 +65,21 @@ def read_byte_pairs(path: Path) -> list[str]:
     return lines
 
 
-def encode_pieces(texts: Sequence[str], vocabulary: Sequence[str], length: int) -> Int[Tensor, "batch length"]:
+def encode_pieces(
+    texts: Sequence[str], vocabulary: Sequence[str], length: int, *, keep_end: bool = True
+) -> Int[Tensor, "batch length"]:
     """Ids of each text between its first and last special token, cut and padded with 0.
 
-    A text that is too long keeps its last token. TRIS's release cuts that of CLIP off, and then takes the state of the
-    first one, which has read nothing, for the phrase.
+    Args:
+        keep_end: Whether a text that is too long keeps its last token. TRIS's release cuts that of CLIP off, and then
+            takes the state of the first one, which has read nothing, for the phrase.
     """
     tokenizer = _tokenizer(tuple(vocabulary))
     ids = torch.full((len(texts), length), PAD, dtype=torch.long)
     for row, text in enumerate(texts):
         found = tokenizer(text)["input_ids"]
-        found = [*found[: length - 1], found[-1]] if len(found) > length else found
+        if len(found) > length:
+            found = [*found[: length - 1], found[-1]] if keep_end else found[:length]
         ids[row, : len(found)] = torch.tensor(found, dtype=torch.long)
     return ids
 

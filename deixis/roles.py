@@ -14,6 +14,7 @@ from deixis.types import (
     Detections,
     Grounding,
     MapBatch,
+    Reading,
     ResponseMaps,
     Scales,
     StudentBatch,
@@ -56,6 +57,8 @@ class Student(Protocol):
     needs_candidates: ClassVar[bool]  # and batches of whole images
 
     @property
+    def starts(self) -> dict[str, nn.Module]: ...  # pretrained parts, by the folder of frozen models that holds them
+    @property
     def term_weights(self) -> dict[str, float]: ...
     def loss(self, batch: StudentBatch) -> dict[str, Float[Tensor, ""]]: ...
     def predict(self, batch: StudentBatch) -> Grounding: ...
@@ -78,6 +81,10 @@ class MapTeacher(Protocol):
     def cue_count(self) -> int: ...
     @property
     def needs_proposals(self) -> bool: ...
+    @property
+    def reading(self) -> Reading: ...
+    @property
+    def starts(self) -> tuple[str, ...]: ...  # folders of frozen models that `start_from` reads
     @property
     def term_weights(self) -> dict[str, float]: ...
     def start_from(self, weights: Path, device: torch.device) -> None: ...

@@ -12,13 +12,16 @@ from deixis.pieces import encode_pieces, is_byte_pairs, is_word_pieces
 from deixis.text import PAD, UNKNOWN
 
 
-def encode(texts: Sequence[str], vocabulary: Sequence[str], length: int) -> Int[Tensor, "batch length"]:
+def encode(
+    texts: Sequence[str], vocabulary: Sequence[str], length: int, *, keep_end: bool = True
+) -> Int[Tensor, "batch length"]:
     """Ids of each text, cut and padded to `length`; words outside the vocabulary become UNKNOWN.
 
-    A vocabulary of pieces (deixis/pieces.py) knows every word, and has special tokens before and after them.
+    A vocabulary of pieces (deixis/pieces.py) knows every word, and has special tokens before and after them; `keep_end`
+    says whether the last one stays where a text is cut.
     """
     if is_byte_pairs(vocabulary) or is_word_pieces(vocabulary):
-        return encode_pieces(texts, vocabulary, length)
+        return encode_pieces(texts, vocabulary, length, keep_end=keep_end)
     index = {word: position for position, word in enumerate(vocabulary)}
     ids = torch.full((len(texts), length), PAD, dtype=torch.long)
     for row, text in enumerate(texts):

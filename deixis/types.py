@@ -1,5 +1,6 @@
 """The values that pass between the parts of a run."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, Protocol, runtime_checkable
 
@@ -141,11 +142,30 @@ class StudentBatch:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """How a teacher of response maps reads pictures and phrases.
+
+    Attributes:
+        side: Of its square input, pixels.
+        stretch: Whether a picture fills the square, whatever its proportions; it is letterboxed otherwise.
+        vocabulary: Words or pieces.
+        length: Tokens; longer phrases are cut.
+        keep_end: Whether a phrase in pieces keeps its last token where it is cut.
+    """
+
+    side: int
+    vocabulary: Sequence[str]
+    length: int
+    stretch: bool = False
+    keep_end: bool = True
+
+
+@dataclass(frozen=True)
 class MapBatch:
     """Pictures, each once, and phrases about them, for teachers that answer with response maps.
 
     Attributes:
-        squares: Letterboxed pictures, RGB bytes.
+        squares: Pictures in their squares, RGB bytes.
         tokens: Token ids of each phrase.
         image_of: Row of each phrase's picture.
         group_of: Number of the object that each phrase names.
@@ -164,7 +184,7 @@ class MapBatch:
 
 @dataclass(frozen=True)
 class ResponseMaps:
-    """Where a teacher sees what each phrase names: raw scores over the letterboxed input; above zero belongs."""
+    """Where a teacher sees what each phrase names: raw scores over the square input; above zero belongs."""
 
     scores: Float[Tensor, "phrases h w"]
 

@@ -9,15 +9,15 @@ import pandas as pd
 import torch
 
 from deixis.candidates import CandidateSource, CandidateTable
-from deixis.core.checkpoints import load_state, run_key, save_checkpoint
+from deixis.core.checkpoints import run_key, save_checkpoint
 from deixis.core.config import read_section
 from deixis.core.errors import DataError
 from deixis.core.records import read_table
 from deixis.core.runtime import Device, pick_device, seed_everything
 from deixis.fit import Recipe, fit
 from deixis.samples import image_batches, shuffled_batches
-from deixis.text import build_vocabulary
 from models.build_student import build_student, phrase_reader, read_candidates, student_config
+from models.starts import named_vectors, read_vocabulary, start_part, start_words
 
 
 def fit_student(
@@ -26,7 +26,7 @@ def fit_student(
     *,
     images: Path,
     image_root: Path,
-    backbone: Path,
+    weights: Path,
     out: Path,
     curves: Path,
     params: Path,
@@ -40,6 +40,7 @@ def fit_student(
     A label without a mask trains the box alone; the card counts them.
 
     Args:
+        weights: Folder of frozen models; what the student starts from lies there.
         supervision: Who drew the boxes; a teacher's name or "truth". Recorded in the card.
         candidates: Table of boxes, for students that rank candidates; others never open it.
         candidates_from: Whose boxes they are. Recorded in the card of such students.
@@ -49,7 +50,7 @@ def fit_student(
     seed = read_section(params, "seed", int)
     seed_everything(seed)
     hardware = pick_device(device)
-    vocabulary = build_vocabulary(train["text"])
+    vocabulary = read_vocabulary(config.text, weights, train["text"])
     model = build_student(student, config, vocabulary)
     without_mask = int(train["mask"].isna().sum())
     if not model.needs_masks:
@@ -68,13 +69,19 @@ def fit_student(
         train = with_positives(train, boxes, min_iou=model.config.min_iou)
         about = {"candidates": candidates_from, "labels_dropped": labels - len(train)}
     order, steps = batch_order(model, student, train, recipe, seed)
-    weights, _ = load_state(backbone / "model.safetensors")
-    model.backbone.load_state_dict(weights, strict=True)
+    files = [images, *([] if boxes is None or candidates is None else [candidates])]
+    for name, part in model.starts.items():
+        start_part(part, weights, name)
+        files.append(weights / name / "model.safetensors")
+    vectors = named_vectors(f"students.{student}", params)
+    if vectors:
+        words, origin = start_words(model, weights, vectors)
+        about |= words
+        files.append(origin)
     model.to(hardware, memory_format=torch.channels_last)
     reader = phrase_reader(model, train, table, image_root=image_root, device=hardware, candidates=boxes)
     targets = str(train["box"].map(list).tolist()), str(train["mask"].tolist() if model.needs_masks else None)
     inputs = pd.util.hash_pandas_object(train[["sample_id", "text"]]).sum(), *targets
-    files = [images, backbone / "model.safetensors", *([] if boxes is None or candidates is None else [candidates])]
     facts = fit(
         model,
         model.loss,

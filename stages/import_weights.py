@@ -1,10 +1,11 @@
 """Turn the file of one published model into a folder of frozen weights, after its checksum was verified.
 
 reads   the published file (data/published, or $DEIXIS_WEIGHTS) and its card in models/cards; params: imports.<name>
-writes  model.safetensors and config.json, which names the card
+writes  model.safetensors and config.json, which names the card; of word vectors the file as it is
 run     dvc repro import_weights@detector
 """
 
+import shutil
 from dataclasses import asdict, field
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +15,7 @@ from pydantic.dataclasses import dataclass
 from deixis.core.checkpoints import save_checkpoint
 from deixis.core.cli import run_stage
 from deixis.core.config import STRICT, read_section
-from deixis.core.errors import ConfigError
+from deixis.core.records import file_sha256, write_json
 from deixis.core.registry import resolve
 from deixis.weights.cards import find_card
 from deixis.weights.locate import resolve_weights
@@ -22,9 +23,11 @@ from models.backbones import BACKBONES
 from models.detectors import DETECTORS, MASK_HEADS
 from models.experts import EXPERTS
 from models.segmenters import SEGMENTERS
+from models.text import TEXTS
 
 REGISTRIES = {
     "detector": DETECTORS, "mask_head": MASK_HEADS, "expert": EXPERTS, "segmenter": SEGMENTERS, "backbone": BACKBONES,
+    "text": TEXTS,
 }  # fmt: skip
 
 
@@ -43,16 +46,19 @@ def import_weights(*, name: str, out: Path, params: Path = Path("params.yaml")) 
     entry = read_section(params, f"imports.{name}", ImportParams)
     card = find_card(entry.card)
     role = entry.role or card.role
-    if role not in REGISTRIES:
-        raise ConfigError(
-            f"imports.{name}: {card.name} is of the role {role}. Allowed: {', '.join(REGISTRIES)}; trained models "
-            "read the others themselves. Name another card in params.yaml, then run: dvc repro"
-        )
+    path = resolve_weights(card.name)
+    facts: dict[str, Any] = {"kind": card.kind, "card": card.name}
+    if role == "vectors":  # each training reads the words of its own phrases
+        out.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, out / path.name)
+        write_json(facts | {"file": path.name, "sha256": file_sha256(path)}, out / "config.json")
+        return
     kind = resolve(REGISTRIES[role], card.kind, role=role.replace("_", " "))
-    config, tensors = kind.read_published(resolve_weights(card.name), **entry.settings)
-    model = kind(config)
+    config, tensors = kind.read_published(path, **entry.settings)
+    vocabulary = {"vocabulary": kind.read_vocabulary(path)} if role == "text" else {}
+    model = kind(config, *vocabulary.values())
     model.load_state_dict(tensors, strict=True)
-    save_checkpoint(model, out, config={"kind": card.kind, "card": card.name, "model": asdict(config)})
+    save_checkpoint(model, out, config=facts | {"model": asdict(config)} | vocabulary)
 
 
 if __name__ == "__main__":

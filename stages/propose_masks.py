@@ -39,6 +39,7 @@ class ProposalParams:
     max_overlap: float = 0.8  # IoU with a larger one
     most: int = 40  # per image
     grid: int = 32  # side of the stored masks
+    stretch: bool = False  # where teachers read stretched pictures, as on CLIP's towers
 
 
 def propose_masks(
@@ -54,7 +55,7 @@ def propose_masks(
     config = read_section(params, "proposals", ProposalParams)
     side = read_section(params, "detector.model.input_size", int)
     table = read_table(images, columns=("image_id", "path", "width", "height"), made_by="prepare")
-    reader = ImageReader(table, root=image_root, side=side, cache_bytes=0)
+    reader = ImageReader(table, root=image_root, side=side, stretch=config.stretch, cache_bytes=0)
     model = load_segmenter("small_sam", segmenter, pick_device(device))
 
     def encode(image_ids: Sequence[int]) -> dict[str, np.ndarray]:
@@ -81,7 +82,8 @@ def propose_masks(
         encode,
         scratch=Path("scratch/propose_masks") / run_key(config, images, checksum),
         out=out,
-        meta={"model": "segmenter, automatic mode", "weights_sha256": checksum, "input_size": side},
+        meta={"model": "segmenter, automatic mode", "weights_sha256": checksum, "input_size": side}
+        | ({"stretch": True} if config.stretch else {}),
         batch_size=BATCH_SIZE,
     )
 

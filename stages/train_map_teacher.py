@@ -1,6 +1,6 @@
 """Train one teacher of response maps on pictures and phrases. No box or mask of any object is read.
 
-reads   pairs.parquet, images.parquet, the images, frozen image-text models; params: seed, map_teachers.<teacher>
+reads   pairs.parquet, images.parquet, the images, the folder of frozen models; params: seed, map_teachers.<teacher>
 writes  model.safetensors, config.json; the curve of every loss term
 run     dvc repro train_map_teacher@scenes_plus-tris, with tris under run.map_teachers in params.yaml
 """
@@ -12,15 +12,15 @@ from deixis.core.checkpoints import run_key, save_checkpoint
 from deixis.core.cli import run_stage
 from deixis.core.config import read_section
 from deixis.core.errors import DataError
-from deixis.core.records import read_table
+from deixis.core.records import read_json, read_table
 from deixis.core.registry import resolve
 from deixis.core.runtime import Device, pick_device, seed_everything
 from deixis.fit import Recipe, fit
 from deixis.map_data import MapReader, read_needed_cues
 from deixis.roles import MapTeacher
 from deixis.samples import grouped_pairs, image_batches
-from deixis.text import build_vocabulary
 from models.map_teachers import MAP_TEACHERS
+from models.starts import read_vocabulary
 
 
 def train_map_teacher(
@@ -53,19 +53,19 @@ def train_map_teacher(
             f"{pairs}: {train['image_id'].nunique()} training images, fewer than one batch of {images_per_batch}. "
             f"Lower map_teachers.{teacher}.recipe.batch_size in params.yaml, then run: dvc repro"
         )
-    vocabulary = build_vocabulary(train["text"])
+    vocabulary = read_vocabulary(config.towers.text, weights, train["text"])
     model = kind(config, vocabulary).to(hardware)
     model.start_from(weights, hardware)
     pictures = read_table(images, columns=("image_id", "path", "width", "height"), made_by="prepare")
     phrase_cues = read_needed_cues(model, cues, train["text"])
     weighed = needed_proposals(model, proposals)
+    if weighed:
+        refuse_other_squares(weighed, stretch=model.reading.stretch)
     reader = MapReader(
         train,
         pictures,
         image_root=image_root,
-        side=config.input_size,
-        vocabulary=vocabulary,
-        length=config.towers.text.length,
+        reading=model.reading,
         device=hardware,
         cues=phrase_cues,
         proposals=weighed,
@@ -78,7 +78,7 @@ def train_map_teacher(
         objects_per_image=config.objects_per_image,
         seed=seed,
     )
-    inputs = [weights / name / "model.safetensors" for name in ("backbone", config.judge)]
+    inputs = [weights / name / "model.safetensors" for name in model.starts]
     inputs += [cues] if cues and phrase_cues else []
     inputs += [weighed / "meta.json"] if weighed else []
     facts = fit(
@@ -116,6 +116,21 @@ def needed_proposals(model: MapTeacher, proposals: Path | None) -> Path | None:
             "Put it under run.proposal_teachers in params.yaml, then run: dvc repro"
         )
     return proposals
+
+
+def refuse_other_squares(proposals: Path, *, stretch: bool) -> None:
+    """Stop where proposals lie in another square than the teacher's pictures.
+
+    Raises:
+        DataError: Says which setting mends it.
+    """
+    found = read_json(proposals / "meta.json", made_by="propose_masks").get("stretch", False)
+    if found != stretch:
+        raise DataError(
+            f"{proposals}: proposals of {'stretched' if found else 'letterboxed'} pictures, but this teacher reads "
+            f"{'stretched' if stretch else 'letterboxed'} ones. Set proposals.stretch: {str(stretch).lower()} in "
+            "params.yaml, then run: dvc repro"
+        )
 
 
 if __name__ == "__main__":

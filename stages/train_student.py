@@ -1,6 +1,6 @@
 """Train one student on a teacher's labels. No truth is read.
 
-reads   labels.parquet, pairs.parquet, images.parquet, the images, the pretrained backbone,
+reads   labels.parquet, pairs.parquet, images.parquet, the images, pretrained parts,
         candidates.parquet or objects.parquet for students that rank boxes; params: seed, students.<student>
 writes  model.safetensors, config.json; the curve of every loss term
 run     dvc repro train_student@scenes-dvin-simrec
@@ -26,7 +26,7 @@ def train_student(
     pairs: Path,
     images: Path,
     image_root: Path,
-    backbone: Path,
+    weights: Path,
     out: Path,
     curves: Path,
     candidates: Path | None = None,
@@ -48,7 +48,7 @@ def train_student(
         train,
         images=images,
         image_root=image_root,
-        backbone=backbone,
+        weights=weights,
         out=out,
         curves=curves,
         params=params,

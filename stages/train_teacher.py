@@ -1,12 +1,13 @@
 """Train one teacher on pairs of images and phrases. No box of any object is read.
 
-reads   pairs.parquet, the dataset's feature stores; params: seed, teachers.<teacher>
+reads   pairs.parquet, the dataset's feature stores, imported word vectors; params: seed, teachers.<teacher>
 writes  model.safetensors, config.json; the curve of every loss term
 run     dvc repro train_teacher@scenes-dvin
 """
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -21,6 +22,7 @@ from deixis.fit import Recipe, fit
 from deixis.samples import PAIR_COLUMNS, PairReader, shuffled_batches
 from deixis.text import build_vocabulary
 from models.build_teacher import build_teacher, teacher_config
+from models.starts import named_vectors, start_words
 
 
 def train_teacher(
@@ -30,6 +32,7 @@ def train_teacher(
     features: Path,
     out: Path,
     curves: Path,
+    weights: Path | None = None,
     params: Path = Path("params.yaml"),
     device: Device = "auto",
 ) -> None:
@@ -58,7 +61,13 @@ def train_teacher(
         scales=model.box_scales,
     )
     order = shuffled_batches(len(reader), recipe.batch_size, seed=seed)
-    stores = [features / name / "meta.json" for name in names]
+    inputs = [features / name / "meta.json" for name in names]
+    about: dict[str, Any] = {"selection": "last epoch, averaged weights", "seed": seed}
+    vectors = named_vectors(f"teachers.{teacher}", params)
+    if vectors:
+        words, origin = start_words(model, weights, vectors)
+        about |= words
+        inputs.append(origin)
     facts = fit(
         model,
         model.loss,
@@ -66,12 +75,12 @@ def train_teacher(
         steps_per_epoch=len(reader) // recipe.batch_size,
         recipe=recipe,
         device=hardware,
-        scratch=Path("scratch/train_teacher") / run_key(teacher, config, recipe, seed, pairs, *stores),
+        scratch=Path("scratch/train_teacher") / run_key(teacher, config, recipe, seed, pairs, *inputs),
         curves=curves,
         weights=model.term_weights,
     )
     card = {"teacher": teacher, "model": asdict(config), "vocabulary": vocabulary, "training": facts}
-    save_checkpoint(model, out, config=card | {"selection": "last epoch, averaged weights", "seed": seed})
+    save_checkpoint(model, out, config=card | about)
 
 
 if __name__ == "__main__":

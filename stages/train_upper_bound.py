@@ -1,6 +1,6 @@
 """Train one student on the TRUE boxes and masks: the upper bound, outside the rule that training never sees truth.
 
-reads   truth.parquet, pairs.parquet, images.parquet, the images, the pretrained backbone,
+reads   truth.parquet, pairs.parquet, images.parquet, the images, pretrained parts,
         objects.parquet for students that rank boxes; params: seed, students.<student>
 writes  model.safetensors, config.json; the curve of every loss term
 run     dvc repro train_upper_bound@scenes_plus-simrec, with simrec under run.upper_bounds in params.yaml
@@ -22,7 +22,7 @@ def train_upper_bound(
     pairs: Path,
     images: Path,
     image_root: Path,
-    backbone: Path,
+    weights: Path,
     out: Path,
     curves: Path,
     candidates: Path | None = None,
@@ -38,7 +38,7 @@ def train_upper_bound(
         train,
         images=images,
         image_root=image_root,
-        backbone=backbone,
+        weights=weights,
         out=out,
         curves=curves,
         params=params,

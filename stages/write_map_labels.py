@@ -81,20 +81,17 @@ def write_map_labels(
     model = load_trained(teacher, role="map_teacher", registry=MAP_TEACHERS, device=hardware)
     table = grouped_pairs(pairs).sort_values("image_id", kind="stable").reset_index(drop=True)
     pictures = read_table(images, columns=("image_id", "path", "width", "height"), made_by="prepare")
-    vocabulary = model.towers.text_encoder.vocabulary
     reader = MapReader(
         table,
         pictures,
         image_root=image_root,
-        side=model.config.input_size,
-        vocabulary=vocabulary,
-        length=model.config.towers.text.length,
+        reading=model.reading,
         device=hardware,
         cues=read_needed_cues(model, cues, table["text"]),
     )
     judge = None
     if rules.select != "none":
-        judge = load_image_text(model.config.judge, weights, vocabulary, hardware)
+        judge = load_image_text(model.config.judge, weights, model.reading.vocabulary, hardware)
     paths = {image_id: image_root / path for image_id, path in pictures[["image_id", "path"]].itertuples(index=False)}
     labelled = read_maps(model, reader, table, paths=paths, rules=rules, judge=judge)
     segmenter = load_segmenter("small_sam", weights / "segmenter", hardware)

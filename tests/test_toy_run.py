@@ -279,7 +279,7 @@ def test_other_students_learn_from_the_same_labels(checkout, rebuilt, student, d
     }
     run_stage(
         checkout, "train_student", **common, student=student, labels="data/labels/scenes_plus/dvin/labels.parquet",
-        backbone="data/weights/embedded/backbone", out=out, curves=f"{out}.csv",
+        weights="data/weights/embedded", out=out, curves=f"{out}.csv",
     )  # fmt: skip
     run_stage(
         checkout, "predict_student", **common, student=out, segmenter="data/weights/embedded/segmenter",

@@ -38,9 +38,7 @@ class MapTeacherAnswers:
             table.assign(group=range(len(table))),
             pictures,
             image_root=root,
-            side=model.config.input_size,
-            vocabulary=model.towers.text_encoder.vocabulary,
-            length=model.config.towers.text.length,
+            reading=model.reading,
             device=self._at.device,
             cues=cues,
         )

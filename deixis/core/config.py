@@ -64,6 +64,7 @@ def _fields_at(kind: Any, parents: list[Any]) -> list[str]:
         if isinstance(parent, int):  # an entry of a list
             kind = next((part for part in get_args(kind) if part is not Ellipsis), kind)
             continue
+        kind = next((part for part in get_args(kind) if getattr(part, "__name__", None) == parent), kind)  # of a choice
         fields = getattr(kind, "__dataclass_fields__", {})
         if parent in fields:
             kind = fields[parent].type

@@ -1,4 +1,4 @@
-"""Stored images to letterboxed tensors, remembered within a limit."""
+"""Stored images to square tensors, remembered within a limit."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,13 +18,21 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class ImageReader:
-    """Letterboxed images by id. Decoded squares stay in memory up to `cache_bytes`, so epochs decode once."""
+    """Images in their squares, by id. Decoded ones stay in memory up to `cache_bytes`, so epochs decode once."""
 
     def __init__(
-        self, table: pd.DataFrame, *, root: Path, side: int, zoom: float = 1.0, cache_bytes: int = 1 << 30
+        self,
+        table: pd.DataFrame,
+        *,
+        root: Path,
+        side: int,
+        zoom: float = 1.0,
+        stretch: bool = False,
+        cache_bytes: int = 1 << 30,
     ) -> None:
         self._rows = {
-            row.image_id: (root / row.path, Letterbox(row.width, row.height, side, zoom)) for row in table.itertuples()
+            row.image_id: (root / row.path, Letterbox(row.width, row.height, side, zoom, stretch))
+            for row in table.itertuples()
         }
         self._room = cache_bytes
         self._cache: dict[int, np.ndarray] = {}
@@ -34,7 +42,7 @@ class ImageReader:
         return self._rows[image_id][1]
 
     def squares(self, image_ids: Sequence[int]) -> UInt8[Tensor, "batch 3 side side"]:
-        """Letterboxed images, RGB."""
+        """Images in their squares, RGB."""
         return torch.from_numpy(np.stack([self._square(image_id) for image_id in image_ids])).permute(0, 3, 1, 2)
 
     def pixels(self, image_id: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The square input frame: scale the long side, centre, pad; and back again."""
+"""The square input frame: scale the long side, centre, pad, or scale both sides; and back again."""
 
 from dataclasses import dataclass
 
@@ -18,18 +18,22 @@ class Letterbox:
         width, height: Stored image, pixels.
         side: Square input, pixels.
         zoom: Share of the square's side that the picture's long side fills; the rest is padding.
+        stretch: Both sides fill it, whatever the picture's proportions.
     """
 
     width: int
     height: int
     side: int
     zoom: float = 1.0
+    stretch: bool = False
 
     @property
     def resized_wh(self) -> tuple[int, int]:
         """Width and height of the picture inside the square."""
         ratio = self.width / self.height
         longest = max(1, int(self.side * self.zoom))
+        if self.stretch:
+            return longest, longest
         if ratio < 1:
             return max(1, int(longest * ratio)), longest
         return longest, max(1, int(longest / ratio))

@@ -16,7 +16,7 @@ from deixis.core.errors import ConfigError
 
 CARDS = Path(__file__).resolve().parents[2] / "models" / "cards"
 
-Role = Literal["detector", "expert", "text", "segmenter", "backbone"]
+Role = Literal["detector", "expert", "text", "vectors", "segmenter", "backbone"]
 Labels = Literal["none", "caption", "box", "mask"]
 # Every part starts with a letter or a digit, so that no name leaves the folder of weights; the brace is a variant's.
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.{}-]*(/[A-Za-z0-9][\w.{}-]*)*$")]

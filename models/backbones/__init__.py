@@ -1,3 +1,7 @@
-"""Published backbones of students: name -> class, loaded when asked for."""
+"""Published networks that trained models start from: name -> class, loaded when asked for."""
 
-BACKBONES = {"csp_darknet": "models.blocks.csp_darknet:CSPDarkNet"}
+BACKBONES = {
+    "clip_resnet": "models.backbones.clip_resnet:CLIPResNet",
+    "csp_darknet": "models.blocks.csp_darknet:CSPDarkNet",
+    "detr": "models.backbones.detr:DETR",
+}

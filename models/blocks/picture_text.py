@@ -1,9 +1,9 @@
-"""The two towers of TRIS and PCNet: pixels and phrases before they meet, and the frozen model they ask."""
+"""The two towers of TRIS and PCNet: pixels and phrases before they meet."""
 
 from collections.abc import Sequence
 from dataclasses import field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int, UInt8
@@ -11,20 +11,26 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deixis.core.checkpoints import load_state
 from deixis.core.config import STRICT
+from deixis.types import Reading
+from models.backbones.clip_resnet import CLIPResNet, CLIPResNetConfig
 from models.blocks.csp_darknet import CSPConfig, CSPDarkNet, as_input
-from models.image_text import ImageText, load_image_text
+from models.starts import start_part
+from models.text.clip_text import CLIPText, CLIPTextConfig
 from models.text.gru_attention import GRUAttentionEncoder, TextConfig
 
 
 @dataclass(frozen=True, config=STRICT)
 class TowersConfig:
-    """Sizes. The published towers are CLIP's ResNet-50 and text transformer; here the students' backbone and a GRU."""
+    """Which towers, and their sizes.
 
-    backbone: CSPConfig = field(default_factory=CSPConfig)
+    The published ones are CLIP's ResNet-50 and text transformer, `backbone: {kind: clip_resnet}` and
+    `text: {kind: clip_text}`; without a kind they are the students' backbone and a GRU.
+    """
+
+    backbone: CSPConfig | CLIPResNetConfig = field(default_factory=CSPConfig)
     levels: Literal[1, 2] = 1  # 1: the coarse map, as published; 2: the middle one joins in, at its finer grid
-    text: TextConfig = field(default_factory=TextConfig)
+    text: TextConfig | CLIPTextConfig = field(default_factory=TextConfig)
     learning_rate_factor: float = 0.1  # both towers start from pretrained weights
 
 
@@ -33,22 +39,33 @@ class Towers(nn.Module):
 
     def __init__(self, config: TowersConfig, vocabulary: Sequence[str]) -> None:
         super().__init__()
-        self.backbone = CSPDarkNet(config.backbone)
-        self.text_encoder = GRUAttentionEncoder(config.text, vocabulary)
+        is_clip = isinstance(config.backbone, CLIPResNetConfig)
+        self.backbone = CLIPResNet(config.backbone) if is_clip else CSPDarkNet(config.backbone)
+        self.has_own_text = isinstance(config.text, CLIPTextConfig)  # or starts from the text tower of an expert
+        encoder = CLIPText if self.has_own_text else GRUAttentionEncoder
+        self.text_encoder = encoder(config.text, vocabulary)
         self.levels = config.levels
         self.pixel_width = sum(config.backbone.widths[-config.levels :])
+        self.starts = ("clip_resnet" if is_clip else "backbone", *(["clip_text"] if self.has_own_text else []))
 
-    def start_from(self, weights: Path, *, judge: str, device: torch.device) -> ImageText:
-        """Load the pretrained backbone, and the text tower of a contrastive expert.
+    def start_from(self, weights: Path, expert: Any) -> None:
+        """Load the pretrained towers.
 
-        Returns:
-            That expert, frozen: the image-text model that judges.
+        Args:
+            weights: Folder of frozen models.
+            expert: A contrastive expert, whose text tower ours starts from; not read where ours has one published.
         """
-        tensors, _ = load_state(weights / "backbone" / "model.safetensors")
-        self.backbone.load_state_dict(tensors, strict=True)
-        frozen = load_image_text(judge, weights, self.text_encoder.vocabulary, device)
-        self.text_encoder.load_state_dict(frozen.matcher.text_encoder.state_dict())
-        return frozen
+        start_part(self.backbone, weights, self.starts[0])
+        if self.has_own_text:
+            start_part(self.text_encoder, weights, "clip_text")
+        else:
+            self.text_encoder.load_state_dict(expert.matcher.text_encoder.state_dict())
+
+    def reading(self, side: int, *, keep_end: bool) -> Reading:
+        """How pictures and phrases come to it: CLIP's tower takes stretched pictures, as published."""
+        encoder = self.text_encoder
+        stretch = isinstance(self.backbone, CLIPResNet)
+        return Reading(side, encoder.vocabulary, encoder.config.length, stretch=stretch, keep_end=keep_end)
 
     def pixels(self, squares: UInt8[Tensor, "images 3 side side"]) -> Float[Tensor, "images width h w"]:
         """One map per picture; where two levels join, each place is normalised by itself first."""

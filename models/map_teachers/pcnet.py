@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from deixis.core.config import STRICT
 from deixis.cues.reading import Padding
-from deixis.types import MapBatch, ResponseMaps
+from deixis.types import MapBatch, Reading, ResponseMaps
 from models.blocks.picture_text import Towers, TowersConfig
 from models.blocks.referring_stage import Modulation, ReferringStage, StageState, stage_scores
 from models.blocks.region_losses import (
@@ -39,6 +39,7 @@ from models.blocks.region_losses import (
     split_regions,
 )
 from models.blocks.text_bank import SCALE, classification_loss, image_logits, same_phrase_pairs
+from models.image_text import load_image_text
 
 NEVER = -100.0  # score of a padded proposal among raw scores
 
@@ -51,7 +52,7 @@ class PCNetConfig:
     input_size: int = 320
     towers: TowersConfig = field(default_factory=TowersConfig)
     width: int = 1024
-    judge: str = "contrastive_vit"  # whose text tower the phrases start from
+    judge: str = "contrastive_vit"  # the image-text model whose text tower a GRU starts from, and that may choose maps
     stages: int = 3
     last_stage: Literal["full", "cue"] = "full"  # the last stage's cue is the whole phrase, as in the release
     cue_padding: Padding = "cycle"  # where a phrase has fewer cues than stages read
@@ -95,9 +96,22 @@ class PCNet(nn.Module):
         """Whether training weighs mask proposals."""
         return self.config.has_shrinking or self.config.has_disambiguation
 
+    @property
+    def reading(self) -> Reading:
+        """How pictures and phrases come to it."""
+        return self.towers.reading(self.config.input_size, keep_end=self.config.compat != "released")
+
+    @property
+    def starts(self) -> tuple[str, ...]:
+        """Folders of frozen models that `start_from` reads."""
+        return self.towers.starts if self.towers.has_own_text else (*self.towers.starts, self.config.judge)
+
     def start_from(self, weights: Path, device: torch.device) -> None:
         """Load the pretrained towers."""
-        self.towers.start_from(weights, judge=self.config.judge, device=device)
+        judge = None
+        if not self.towers.has_own_text:
+            judge = load_image_text(self.config.judge, weights, self.reading.vocabulary, device)
+        self.towers.start_from(weights, judge)
 
     def loss(self, batch: MapBatch) -> dict[str, Float[Tensor, ""]]:
         """`class`, a mean over stages, and where switched on `shrinking` and `collision`."""

@@ -5,6 +5,7 @@ what it leaves of the picture still says the phrase, and no phrase about another
 grouped by the object they name: that is supervision beyond pairs, and the card says so.
 
 compat `released` takes the mean over same-image negatives with weights 5, 1, 2; `paper` their sum with weights 5, 1, 1.
+On CLIP's text tower, `released` also cuts the last token off long phrases, which makes one phrase of them all.
 `fixed` is `released`, but a phrase that a picture is not paired with counts as absent only if it differs from all that
 the picture is paired with.
 """
@@ -20,11 +21,11 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from deixis.core.config import STRICT
-from deixis.types import MapBatch, ResponseMaps
+from deixis.types import MapBatch, Reading, ResponseMaps
 from models.blocks.calibration import draw_negatives, masked_pictures, negative_term, positive_term
 from models.blocks.picture_text import Towers, TowersConfig
 from models.blocks.text_bank import Prompt, TextBank, classification_loss, image_logits, same_phrase_pairs
-from models.image_text import ImageText
+from models.image_text import ImageText, load_image_text
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -35,7 +36,7 @@ class TRISConfig:
     input_size: int = 320
     towers: TowersConfig = field(default_factory=TowersConfig)
     width: int = 1024
-    judge: str = "contrastive_vit"  # the frozen image-text model; the text tower starts from its own
+    judge: str = "contrastive_vit"  # the frozen image-text model; a GRU starts from its text tower
     prompt: Prompt = "both"  # which way phrases and pictures tell each other; to_picture: phrases stay as they are
     has_positive_term: bool = True
     same_image_negatives: int = 3  # K; 0 switches the term off
@@ -56,9 +57,21 @@ class TRIS(nn.Module):
         self.bank = TextBank(self.towers.pixel_width, config.towers.text.width, config.width, prompt=config.prompt)
         self._judge: list[ImageText] = []  # in a list: it is no part of the trained model
 
+    @property
+    def reading(self) -> Reading:
+        """How pictures and phrases come to it."""
+        return self.towers.reading(self.config.input_size, keep_end=self.config.compat != "released")
+
+    @property
+    def starts(self) -> tuple[str, ...]:
+        """Folders of frozen models that `start_from` reads."""
+        return (*self.towers.starts, self.config.judge)
+
     def start_from(self, weights: Path, device: torch.device) -> None:
         """Load the pretrained towers, and the frozen judge."""
-        self._judge = [self.towers.start_from(weights, judge=self.config.judge, device=device)]
+        judge = load_image_text(self.config.judge, weights, self.reading.vocabulary, device)
+        self.towers.start_from(weights, judge)
+        self._judge = [judge]
 
     def loss(self, batch: MapBatch) -> dict[str, Float[Tensor, ""]]:
         """`class`, and where switched on `positive` and `negative` of the calibration."""

@@ -92,6 +92,11 @@ class MAttNet(nn.Module):
         self.register_buffer("attribute_weights", torch.zeros(config.attributes))
 
     @property
+    def starts(self) -> dict[str, nn.Module]:
+        """Pretrained parts, by the folder that holds them."""
+        return {"backbone": self.backbone}
+
+    @property
     def term_weights(self) -> dict[str, float]:
         """Factors of the loss terms."""
         return {"attributes": self.config.weight_attributes}

@@ -71,6 +71,11 @@ class MCN(nn.Module):
         self.box_energy, self.mask_energy = (nn.Conv2d(width, 1, 3, padding=1) for _ in range(2))
 
     @property
+    def starts(self) -> dict[str, nn.Module]:
+        """Pretrained parts, by the folder that holds them."""
+        return {"backbone": self.backbone}
+
+    @property
     def term_weights(self) -> dict[str, float]:
         """Factors of the loss terms."""
         return {"size": 0.5, "consistency": self.config.weight_consistency}

@@ -66,6 +66,11 @@ class RealGIN(nn.Module):
         self.head = CellHead(width + told, config.head_width)
 
     @property
+    def starts(self) -> dict[str, nn.Module]:
+        """Pretrained parts, by the folder that holds them."""
+        return {"backbone": self.backbone}
+
+    @property
     def term_weights(self) -> dict[str, float]:
         """Factors of the loss terms."""
         return TERM_WEIGHTS | {"attention": self.config.weight_attention}

@@ -61,6 +61,11 @@ class SimREC(nn.Module):
         self.head = CellHead(width, config.head_width)
 
     @property
+    def starts(self) -> dict[str, nn.Module]:
+        """Pretrained parts, by the folder that holds them."""
+        return {"backbone": self.backbone}
+
+    @property
     def term_weights(self) -> dict[str, float]:
         """Factors of the loss terms."""
         return TERM_WEIGHTS

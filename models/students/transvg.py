@@ -81,7 +81,7 @@ class TransVG(nn.Module):
         self.normalise = nn.Identity() if self.cnn else nn.BatchNorm2d(channels, affine=False)
         self.input_project = nn.Conv2d(channels, width, 1)
         self.visual_encoder = self._encoder(config.visual_layers)
-        self.bert = BERT(text, vocabulary=text.vocabulary or len(vocabulary))
+        self.bert = BERT(text, vocabulary)
         self.visual_project = nn.Linear(width, width)
         self.text_project = nn.Linear(text.width, width)
         self.answer = nn.Parameter(config.init_std * torch.randn(width))
@@ -94,6 +94,14 @@ class TransVG(nn.Module):
         self.register_buffer("mirrored_words", mirrored_words(vocabulary), persistent=False)
         if config.frozen_backbone:
             freeze(self.cnn or self.backbone)
+
+    @property
+    def starts(self) -> dict[str, nn.Module]:
+        """Pretrained parts, by the folder that holds them: published, CNN and visual encoder are a detector's."""
+        if self.cnn is None:
+            return {"backbone": self.backbone}
+        parts = {"cnn": self.cnn, "input_project": self.input_project, "visual_encoder": self.visual_encoder}
+        return {"detr": nn.ModuleDict(parts), "bert": self.bert}
 
     @property
     def term_weights(self) -> dict[str, float]:

@@ -54,6 +54,11 @@ class TRISSegmenter(nn.Module):
         self.decoder = Decoder(channels, config.decoder_widths)
 
     @property
+    def starts(self) -> dict[str, nn.Module]:
+        """Pretrained parts, by the folder that holds them."""
+        return {"backbone": self.backbone}
+
+    @property
     def term_weights(self) -> dict[str, float]:
         """Factors of the loss terms."""
         return {}

@@ -1,1 +1,7 @@
-"""Text encoders."""
+"""Published text encoders: name -> class, loaded when asked for."""
+
+TEXTS = {
+    "bert": "models.text.bert:BERT",
+    "clip_image_text": "models.text.clip_image_text:CLIPImageText",
+    "clip_text": "models.text.clip_text:CLIPText",
+}

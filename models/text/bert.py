@@ -3,6 +3,7 @@
 transformers has it too and is the reference of its test; importing that takes six seconds in each process.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -13,6 +14,7 @@ from torch.nn import functional as F
 
 from deixis.core.config import STRICT
 from deixis.core.published import check_published, count_layers, published_tensor, read_tensors, renamed
+from deixis.pieces import read_word_pieces
 from deixis.text import PAD
 
 MAX_POSITIONS = 512
@@ -37,19 +39,16 @@ class BERTConfig:
 class BERT(nn.Module):
     """Text encoder. `pooler` belongs to the checkpoints and is not read here."""
 
-    def __init__(self, config: BERTConfig, *, vocabulary: int) -> None:
+    def __init__(self, config: BERTConfig, vocabulary: Sequence[str]) -> None:
         super().__init__()
-        self.embeddings = Embeddings(config, vocabulary)
+        self.embeddings = Embeddings(config, config.vocabulary or len(vocabulary))
         self.encoder = nn.ModuleDict({"layer": nn.ModuleList(Layer(config) for _ in range(config.layers))})
         self.pooler = nn.ModuleDict({"dense": nn.Linear(config.width, config.width)})
         self.apply(_initialise)
 
     @staticmethod
     def read_published(path: Path) -> tuple[BERTConfig, dict[str, Tensor]]:
-        """Sizes and state from a published file, also with the older names of norms; pretraining heads are left out.
-
-        Its vocabulary is `vocab.txt` beside it: see `deixis.pieces.read_word_pieces`.
-        """
+        """Sizes and state from a published file, also with the older names of norms; pretraining heads are left out."""
         tensors = renamed(read_tensors(path), TO_OURS)
         tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("cls.")}
         tensors.pop("embeddings.position_ids", None)
@@ -59,7 +58,12 @@ class BERT(nn.Module):
             vocabulary=words, width=width, layers=count_layers(tensors, "encoder.layer."), heads=width // HEAD_WIDTH,
             feedforward=inner,
         )  # fmt: skip
-        return config, check_published(lambda: BERT(config, vocabulary=words), tensors, path=path)
+        return config, check_published(lambda: BERT(config, ()), tensors, path=path)
+
+    @staticmethod
+    def read_vocabulary(path: Path) -> list[str]:
+        """The `vocab.txt` beside a published file."""
+        return read_word_pieces(path.parent)
 
     def forward(
         self, tokens: Int[Tensor, "batch length"], valid: Bool[Tensor, "batch length"]

@@ -5,7 +5,7 @@ transformers has it too and is the reference of its test; importing that takes s
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from deixis.core.config import STRICT
 from deixis.core.published import check_published, count_layers, published_tensor, renamed
+from deixis.pieces import read_byte_pairs
 from deixis.text import PAD
 from models.experts.clip_layout import read_clip
 
@@ -35,6 +36,7 @@ TO_OURS = {  # OpenAI's names
 class CLIPTextConfig:
     """Sizes; the defaults are the text tower of CLIP's ResNet-50 (ViT-B/32's has width 512)."""
 
+    kind: Literal["clip_text"] = "clip_text"  # tells it from a GRU
     length: int = 20  # tokens, the first and last one included; longer phrases are cut
     width: int = 1024  # of phrases, in the space shared with pictures
     inner_width: int = 512
@@ -89,10 +91,7 @@ class CLIPText(nn.Module):
 
     @staticmethod
     def read_published(path: Path) -> tuple[CLIPTextConfig, dict[str, Tensor]]:
-        """Sizes and state from a published CLIP, in transformers' or OpenAI's names; what is not text is left out.
-
-        Its vocabulary is `merges.txt` beside it: see `deixis.pieces.read_byte_pairs`.
-        """
+        """Sizes and state from a published CLIP, in transformers' or OpenAI's names; what is not text is left out."""
         whole = {name: tensor for name, tensor in read_clip(path).items() if not name.startswith("visual.")}
         whole.pop("logit_scale", None)
         tensors = renamed(whole, TO_OURS)
@@ -105,6 +104,11 @@ class CLIPText(nn.Module):
             positions=published_tensor(tensors, "positions", path=path).shape[0],
         )  # fmt: skip
         return config, check_published(lambda: CLIPText(config, ()), tensors, path=path)
+
+    @staticmethod
+    def read_vocabulary(path: Path) -> list[str]:
+        """The `merges.txt` beside a published file."""
+        return read_byte_pairs(path.parent)
 
 
 def quick_gelu(x: Tensor) -> Tensor:

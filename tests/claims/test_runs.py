@@ -93,7 +93,7 @@ def test_map_teacher_is_trained_once_and_read_in_every_way(calls, given, tmp_pat
 
 
 def test_student(calls, given, tmp_path):
-    run_student.run_student(variant="simrec", labels=tmp_path / "dvin", backbone=tmp_path, segmenter=tmp_path, **given)
+    run_student.run_student(variant="simrec", labels=tmp_path / "dvin", weights=tmp_path, segmenter=tmp_path, **given)
     check(calls, ["train_student", "predict_student"])
     trained = [arguments for name, arguments in calls if name == "train_student"]
     assert [arguments["labels"].name for arguments in trained] == ["labels-3.parquet", "labels-4.parquet"]

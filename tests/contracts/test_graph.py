@@ -20,6 +20,7 @@ from models.map_teachers import MAP_TEACHERS
 from models.segmenters import SEGMENTERS
 from models.students import STUDENTS
 from models.teachers import TEACHERS
+from models.text import TEXTS
 
 ROOT = Path(__file__).parents[2]
 FIRST_PARTY = ("deixis", "models", "stages")
@@ -51,6 +52,7 @@ REGISTRIES = {
     "segmenter": SEGMENTERS,
     "student": STUDENTS,
     "teacher": TEACHERS,
+    "text": TEXTS,
 }
 LAZY = {  # what a stage loads through a registry, by the module that asks
     "models.build_student": [target.split(":")[0] for target in STUDENTS.values()],

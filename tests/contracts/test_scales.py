@@ -19,10 +19,12 @@ from models.map_teachers import MAP_TEACHERS
 from models.students import STUDENTS
 from models.teachers import TEACHERS
 from stages.import_weights import REGISTRIES, ImportParams
+from stages.propose_masks import ProposalParams
 
 ROOT = Path(__file__).parents[2]
 PAPER = ROOT / "scales" / "paper.yaml"
 PARAMS = load_params(PAPER)
+METHOD_GROUPS = ("teachers", "students")
 METHODS = [
     (group, name, registry)
     for group, registry in (("teachers", TEACHERS), ("map_teachers", MAP_TEACHERS), ("students", STUDENTS))
@@ -59,13 +61,27 @@ def test_every_import_names_a_card_its_file_and_a_class_that_reads_it(name):
     entry = read_section(PAPER, f"imports.{name}", ImportParams)
     card = find_card(entry.card)
     assert entry.file == card.files[0].name
-    assert hasattr(resolve(REGISTRIES[card.role], card.kind, role=card.role), "read_published")
+    if card.role != "vectors":
+        assert hasattr(resolve(REGISTRIES[card.role], card.kind, role=card.role), "read_published")
 
 
 def test_the_experts_maps_are_as_wide_as_dvin_expects():
     config = read_section(PAPER, "teachers.dvin.model", resolve(TEACHERS, "dvin", role="teacher").Config)
-    assert set(config.experts) == set(PARAMS["imports"]) - {"detector", "segmenter", "backbone"}
-    assert set(config.experts) <= set(EXPERTS)
+    assert set(config.experts) <= set(PARAMS["imports"]) and set(config.experts) <= set(EXPERTS)
+
+
+def test_vectors_are_those_of_an_import_and_of_methods_that_the_papers_give_some():
+    named = {name: entry.get("vectors") for group in METHOD_GROUPS for name, entry in PARAMS[group].items()}
+    assert {name for name, vectors in named.items() if vectors} == {
+        "refclip", "dvin", "weakmcn", "simrec", "realgin", "mcn",
+    }  # fmt: skip
+    for vectors in filter(None, named.values()):
+        assert find_card(PARAMS["imports"][vectors]["card"]).role == "vectors"
+
+
+def test_proposals_lie_in_the_squares_of_the_teachers_that_weigh_them():
+    assert read_section(PAPER, "proposals", ProposalParams).stretch  # CLIP's tower reads stretched pictures
+    assert PARAMS["map_teachers"]["pcnet"]["model"]["towers"]["backbone"]["kind"] == "clip_resnet"
 
 
 def test_a_dry_run_resolves_every_stage(tmp_path):
@@ -79,6 +95,8 @@ def test_a_dry_run_resolves_every_stage(tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     for stage in ("import_weights@detector", "import_weights@backbone", "prepare@referit_berkeley",
                   "evaluate_teacher@refcoco_unc-weakmcn", "evaluate_student@refcocog_google-dvin-simrec",
+                  "import_weights@vectors", "train_map_teacher@referit_berkeley-tris",
+                  "train_proposal_teacher@refcoco_unc-pcnet", "train_student@refcoco_unc-dvin-transvg",
                   "build_report"):  # fmt: skip
         assert f"Running stage '{stage}'" in done.stdout
     assert "make_scenes" not in done.stdout and "pretrain_" not in done.stdout

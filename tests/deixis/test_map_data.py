@@ -13,6 +13,7 @@ from deixis.core.errors import DataError
 from deixis.features import extract
 from deixis.map_data import MapReader, padded_cues, read_needed_cues
 from deixis.samples import grouped_pairs, pack_bits
+from deixis.types import Reading
 
 VOCABULARY = ["<pad>", "<unk>", "star", "red", "left"]
 
@@ -68,7 +69,7 @@ def test_a_batch_holds_each_picture_once_with_its_proposals(tmp_path):
     table = pd.DataFrame({"image_id": [2, 1, 2], "text": ["red star", "star", "left star"], "group": [0, 1, 2]})
     cues = {"red star": ["star", "red star"], "star": ["star", "star"], "left star": ["star", "left star"]}
     reader = MapReader(
-        table, images, image_root=tmp_path, side=32, vocabulary=VOCABULARY, length=4, device=torch.device("cpu"),
+        table, images, image_root=tmp_path, reading=Reading(32, VOCABULARY, 4), device=torch.device("cpu"),
         cues=cues, proposals=tmp_path / "proposals",
     )  # fmt: skip
     batch = reader.batch([0, 1, 2])

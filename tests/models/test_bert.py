@@ -20,7 +20,7 @@ def pair(**sizes) -> tuple[BERT, torch.nn.Module]:
             intermediate_size=config.feedforward,
         )
     ).eval()
-    model = BERT(config, vocabulary=config.vocabulary).eval()
+    model = BERT(config, ()).eval()
     model.load_state_dict(reference.state_dict(), strict=True)
     return model, reference
 
@@ -40,13 +40,13 @@ def test_published_weights_give_the_published_states():
 
 def test_size_of_bert_base_uncased():
     with torch.device("meta"):
-        model = BERT(BERTConfig(), vocabulary=30522)
+        model = BERT(BERTConfig(), ())
     assert sum(p.numel() for p in model.parameters()) == 109_482_240
 
 
 def test_starts_as_published():
     _, reference = pair(vocabulary=400, width=48, layers=2, heads=4, feedforward=96)
-    fresh = BERT(BERTConfig(width=48, layers=2, heads=4, feedforward=96), vocabulary=400)
+    fresh = BERT(BERTConfig(vocabulary=400, width=48, layers=2, heads=4, feedforward=96), ())
     for name, expected in reference.state_dict().items():
         found = fresh.state_dict()[name]
         if 1 < expected.numel() < 2000 and expected.std() > 0:

@@ -1,22 +1,32 @@
 """TRIS and PCNet: what a phrase's map may depend on, and what their losses teach."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
+from pydantic import TypeAdapter
 
+from deixis.core.config import read_section
+from deixis.core.errors import ConfigError, DataError
 from deixis.types import MapBatch
+from models.backbones.clip_resnet import CLIPResNetConfig
 from models.blocks.csp_darknet import CSPConfig
 from models.blocks.picture_text import Towers, TowersConfig
 from models.map_teachers.pcnet import PCNet, PCNetConfig
 from models.map_teachers.tris import TRIS, TRISConfig
+from models.text.clip_text import CLIPTextConfig
 from models.text.gru_attention import TextConfig
+from stages.train_map_teacher import refuse_other_squares
 from tests.factories import VOCABULARY
 
 TEXT = TextConfig(length=6, word_width=8, width=8, heads=2, feedforward=8, layers=1, pool_hidden=4)
 TOWERS = TowersConfig(backbone=CSPConfig(stem=8, widths=(8, 8, 16), blocks=(1, 1, 1)), levels=2, text=TEXT)
 PLAIN = TRISConfig(input_size=64, towers=TOWERS, width=8, has_positive_term=False, same_image_negatives=0)
 STAGED = PCNetConfig(input_size=64, towers=TOWERS, width=8)
+CLIP_TOWERS = TowersConfig(  # the published kind, small
+    backbone=CLIPResNetConfig(layers=(1, 1, 1, 1), width=4),
+    text=CLIPTextConfig(length=6, width=8, inner_width=8, layers=1, heads=1, tokens=len(VOCABULARY)),
+)
 
 
 def map_batch(*, seed: int = 0) -> MapBatch:
@@ -60,6 +70,45 @@ def test_a_map_depends_on_its_own_phrase_and_picture_alone(config):
         group_of=batch.group_of[3:], cues=batch.cues[3:], proposals=None,
     )  # fmt: skip
     torch.testing.assert_close(model.respond(alone).scores, maps[3:], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("config", [PLAIN, STAGED])
+def test_clips_towers_learn_and_take_stretched_pictures(config):
+    config = replace(config, towers=CLIP_TOWERS)
+    model, batch = build(config), map_batch()
+    assert model.eval().respond(batch).scores.shape == (4, 2, 2)  # stride 32
+    torch.stack(list(model.train().loss(batch).values())).sum().backward()
+    towers = dict(model.towers.named_parameters())
+    assert not [name for name, p in towers.items() if p.grad is None]
+    assert model.reading.stretch and model.reading.keep_end
+    assert not build(replace(config, compat="released")).reading.keep_end  # D-T1
+    assert not build(replace(config, towers=TOWERS)).reading.stretch
+
+
+def test_a_teacher_says_what_it_starts_from():
+    assert build(PLAIN).starts == build(STAGED).starts == ("backbone", "contrastive_vit")
+    published = replace(PLAIN, towers=CLIP_TOWERS, judge="clip_image_text")
+    assert build(published).starts == ("clip_resnet", "clip_text", "clip_image_text")
+    assert build(replace(STAGED, towers=CLIP_TOWERS)).starts == ("clip_resnet", "clip_text")
+
+
+def test_the_config_chooses_the_towers_by_their_kind(tmp_path):
+    params = tmp_path / "params.yaml"
+    params.write_text("towers: {backbone: {kind: clip_resnet}, text: {kind: clip_text, length: 12}}")
+    config = read_section(params, "towers", TowersConfig)
+    assert config.backbone == CLIPResNetConfig() and config.text == CLIPTextConfig(length=12)
+    assert TypeAdapter(TowersConfig).validate_python(asdict(config)) == config  # as a card keeps it
+    assert TypeAdapter(TowersConfig).validate_python(asdict(TOWERS)) == TOWERS
+    params.write_text("towers: {backbone: {stme: 8}}")
+    with pytest.raises(ConfigError, match=r'no setting "stme" \(8\). Known: stem, widths, blocks;'):
+        read_section(params, "towers", TowersConfig)
+
+
+def test_proposals_of_other_squares_are_refused(tmp_path):
+    (tmp_path / "meta.json").write_text("{}")
+    refuse_other_squares(tmp_path, stretch=False)
+    with pytest.raises(DataError, match=r"letterboxed pictures.*reads stretched ones. Set proposals.stretch: true"):
+        refuse_other_squares(tmp_path, stretch=True)
 
 
 def test_terms_by_switch():

@@ -117,3 +117,16 @@ def test_picture_is_padded_with_127():
 def test_padding_after_standardising():
     found = standardise(torch.full((1, 3, 1, 1), 127, dtype=torch.uint8))
     assert found.flatten().tolist() == pytest.approx([0.05694, 0.18768, 0.40906], abs=1e-5)
+
+
+def test_a_stretched_picture_fills_the_square_and_comes_back():
+    frame = Letterbox(width=40, height=10, side=20, stretch=True)
+    assert (frame.resized_wh, frame.offset_xy) == ((20, 20), (0, 0))
+    boxes = torch.tensor([[0.0, 0.0, 40.0, 5.0]])
+    assert frame.boxes_to_input(boxes).tolist() == [[0.0, 0.0, 20.0, 10.0]]
+    torch.testing.assert_close(frame.boxes_to_image(frame.boxes_to_input(boxes)), boxes)
+    mask = np.zeros((10, 40), bool)
+    mask[:5, :20] = True
+    square = frame.mask_to_input(mask)
+    assert square[:10, :10].all() and not square[10:].any() and not square[:, 10:].any()
+    assert frame.mask_to_image(square).shape == (10, 40)

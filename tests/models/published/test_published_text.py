@@ -7,13 +7,15 @@ from safetensors.torch import save_file
 from deixis.core.errors import ConfigError, DataError
 from deixis.pieces import byte_pair_ids, encode_pieces, read_byte_pairs, read_word_pieces
 from deixis.tokens import encode
-from models.image_text import CLIPImageText, load_image_text
+from models.image_text import load_image_text
 from models.text.bert import BERT, BERTConfig
+from models.text.clip_image_text import CLIPImageText
 from models.text.clip_text import CLIPText, CLIPTextConfig
 from models.text.glove import read_vectors, use_vectors
 from models.text.gru_attention import GRUAttentionEncoder
 from tests.factories import TINY_TEXT
 from tests.models.published.factories import CLIP, close, randomise, squares, standard
+from tests.models.published.layouts import clip_text
 
 START, END = 49406, 49407
 MERGES = ["#version: 0.2", "m a", "ma n</w>", "r e", "re d</w>", "l e", "le f", "lef t</w>"]
@@ -61,28 +63,7 @@ def test_clip_text_says_what_transformers_says(clip):
 def test_clip_of_a_resnet_50_has_the_published_text_tower(tmp_path):
     """OpenAI's names; the layer is written out, for no library has this tower."""
     torch.manual_seed(0)
-    published = {
-        "token_embedding.weight": torch.randn(49408, 512) / 20,
-        "positional_embedding": torch.randn(77, 512) / 20,
-        "ln_final.weight": torch.rand(512), "ln_final.bias": torch.rand(512) / 5,
-        "text_projection": torch.randn(512, 1024) / 20,
-        "logit_scale": torch.tensor(4.6),
-        "visual.layer1.0.conv1.weight": torch.ones(64, 64, 1, 1),
-    }  # fmt: skip
-    shapes = {
-        "attn.in_proj": (1536, 512),
-        "attn.out_proj": (512, 512),
-        "mlp.c_fc": (2048, 512),
-        "mlp.c_proj": (512, 2048),
-    }
-    for layer in range(12):
-        name = f"transformer.resblocks.{layer}."
-        for part, (rows, columns) in shapes.items():
-            join = "_" if part == "attn.in_proj" else "."
-            published[f"{name}{part}{join}weight"] = torch.randn(rows, columns) / columns**0.5
-            published[f"{name}{part}{join}bias"] = torch.randn(rows) / 10
-        for norm in ("ln_1", "ln_2"):
-            published |= {f"{name}{norm}.weight": torch.rand(512), f"{name}{norm}.bias": torch.rand(512) / 5}
+    published = clip_text() | {"visual.layer1.0.conv1.weight": torch.ones(64, 64, 1, 1)}
     save_file(published, tmp_path / "open_clip_model.safetensors")
     config, state = CLIPText.read_published(tmp_path)
     assert config == CLIPTextConfig()
@@ -154,6 +135,9 @@ def test_image_text_is_loaded_by_the_kind_in_its_card(tmp_path):
     tokens = encode(["red man", "left"], MERGES, 6)
     torch.testing.assert_close(loaded.texts(tokens), model.texts(tokens))
     assert not any(p.requires_grad for p in loaded.parameters())
+    (tmp_path / "expert" / "matcher").mkdir(parents=True)
+    with pytest.raises(ConfigError, match="an expert that reads words, but this vocabulary is one of byte pairs"):
+        load_image_text("expert", tmp_path, MERGES, torch.device("cpu"))
     with pytest.raises(ConfigError, match="CLIP reads byte pairs, but this vocabulary is one of 3 words"):
         load_image_text("judge", tmp_path, ["[PAD]", "[UNK]", "[CLS]"], torch.device("cpu"))
 
@@ -199,7 +183,8 @@ def test_8_a_phrase_without_its_last_token_reads_like_any_other():
 def test_a_phrase_that_is_cut_keeps_its_last_token():
     """TRIS's release cuts it off: the largest id left is then the first token's, whose state has read nothing."""
     whole = encode_pieces(["red man " * 15], MERGES, 77)
-    cut_as_released, fixed = whole[:, :20], encode_pieces(["red man " * 15], MERGES, 20)
+    cut_as_released, fixed = (encode_pieces(["red man " * 15], MERGES, 20, keep_end=keep) for keep in (False, True))
+    torch.testing.assert_close(cut_as_released, whole[:, :20])
     assert cut_as_released.argmax(1).item() == 0
     assert fixed.argmax(1).item() == 19 and fixed[0, 19] == whole.max()
     torch.testing.assert_close(fixed[:, :19], whole[:, :19])
@@ -240,7 +225,7 @@ def test_bert_base_from_its_published_file(tmp_path, older_names):
     save_file(tensors, tmp_path / "model.safetensors")
     config, state = BERT.read_published(tmp_path)
     assert config == BERTConfig(layers=layers)
-    model = BERT(config, vocabulary=config.vocabulary).eval()
+    model = BERT(config, ()).eval()
     model.load_state_dict(state, strict=True)
     tokens = torch.tensor([[101, 1996, 2158, 102, 0, 0], [101, 2187, 1997, 1996, 2417, 102]])
     expected = reference.bert(input_ids=tokens, attention_mask=(tokens != 0).long()).last_hidden_state
