@@ -85,10 +85,11 @@ def sound_sentences(row: RefRow, text_field: TextField, quarantine: Quarantine) 
         if not isinstance(sentence, dict):
             quarantine.add(row.file, row.line, "E_ROW_BROKEN", f"not a sentence: {reprlib.repr(sentence)}")
             continue
-        fields = [sentence.get(name) for name in ("raw", text_field)]
-        if not all(isinstance(value, str) for value in fields):
+        names = ("raw", text_field)
+        texts = [value for name in names if isinstance(value := sentence.get(name), str)]
+        if len(texts) < len(names):
             quarantine.add(row.file, row.line, "E_TEXT_TYPE", reprlib.repr(sentence))
-        elif not all(map(is_storable, fields)):
+        elif not all(map(is_storable, texts)):
             quarantine.add(row.file, row.line, "E_TEXT_ENCODING", reprlib.repr(sentence))
         elif id_key(sentence.get("sent_id")) is None:
             quarantine.add(row.file, row.line, "E_ID_BAD", f"its sent_id is no id: {reprlib.repr(sentence)}")
