@@ -29,8 +29,9 @@ def evaluate_segmenter(
     """
     table = read_table(pairs, columns=("sample_id", "image_id", "ref_id", "split"), made_by="prepare")
     known = read_table(truth, columns=("sample_id", "box", "mask"), made_by="prepare")
-    objects = table[table["split"] != "train"].merge(known, on="sample_id").drop_duplicates("ref_id")
-    objects = objects[objects["mask"].notna()].reset_index(drop=True)
+    objects = table[table["split"] != "train"].merge(known, on="sample_id")
+    repeated = objects["ref_id"].notna() & objects.duplicated("ref_id")  # without it each phrase has its own object
+    objects = objects[~repeated & objects["mask"].notna()].reset_index(drop=True)
     if objects.empty:
         raise DataError(
             f"{truth}: has no mask to compare the segmenter with. Allowed: a dataset with true masks. "
