@@ -102,10 +102,10 @@ def test_a_published_folder_becomes_labels_a_student_numbers_and_exports(folder,
     assert len(json.loads((folder / "coco/results.json").read_text())) == accepted
 
     torch.manual_seed(0)
-    save_checkpoint(CSPDarkNet(BACKBONE), folder / "backbone", config={})
+    save_checkpoint(CSPDarkNet(BACKBONE), folder / "weights/backbone", config={})
     student, answers = folder / "students" / dataset / "refclip-simrec", folder / "answers.parquet"
     train_student(
-        student="simrec", labels=labels, pairs=pairs, **pictures, **where, backbone=folder / "backbone", out=student,
+        student="simrec", labels=labels, pairs=pairs, **pictures, **where, weights=folder / "weights", out=student,
         curves=folder / "s.csv",
     )  # fmt: skip
     predict_student(

@@ -61,9 +61,9 @@ def test_phrases_about_one_picture_share_its_features(world, monkeypatch):
     def count(kind, method):
         plain = getattr(kind, method)
 
-        def counted(self, squares):
+        def counted(self, squares, **settings):
             looks[kind.__name__] = looks.get(kind.__name__, 0) + len(squares)
-            return plain(self, squares)
+            return plain(self, squares, **settings)
 
         monkeypatch.setattr(kind, method, counted)
 

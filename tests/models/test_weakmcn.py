@@ -156,7 +156,7 @@ def test_overlap_of_masks():
 
 
 def test_without_masks_it_says_what_is_missing():
-    with pytest.raises(DataError, match="propose_masks"):
+    with pytest.raises(DataError, match="segment_candidates"):
         weakmcn().loss(teacher_batch())
 
 
