@@ -13,6 +13,8 @@ from deixis.core.records import file_sha256
 from deixis.weights.cards import Archive, Card, WeightFile
 from deixis.weights.locate import by_hand, fetchable, file_state, read_pins, write_pins
 
+MOST_UNPACKED = 100  # times the size of the archive; text of numbers packs to a third
+
 
 def fetch(card: Card, folder: Path) -> list[Path]:
     """Download the files of a card that are not there yet; returns what is new.
@@ -95,6 +97,11 @@ def _unpack(card: Card, archive: Archive, packed: Path, *, member: str) -> Path:
             inside = [entry for entry in zipped.infolist() if entry.filename.rsplit("/", 1)[-1] == member]
             if len(inside) != 1:
                 raise DataError(f"{archive.url}: holds {len(inside)} files named {member}, expected one.")
+            if inside[0].file_size > MOST_UNPACKED * packed.stat().st_size:  # reading stops at the size stated here
+                raise DataError(
+                    f"{archive.url}: {member} would be {inside[0].file_size} bytes, over {MOST_UNPACKED} times the "
+                    f"archive. Nothing was unpacked; see {card.source}."
+                )
             with zipped.open(inside[0]) as source, path.open("wb") as target:
                 copyfileobj(source, target, 1 << 20)
     except zipfile.BadZipFile as error:

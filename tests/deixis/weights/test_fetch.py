@@ -53,11 +53,11 @@ def server():
         running.shutdown()
 
 
-def zipped(*members):
+def zipped(*members, content=CONTENT):
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in members:
-            archive.writestr(name, CONTENT)
+            archive.writestr(name, content)
     return stream.getvalue()
 
 
@@ -150,6 +150,7 @@ def test_what_comes_out_of_an_unknown_archive_is_not(tmp_path, server):
         pytest.param(zipped("other.pt"), r"holds 0 files named little\.pt", id="absent"),
         pytest.param(zipped("a/little.pt", "b/little.pt"), r"holds 2 files named little\.pt", id="twice"),
         pytest.param(zipped("little.pt")[:-40], "not a whole zip file", id="cut short"),
+        pytest.param(zipped("little.pt", content=bytes(1 << 22)), "over 100 times the archive", id="bomb"),
     ],
 )
 def test_broken_archives_are_refused(tmp_path, server, packed, match):
