@@ -236,6 +236,26 @@ def test_text_of_a_description_is_not_evaluated(tmp_path):
 
 @needs_ultralytics
 @pytest.mark.parametrize(
+    ("module", "settings", "reason"),
+    [
+        pytest.param("nn.Module", [], "forward", id="a part that cannot run"),  # ultralytics runs what it has built
+        pytest.param("nn.Upsample", [None, 2, "sideways"], "sideways", id="a value that a part refuses"),
+        pytest.param("nn.Upsample", [None, 2, "nearest", 1, 2, 3, 4], "arguments", id="too many values"),
+        pytest.param("NoSuchPart", [], "NoSuchPart", id="an unknown part"),
+    ],
+)
+def test_a_description_that_cannot_be_built_is_refused(module, settings, reason, tmp_path):
+    write_checkpoint("yolov8n", tmp_path / "model.pt")
+    config, _ = UltralyticsHeads.read_published(tmp_path / "model.pt")
+    head = [[at, n, module, settings] if part == "nn.Upsample" else [at, n, part, args]
+            for at, n, part, args in config.architecture["head"]]  # fmt: skip
+    bad = UltralyticsConfig(config.architecture | {"head": head}, config.channels, config.num_classes)
+    with pytest.raises(DataError, match=rf"not what ultralytics builds .*{reason}"):
+        UltralyticsHeads(bad)
+
+
+@needs_ultralytics
+@pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         pytest.param("absent.pt", None, "missing", id="no file"),
