@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from deixis.core.checkpoints import load_checkpoint
-from deixis.core.config import load_params
+from deixis.core.config import SHOWN, load_params
 from deixis.core.errors import ConfigError, DataError
 from deixis.core.records import read_json
 from deixis.text import build_vocabulary
@@ -73,8 +73,8 @@ def named_vectors(section: str, params: Path) -> str | None:
     found = entry.get("vectors")
     if found is not None and not isinstance(found, str):
         raise ConfigError(
-            f"{params}: {section}.vectors is {found!r}; expected the name of an import of word vectors. Mend {params}, "
-            "then run: dvc repro"
+            f"{params}: {section}.vectors is {SHOWN.repr(found)}; expected the name of an import of word vectors. "
+            f"Mend {params}, then run: dvc repro"
         )
     return found
 

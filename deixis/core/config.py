@@ -1,5 +1,6 @@
 """From `params.yaml` to checked, frozen dataclasses; nothing below a stage ever sees a dictionary."""
 
+import reprlib
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -10,6 +11,10 @@ from ruamel.yaml.error import YAMLError
 from deixis.core.errors import ConfigError
 
 STRICT = ConfigDict(extra="forbid", validate_default=True)
+
+# Aliases let a page of YAML stand for a value of gigabytes: messages show its beginning.
+SHOWN = reprlib.Repr()
+SHOWN.maxlevel, SHOWN.maxstring, SHOWN.maxother = 2, 80, 80
 
 T = TypeVar("T")
 
@@ -51,12 +56,13 @@ def read_section(params_path: Path, section: str, kind: type[T]) -> T:
 
 
 def _explain(problem: Any, section: str, kind: Any) -> str:
-    *parents, name = [part for part in problem["loc"] if not str(part).startswith("function-")] or [""]
-    where = ".".join([section, *map(str, parents)])
+    path = [part for part in problem["loc"] if not str(part).startswith("function-")]
     if problem["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        *parents, name = path
+        where = ".".join([section, *map(str, parents)])
         known = ", ".join(_fields_at(kind, parents)) or "none"
-        return f'{where} has no setting "{name}" ({problem["input"]!r}). Known: {known}'
-    return f"{where}.{name} is {problem['input']!r}: {problem['msg']}"
+        return f'{where} has no setting "{name}" ({SHOWN.repr(problem["input"])}). Known: {known}'
+    return f"{'.'.join([section, *map(str, path)])} is {SHOWN.repr(problem['input'])}: {problem['msg']}"
 
 
 def _fields_at(kind: Any, parents: list[Any]) -> list[str]:

@@ -4,6 +4,7 @@ import pytest
 
 from deixis.core.config import load_params, read_section
 from deixis.core.errors import ConfigError
+from deixis.fit import Recipe
 from deixis.weights.cards import find_card
 from deixis.weights.locate import PINS, read_pins
 
@@ -38,3 +39,15 @@ def test_cards_and_pins_hold_plain_values_only(hostile):
     hostile.rename(hostile.with_name(PINS))
     with pytest.raises(ConfigError, match="not valid YAML"):
         read_pins(hostile.parent)
+
+
+def test_a_value_that_aliases_multiply_is_shown_by_its_beginning(tmp_path):
+    """Twenty lines of ten aliases each stand for 10^20 values; a message that spells them out never ends."""
+    lines = ["a0: &a0 [0, 0, 0, 0, 0, 0, 0, 0, 0, 0]"]
+    lines += [f"a{n}: &a{n} [{', '.join(10 * [f'*a{n - 1}'])}]" for n in range(1, 20)]
+    path = tmp_path / "params.yaml"
+    path.write_text("\n".join([*lines, "seed: *a19", "recipe: {epochs: *a19, unknown: *a19}"]) + "\n", encoding="utf-8")
+    for section, kind in (("seed", int), ("recipe", Recipe)):
+        with pytest.raises(ConfigError, match=rf"{section}(\.epochs)? is \[\[\[\.\.\.\], .* Mend") as refused:
+            read_section(path, section, kind)
+        assert len(str(refused.value)) < 1000
