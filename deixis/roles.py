@@ -57,7 +57,7 @@ class Student(Protocol):
     needs_candidates: ClassVar[bool]  # and batches of whole images
 
     @property
-    def starts(self) -> dict[str, nn.Module]: ...  # pretrained parts, by the folder of frozen models that holds them
+    def starts(self) -> tuple[str, ...]: ...  # its pretrained parts; the folder of frozen models has the same name
     @property
     def term_weights(self) -> dict[str, float]: ...
     def loss(self, batch: StudentBatch) -> dict[str, Float[Tensor, ""]]: ...

@@ -70,8 +70,8 @@ def fit_student(
         about = {"candidates": candidates_from, "labels_dropped": labels - len(train)}
     order, steps = batch_order(model, student, train, recipe, seed)
     files = [images, *([] if boxes is None or candidates is None else [candidates])]
-    for name, part in model.starts.items():
-        start_part(part, weights, name)
+    for name in model.starts:
+        start_part(getattr(model, name), weights, name)
         files.append(weights / name / "model.safetensors")
     vectors = named_vectors(f"students.{student}", params)
     if vectors:

@@ -78,6 +78,7 @@ class MAttNet(nn.Module):
     has_score = True
     needs_masks = False
     needs_candidates = True
+    starts = ("backbone",)
 
     def __init__(self, config: MAttNetConfig, vocabulary: Sequence[str]) -> None:
         super().__init__()
@@ -90,11 +91,6 @@ class MAttNet(nn.Module):
         self.relation = Relation(config)
         self.register_buffer("attribute_words", torch.full((config.attributes,), PAD))
         self.register_buffer("attribute_weights", torch.zeros(config.attributes))
-
-    @property
-    def starts(self) -> dict[str, nn.Module]:
-        """Pretrained parts, by the folder that holds them."""
-        return {"backbone": self.backbone}
 
     @property
     def term_weights(self) -> dict[str, float]:

@@ -51,6 +51,7 @@ class MCN(nn.Module):
     has_score = True
     needs_masks = True
     needs_candidates = False
+    starts = ("backbone",)
 
     def __init__(self, config: MCNConfig, vocabulary: Sequence[str]) -> None:
         super().__init__()
@@ -69,11 +70,6 @@ class MCN(nn.Module):
         self.boxes = nn.Conv2d(width, 5 * len(config.anchors), 1)
         self.mask = ASPP(width, config.aspp_width, rates=config.aspp_rates)
         self.box_energy, self.mask_energy = (nn.Conv2d(width, 1, 3, padding=1) for _ in range(2))
-
-    @property
-    def starts(self) -> dict[str, nn.Module]:
-        """Pretrained parts, by the folder that holds them."""
-        return {"backbone": self.backbone}
 
     @property
     def term_weights(self) -> dict[str, float]:

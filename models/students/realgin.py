@@ -44,6 +44,7 @@ class RealGIN(nn.Module):
     has_score = True
     needs_masks = False
     needs_candidates = False
+    starts = ("backbone",)
 
     def __init__(self, config: RealGINConfig, vocabulary: Sequence[str]) -> None:
         super().__init__()
@@ -64,11 +65,6 @@ class RealGIN(nn.Module):
         )
         told = config.text.width + 2 if config.head_reads_text else 0
         self.head = CellHead(width + told, config.head_width)
-
-    @property
-    def starts(self) -> dict[str, nn.Module]:
-        """Pretrained parts, by the folder that holds them."""
-        return {"backbone": self.backbone}
 
     @property
     def term_weights(self) -> dict[str, float]:

@@ -40,6 +40,7 @@ class SimREC(nn.Module):
     has_score = True
     needs_masks = False
     needs_candidates = False
+    starts = ("backbone",)
 
     def __init__(self, config: SimRECConfig, vocabulary: Sequence[str]) -> None:
         super().__init__()
@@ -59,11 +60,6 @@ class SimREC(nn.Module):
             width, config.text.width, heads=config.attention_heads, orientation=config.attention_orientation
         )
         self.head = CellHead(width, config.head_width)
-
-    @property
-    def starts(self) -> dict[str, nn.Module]:
-        """Pretrained parts, by the folder that holds them."""
-        return {"backbone": self.backbone}
 
     @property
     def term_weights(self) -> dict[str, float]:

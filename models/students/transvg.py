@@ -96,12 +96,15 @@ class TransVG(nn.Module):
             freeze(self.cnn or self.backbone)
 
     @property
-    def starts(self) -> dict[str, nn.Module]:
-        """Pretrained parts, by the folder that holds them: published, CNN and visual encoder are a detector's."""
-        if self.cnn is None:
-            return {"backbone": self.backbone}
+    def starts(self) -> tuple[str, ...]:
+        """Pretrained parts: the embedded backbone, or what the published model starts from."""
+        return ("backbone",) if self.cnn is None else ("detr", "bert")
+
+    @property
+    def detr(self) -> nn.ModuleDict:
+        """The parts that a published detector pretrained, by DETR's names."""
         parts = {"cnn": self.cnn, "input_project": self.input_project, "visual_encoder": self.visual_encoder}
-        return {"detr": nn.ModuleDict(parts), "bert": self.bert}
+        return nn.ModuleDict(parts)
 
     @property
     def term_weights(self) -> dict[str, float]:

@@ -42,6 +42,7 @@ class TRISSegmenter(nn.Module):
     has_score = True
     needs_masks = True
     needs_candidates = False
+    starts = ("backbone",)
 
     def __init__(self, config: TRISSegmenterConfig, vocabulary: Sequence[str]) -> None:
         super().__init__()
@@ -52,11 +53,6 @@ class TRISSegmenter(nn.Module):
         channels = config.backbone.widths[:-4:-1]  # coarse, middle, fine
         self.attention = nn.ModuleList(PixelWordAttention(width, config.text.width) for width in channels)
         self.decoder = Decoder(channels, config.decoder_widths)
-
-    @property
-    def starts(self) -> dict[str, nn.Module]:
-        """Pretrained parts, by the folder that holds them."""
-        return {"backbone": self.backbone}
 
     @property
     def term_weights(self) -> dict[str, float]:

@@ -203,8 +203,8 @@ def test_a_step_of_a_student(weights, name):
     vocabulary = read_vocabulary(config.text, folder, TEXTS)
     torch.manual_seed(0)
     model = build_student(name, config, vocabulary)
-    for start, part in model.starts.items():
-        start_part(part, weights(start), start)
+    for start in model.starts:
+        start_part(getattr(model, start), weights(start), start)
     vectors = named_vectors(f"students.{name}", PAPER)
     if vectors:
         assert start_words(model, folder, vectors)[0]["word_vectors"]["known"] == 2
