@@ -2,7 +2,7 @@
 
 Built as RefCLIP must have built it: SimREC's backbone, text encoder, head and recipe round RealGIN's own parts, which
 are adaptive feature selection, global attention, and a loss that pulls the attention to the target. The released code
-is a ZSGNet with 19,215 anchors for other collections (docs/methods.md).
+is a ZSGNet with 19,215 anchors for other collections: `realgin_anchors`.
 """
 
 from collections.abc import Sequence
@@ -13,13 +13,12 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deixis.boxes import cxcywh_to_xyxy, paired_iou
 from deixis.core.config import STRICT
 from deixis.resize import random_resize
 from deixis.types import Grounding, StudentBatch
 from models.blocks.cell_head import TERM_WEIGHTS, CellHead, best_cell, detection_terms
+from models.blocks.feature_selection import FeatureSelection, cell_places, iou_heat_map
 from models.blocks.garan import Attended, GlobalAttention, Orientation
-from models.blocks.layers import conv_bn
 from models.blocks.one_stage import OneStageConfig, build_backbone, phrase_maps
 from models.text.gru_attention import GRUAttentionEncoder
 
@@ -101,45 +100,3 @@ class RealGIN(nn.Module):
             told = text[:, :, None, None].expand(-1, -1, *seen.shape[2:])
             seen = torch.cat([seen, told, cell_places(seen)], 1)
         return attended, self.head(seen)
-
-
-def cell_places(maps: Float[Tensor, "batch width h w"]) -> Float[Tensor, "batch 2 h w"]:
-    """Middle of every cell, x and y from -1 to 1."""
-    height, width = maps.shape[2:]
-    rows, columns = ((2 * torch.arange(n, device=maps.device) + 1) / n - 1 for n in (height, width))
-    y, x = torch.meshgrid(rows, columns, indexing="ij")
-    return torch.stack([x, y]).to(maps.dtype).expand(maps.shape[0], -1, -1, -1)
-
-
-class FeatureSelection(nn.Module):
-    """AFS: three scales brought to the coarse grid, weighed by the phrase.
-
-    Args:
-        channels: Of the fine, middle and coarse maps.
-    """
-
-    def __init__(self, channels: Sequence[int], text_width: int, *, hidden: int, width: int) -> None:
-        super().__init__()
-        self.scales = nn.ModuleList(nn.Sequential(conv_bn(c, hidden, 3), conv_bn(hidden, width, 1)) for c in channels)
-        self.weigh = nn.Linear(text_width, len(channels))
-
-    def forward(self, maps: Sequence[Tensor], text: Float[Tensor, "batch text_width"]) -> Tensor:
-        """Fine, middle and coarse maps -> [batch, width, h, w] on the coarse grid."""
-        grid = maps[-1].shape[-2:]
-        seen = torch.stack([scale(F.adaptive_avg_pool2d(x, grid)) for scale, x in zip(self.scales, maps, strict=True)])
-        return torch.einsum("bs,sbchw->bchw", self.weigh(text).softmax(-1), seen)
-
-
-def iou_heat_map(boxes_norm: Float[Tensor, "batch 4"], *, side: int) -> Float[Tensor, "batch cells"]:
-    """IoU of each box with itself moved to the middle of every cell, and cut off at the border; row-major.
-
-    The release centres the moved box on the cell's corner, half a cell off.
-
-    Args:
-        boxes_norm: cx, cy, w, h over the side of the square.
-    """
-    cells = torch.arange(side * side, device=boxes_norm.device)
-    middle = (torch.stack([cells % side, cells // side], -1) + 0.5) / side
-    moved = torch.cat([middle.expand(len(boxes_norm), -1, 2), boxes_norm[:, None, 2:].expand(-1, side * side, 2)], -1)
-    target = cxcywh_to_xyxy(boxes_norm)[:, None].expand(-1, side * side, 4)
-    return paired_iou(cxcywh_to_xyxy(moved).clamp(0, 1), target)
