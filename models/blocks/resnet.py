@@ -1,4 +1,7 @@
-"""ResNet as DETR uses it: frozen BatchNorm, stem and first stage frozen; it needs pretrained weights to make sense."""
+"""ResNet as DETR uses it: frozen BatchNorm, stem and first stage frozen; it needs pretrained weights to make sense.
+
+RealGIN's released code trains the same network whole.
+"""
 
 from typing import Any, Literal
 
@@ -19,8 +22,12 @@ class ResNetConfig:
     stride: int = 32
 
 
-def build_resnet(config: ResNetConfig) -> nn.Module:
-    """Build timm's network; its last map comes from `forward_features`, [batch, num_features, h, w]."""
+def build_resnet(config: ResNetConfig, *, trains_whole: bool = False) -> nn.Module:
+    """Build timm's network; its last map comes from `forward_features`, [batch, num_features, h, w].
+
+    Args:
+        trains_whole: Nothing is frozen, and BatchNorm counts batches.
+    """
     # Here and not above: both imports take seconds, and a model of embedded scale does without.
     from timm.models.resnet import BasicBlock, Bottleneck, ResNet
     from torchvision.ops import FrozenBatchNorm2d
@@ -33,8 +40,10 @@ def build_resnet(config: ResNetConfig) -> nn.Module:
 
     cnn = ResNet(
         {"basic": BasicBlock, "bottleneck": Bottleneck}[config.block], list(config.layers), channels=config.widths,
-        output_stride=config.stride, num_classes=0, global_pool="", norm_layer=FrozenNorm, zero_init_last=False,
+        output_stride=config.stride, num_classes=0, global_pool="",
+        norm_layer=nn.BatchNorm2d if trains_whole else FrozenNorm, zero_init_last=False,
     )  # fmt: skip
-    for part in (cnn.conv1, cnn.layer1):
-        freeze(part)
+    if not trains_whole:
+        for part in (cnn.conv1, cnn.layer1):
+            freeze(part)
     return cnn

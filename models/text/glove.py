@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from deixis.core.errors import ConfigError, DataError
 from deixis.text import SPECIAL
 from models.text.gru_attention import GRUAttentionEncoder
+from models.text.last_states import LastStatesEncoder
+
+HAVE_FIXED_WORDS = (GRUAttentionEncoder, LastStatesEncoder)
 
 
 def read_vectors(path: Path, vocabulary: Sequence[str], width: int) -> Float[Tensor, "words width"]:
@@ -54,10 +57,10 @@ def use_vectors(model: nn.Module, path: Path) -> int:
         ConfigError: If the model has no frozen word table.
         DataError: As `read_vectors`.
     """
-    encoders = [module for module in model.modules() if isinstance(module, GRUAttentionEncoder)]
+    encoders = [module for module in model.modules() if isinstance(module, HAVE_FIXED_WORDS)]
     if not encoders:
         raise ConfigError(
-            f"{type(model).__name__} has no frozen word table for {path}. Allowed: models that read with a GRU. "
+            f"{type(model).__name__} has no frozen word table for {path}. Allowed: models whose words are fixed. "
             "Name no file of vectors for it in params.yaml"
         )
     known = 0
