@@ -73,7 +73,7 @@ def test_the_experts_maps_are_as_wide_as_dvin_expects():
 def test_vectors_are_those_of_an_import_and_of_methods_that_the_papers_give_some():
     named = {name: entry.get("vectors") for group in METHOD_GROUPS for name, entry in PARAMS[group].items()}
     assert {name for name, vectors in named.items() if vectors} == {
-        "refclip", "dvin", "weakmcn", "simrec", "realgin", "mcn",
+        "refclip", "dvin", "weakmcn", "simrec", "realgin", "realgin_anchors", "mcn",
     }  # fmt: skip
     for vectors in filter(None, named.values()):
         assert find_card(PARAMS["imports"][vectors]["card"]).role == "vectors"

@@ -24,6 +24,7 @@ from models.build_student import load_student
 from models.onnx_export import REFUSED, export_onnx
 from models.students import STUDENTS
 from models.text.bert import BERTConfig
+from models.text.last_states import LastStatesConfig
 from tests.factories import TINY_TEXT, VOCABULARY, student_batch
 
 SIDE = 64
@@ -32,6 +33,10 @@ ONE_STAGE: dict[str, Any] = {"input_size": SIDE, "backbone": CSP, "text": TINY_T
 SIZES: dict[str, dict[str, Any]] = {
     "simrec": ONE_STAGE | {"head_width": 8},
     "realgin": ONE_STAGE | {"head_width": 8, "selection_width": 8},
+    "realgin_anchors": {
+        "input_size": SIDE, "cnn": None, "backbone": CSP, "fused_width": 16, "selection_width": 8, "pyramid_width": 8,
+        "head_width": 8, "head_depth": 1, "text": LastStatesConfig(length=6, word_width=8, width=16),
+    },
     "mcn": ONE_STAGE | {"anchors": ((16, 32), (32, 16), (24, 24)), "aspp_width": 8},
     "transvg": {
         "input_size": SIDE, "width": 16, "heads": 2, "feedforward": 16, "visual_layers": 1, "joint_layers": 2,

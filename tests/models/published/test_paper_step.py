@@ -194,7 +194,7 @@ def test_a_step_of_a_teacher_of_response_maps(weights, name):
     step(model, batch, f"map_teachers.{name}")
 
 
-@pytest.mark.parametrize("name", ["simrec", "realgin", "mcn", "mattnet", "tris", "transvg"])
+@pytest.mark.parametrize("name", ["simrec", "realgin", "realgin_anchors", "mcn", "mattnet", "tris", "transvg"])
 def test_a_step_of_a_student(weights, name):
     config = student_config(name, PAPER)
     folder = weights("vectors")
