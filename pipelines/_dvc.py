@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from typing import Literal
 
+from deixis.core.errors import ConfigError
+
 Action = Literal["ran", "restored", "skipped"]
 TEMPORARY_FAILURE = 75  # EX_TEMPFAIL: a stage asks to be tried again
 SECONDS_TO_STOP = 10.0
@@ -53,9 +55,12 @@ class StageFailed(RuntimeError):
 def plan(targets: Sequence[str] = ()) -> list[StageNode]:
     """Stages of the root graph (or those that `targets` need), each after its upstream ones.
 
-    Without a target DVC would list every pipeline of the repository, the claims included.
+    Without a target DVC would list every pipeline of the repository, the claims included; it takes one at a time.
+
+    Raises:
+        ConfigError: If DVC does not know a target.
     """
-    return parse_dag(_dvc("dag", "--dot", *(targets or ("dvc.yaml",))))
+    return parse_dag("\n".join(_dvc("dag", "--dot", target) for target in targets or ("dvc.yaml",)))
 
 
 def parse_dag(dot: str) -> list[StageNode]:
@@ -139,5 +144,8 @@ def metrics_diff() -> str:
 
 
 def _dvc(*arguments: str, check: bool = True) -> str:
-    command = [sys.executable, "-m", "dvc", *arguments]
-    return subprocess.run(command, check=check, capture_output=True, text=True).stdout
+    found = subprocess.run([sys.executable, "-m", "dvc", *arguments], capture_output=True, text=True)
+    if check and found.returncode:
+        said = found.stderr.removeprefix("ERROR: ").strip()
+        raise ConfigError(f"dvc {' '.join(arguments)}: {said}. All stages: dvc stage list --name-only")
+    return found.stdout

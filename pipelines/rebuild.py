@@ -15,6 +15,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from deixis.core.cli import run_app
 from pipelines._dvc import Runner, StageFailed, StageOutcome, metrics_diff, plan
 
 
@@ -57,10 +58,12 @@ def rebuild(targets: tuple[str, ...] = (), workers: int = 2) -> list[StageOutcom
 
 def main(*targets: str, workers: int = 2) -> None:
     """Rebuild the graph; prints one line per stage."""
+    if targets:
+        plan(targets)  # a name that DVC does not know stops here, before a server starts
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill cancels like Ctrl-C
     for outcome in rebuild(targets, workers):
         print(f"{outcome.action:9} {outcome.name}")
 
 
 if __name__ == "__main__":
-    App(name="python -m pipelines.rebuild", default_command=main, version_flags=[])()
+    run_app(App(name="python -m pipelines.rebuild", default_command=main, version_flags=[]))

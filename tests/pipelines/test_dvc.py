@@ -1,10 +1,13 @@
 """Reading DVC's graph and its messages, and stopping what runs."""
 
 import signal
+import subprocess
+import sys
 
 import pytest
 
-from pipelines._dvc import Runner, StageFailed, StageNode, parse_action, parse_dag
+from deixis.core.errors import ConfigError
+from pipelines._dvc import Runner, StageFailed, StageNode, parse_action, parse_dag, plan
 
 DOT = """strict digraph  {
 "make";
@@ -22,6 +25,25 @@ def test_plan_puts_every_stage_after_its_upstream():
         StageNode("train@a-b", ("make",)),
         StageNode("report", ("make", "train@a-b")),
     ]
+
+
+GRAPH = """stages:
+  make: {cmd: touch made, outs: [made]}
+  train: {foreach: [a, b], do: {cmd: "touch ${item}", deps: [made], outs: ["${item}"]}}
+  report: {cmd: touch report, deps: [a, b], outs: [report]}
+"""
+
+
+def test_plan_joins_what_several_targets_need(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    subprocess.run([sys.executable, "-m", "dvc", "init", "-q", "--no-scm"], check=True)
+    (tmp_path / "dvc.yaml").write_text(GRAPH)
+    both = [StageNode("make", ()), StageNode("train@a", ("make",)), StageNode("train@b", ("make",))]
+    assert plan(["train@a", "train@b"]) == both
+    assert plan(["train@b"]) == [both[0], both[2]]
+    assert plan() == [*both, StageNode("report", ("train@a", "train@b"))]
+    with pytest.raises(ConfigError, match=r"'train@c'.* does not exist.* dvc stage list --name-only"):
+        plan(["train@c"])
 
 
 @pytest.mark.parametrize(
