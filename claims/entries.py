@@ -29,6 +29,7 @@ class Teacher:
 
     method: str
     overrides: dict[str, Any] = field(default_factory=dict)  # of params.yaml, by dotted key
+    teaches: bool = False  # whether a student learns from its labels; the others answer val alone
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -1,9 +1,10 @@
-"""Train one variant of a teacher once per seed, and let it label train and answer val; no truth.
+"""Train one variant of a teacher once per seed, and let it answer val, and label train where it teaches; no truth.
 
 reads   pairs.parquet, images.parquet, feature stores, the detector's of all scales, masks of boxes, the images, the
         segmenter;
         params: the variant's entry of claims.yaml, claims/params.yaml, params.yaml
-writes  per seed: the teacher, its answers to val (`answers-0.parquet`), and labels for students (`labels-0.parquet`)
+writes  per seed: the teacher, its answers to val (`answers-0.parquet`), and labels for its students
+        (`labels-0.parquet`)
 run     dvc repro claims/dvc.yaml:run_teacher@refclip
 """
 
@@ -47,11 +48,11 @@ def run_teacher(
             folder = Path(name)
             settings = write_params(params_of(params, shared, entry.overrides, seed=seed), folder / "params.yaml")
             stores = link_stores(features, folder / "features", detector=detector, box_masks=box_masks)
-            asked = write_pairs(pairs, folder, splits=("train", SPLIT))
+            asked = write_pairs(pairs, folder, splits=("train", SPLIT) if entry.teaches else (SPLIT,))
             teacher, boxes = out / model_folder(seed), folder / "boxes" / "boxes.parquet"
             train_teacher(
                 teacher=entry.method,
-                pairs=asked,
+                pairs=write_pairs(pairs, folder, splits=("train",)),
                 features=stores,
                 out=teacher,
                 curves=folder / "curves.csv",
@@ -67,7 +68,8 @@ def run_teacher(
                 params=settings,
                 device=device,
             )
-            write_labels(boxes, teacher=entry.method, out=out / f"labels-{seed}.parquet")
+            if entry.teaches:
+                write_labels(boxes, teacher=entry.method, out=out / f"labels-{seed}.parquet")
             answer_val(
                 boxes,
                 images=images,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from claims.entries import Claim, Plan, override, params_of, read_claims
+from claims.entries import Claim, Plan, Student, Teacher, override, params_of, read_claims, read_variants
 from deixis.core.errors import ConfigError
 
 PARAMS = {"seed": 0, "teachers": {"refclip": {"model": {"keep_fraction": 0.2}, "recipe": {"epochs": 3}}}}
@@ -39,6 +39,12 @@ def test_a_variant_outranks_what_all_share_and_the_seed_is_its_own(tmp_path: Pat
 def test_a_claim_is_measured_or_missing_and_not_both(fields):
     with pytest.raises(ValueError, match="a must have either metric, baseline and variant, or missing"):
         Claim(**WORDS, **fields)
+
+
+def test_those_teach_from_whom_a_student_learns():
+    variants = read_variants(Path(__file__).parents[2] / "claims" / "claims.yaml")
+    asked = {variant.teacher for variant in variants.values() if isinstance(variant, Student)}
+    assert {name for name, found in variants.items() if isinstance(found, Teacher) and found.teaches} == asked
 
 
 def test_a_faulty_entry_is_named(tmp_path: Path):

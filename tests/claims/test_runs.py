@@ -66,15 +66,27 @@ def check(calls: list[tuple[str, dict[str, Any]]], order: list[str]) -> None:
     assert all("testA" not in arguments.get("splits", ()) for _, arguments in calls)
 
 
-def test_teacher(calls, given, tmp_path):
+def run(variant: str, given, tmp_path) -> None:
     run_teacher.run_teacher(
-        variant="refclip_n1", features=tmp_path / "features", detector=tmp_path / "all_scales",
+        variant=variant, features=tmp_path / "features", detector=tmp_path / "all_scales",
         box_masks=tmp_path / "masks", segmenter=tmp_path, **given,
     )  # fmt: skip
+
+
+def test_teacher(calls, given, tmp_path):
+    run("refclip_n1", given, tmp_path)
     check(calls, ["train_teacher", "write_pseudo_labels"])
+    assert [arguments["splits"] for _, arguments in calls[:2]] == [{"train"}, {"val"}]
     settings = [arguments["settings"] for name, arguments in calls if name == "train_teacher"]
     assert [found["seed"] for found in settings] == [3, 4]
     assert {found["teachers"]["refclip"]["model"]["negatives"] for found in settings} == {1}
+    assert not (given["out"] / "labels-3.parquet").exists()
+    assert pd.read_parquet(given["out"] / "answers-3.parquet")["sample_id"].tolist() == ["val"]
+
+
+def test_a_teacher_of_students_labels_train(calls, given, tmp_path):
+    run("refclip", given, tmp_path)
+    assert [arguments["splits"] for _, arguments in calls[:2]] == [{"train"}, {"train", "val"}]
     labels = pd.read_parquet(given["out"] / "labels-3.parquet")
     assert labels["sample_id"].tolist() == ["train"]
     assert labels["teacher"].tolist() == ["refclip"] and labels["mask"].isna().all()
