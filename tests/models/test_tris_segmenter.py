@@ -73,7 +73,8 @@ def test_batched_equals_single():
     for row in range(4):
         single = student.predict(alone_in_batch(batch, row))
         torch.testing.assert_close(single.masks[0], whole.masks[row], atol=1e-4, rtol=1e-4)
-        torch.testing.assert_close(single.points_xy[0], whole.points_xy[row])
+        x, y = single.points_xy[0].long()  # of pixels that are as high, rounding decides which one it is
+        torch.testing.assert_close(whole.masks[row, y, x], whole.masks[row].max(), atol=1e-4, rtol=1e-4)
 
 
 def test_padding_changes_nothing():
