@@ -11,6 +11,7 @@ from deixis.core.runtime import autocast
 from deixis.features import BOXES, chunks
 from deixis.imaging.images import ImageReader
 from deixis.types import SCALES, Scales
+from models.category_votes import with_voted_categories
 
 IMAGES_PER_BATCH = 32
 KEPT = 512  # images whose arrays stay in memory; more than any batch asks for
@@ -27,13 +28,17 @@ def encode_squares(arrays: Arrays, squares: torch.Tensor, device: torch.device) 
 
 
 def detector_arrays(model: Any, scales: Scales = ("coarse",)) -> Arrays:
-    """Three feature maps in half precision; boxes of some scales in single, because half a pixel matters."""
+    """Three feature maps in half precision; boxes of some scales in single, because half a pixel matters.
+
+    The boxes of all scales vote on the categories of those that are stored.
+    """
 
     def arrays(squares: torch.Tensor) -> dict[str, tuple[torch.Tensor, type]]:
-        found = model.detect(squares, scales=scales)
+        found = model.detect(squares, scales=SCALES)
         maps = dict(zip(SCALES, found.maps, strict=True))
-        boxes = found.boxes.split([maps[scale][0, 0].numel() for scale in scales], dim=1)
-        stored = {BOXES[scale]: (part, np.float32) for scale, part in zip(scales, boxes, strict=True)}
+        cells = [feature_map[0, 0].numel() for feature_map in found.maps]
+        boxes = dict(zip(SCALES, found.boxes.split(cells, dim=1), strict=True))
+        stored = {BOXES[scale]: (with_voted_categories(boxes[scale], found.boxes), np.float32) for scale in scales}
         return {name: (feature_map, np.float16) for name, feature_map in maps.items()} | stored
 
     return arrays
