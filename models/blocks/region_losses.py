@@ -39,10 +39,13 @@ def proposal_scores(
 
 
 def best_proposal(
-    scores: Float[Tensor, "phrases proposals"], proposals: Bool[Tensor, "phrases proposals places"]
+    scores: Float[Tensor, "phrases proposals"], area: Int[Tensor, "phrases proposals"]
 ) -> Int[Tensor, " phrases"]:
-    """The proposal with the highest score; of equals the smallest, since all that contain the peak are equal."""
-    area = proposals.sum(-1)
+    """The proposal with the highest score; of equals the smallest, since all that contain the peak are equal.
+
+    Args:
+        area: Places of each proposal; padding has none.
+    """
     tied = (scores >= scores.amax(1, keepdim=True) - EPS) & (area > 0)
     return torch.where(tied, area, area.amax() + 1).argmin(1)
 
@@ -102,9 +105,9 @@ def released_shrinking(
     return {"shrinking": shrink.mean(), "anchor": (1 - torch.stack(list(foreground))).mean()}
 
 
-def one_hot(scores: Float[Tensor, "*n proposals"]) -> Float[Tensor, "*n proposals"]:
+def one_hot(scores: Float[Tensor, "*n proposals"], winner: Int[Tensor, " *n"]) -> Float[Tensor, "*n proposals"]:
     """Which proposal wins; its gradient is passed straight through to the scores."""
-    hard = F.one_hot(scores.argmax(-1), scores.shape[-1]).to(scores.dtype)
+    hard = F.one_hot(winner, scores.shape[-1]).to(scores.dtype)
     return hard + scores - scores.detach()
 
 
@@ -121,15 +124,20 @@ def likeness(one: Float[Tensor, "pairs proposals"], other: Float[Tensor, "pairs 
 
 
 def collisions(
-    one: Float[Tensor, "pairs proposals"], other: Float[Tensor, "pairs proposals"], *, compat: Compat = "fixed"
+    one: Float[Tensor, "pairs proposals"],
+    other: Float[Tensor, "pairs proposals"],
+    winners: tuple[Int[Tensor, " pairs"], Int[Tensor, " pairs"]],
+    *,
+    compat: Compat = "fixed",
 ) -> Float[Tensor, " pairs"]:
     """Instance-aware disambiguation: high where two phrases about different objects win the same proposal.
 
-    `fixed` is the inner product, 1 or 0; at a collision it lowers both scores of the proposal in question. `paper` is 1
-    minus the squared distance, 1 or -1, and `released` 1 minus half the absolute one, 1 or 0: at a collision their
-    gradient is zero, so they act only where nothing is wrong any more.
+    The winners are `best_proposal`'s: a proposal that holds both objects scores as high as each object's own, and two
+    phrases that are right would collide in it for ever. `fixed` is the inner product, 1 or 0; at a collision it lowers
+    both scores of the proposal in question. `paper` is 1 minus the squared distance, 1 or -1, and `released` 1 minus
+    half the absolute one, 1 or 0: at a collision their gradient is zero, so they act where nothing is wrong any more.
     """
-    one, other = one_hot(one), one_hot(other)
+    one, other = one_hot(one, winners[0]), one_hot(other, winners[1])
     if compat == "paper":
         return 1 - (one - other).square().sum(-1)
     if compat == "released":

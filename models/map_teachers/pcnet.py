@@ -16,6 +16,7 @@ from typing import Literal
 
 import torch
 from jaxtyping import Float
+from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -63,6 +64,7 @@ class PCNetConfig:
     disambiguation: Literal["winner", "divergence"] = "winner"  # divergence: of the shares of all proposals
     proposal_score: Literal["max", "mean"] = "max"
     objects_per_image: int = 3  # of a training batch, one phrase each; what IaD compares
+    pairs_per_image: PositiveInt | None = None  # of these objects, that IaD compares (N_d); null: all
 
     @property
     def cue_count(self) -> int:
@@ -119,7 +121,7 @@ class PCNet(nn.Module):
         texts, cues = self._phrases(batch)
         images, side = len(pixels), round(pixels.shape[1] ** 0.5)
         shown = batch.image_of == torch.arange(images, device=pixels.device)[:, None]
-        ignored = same_phrase_pairs(batch.tokens, shown)
+        ignored = same_phrase_pairs(batch.tokens, shown) if self.config.compat == "fixed" else None
         row = torch.arange(len(texts), device=pixels.device)
         state = StageState(pixels, texts.expand(images, -1, -1))
         classes, own = [], []
@@ -147,7 +149,8 @@ class PCNet(nn.Module):
 
     def _shrinking(self, maps: list[Tensor], proposals: Tensor) -> dict[str, Tensor]:
         reduce = self.config.proposal_score
-        best = [best_proposal(proposal_scores(m.detach(), proposals, reduce=reduce), proposals) for m in maps]
+        area = proposals.sum(-1)
+        best = [best_proposal(proposal_scores(m.detach(), proposals, reduce=reduce), area) for m in maps]
         if self.config.compat == "released":
             row = torch.arange(len(proposals), device=proposals.device)
             fits = [half_dice(m[:, None], proposals) for m in maps]
@@ -164,14 +167,20 @@ class PCNet(nn.Module):
         Scores compete in a softmax: what one proposal loses the others win. On the scores themselves the loss only
         pushes down, and settles where no map responds to anything.
         """
-        one, other = _pairs_of_objects(batch)
+        one, other = pairs_of_objects(batch, most=self.config.pairs_per_image)
         if not len(one):
             return maps[0].new_zeros(())
         raw = [proposal_scores(m, proposals, reduce=self.config.proposal_score, padding=NEVER) for m in maps]
         shares = [scores.softmax(-1) for scores in raw]
         if self.config.disambiguation == "divergence":
             return torch.cat([likeness(s[one], s[other]) for s in shares]).mean()
-        return torch.cat([collisions(s[one], s[other], compat=self.config.compat) for s in shares]).mean()
+        area = proposals.sum(-1)
+        winners = [best_proposal(scores.detach(), area) for scores in raw]
+        losses = [
+            collisions(s[one], s[other], (winner[one], winner[other]), compat=self.config.compat)
+            for s, winner in zip(shares, winners, strict=True)
+        ]
+        return torch.cat(losses).mean()
 
     @property
     def term_weights(self) -> dict[str, float]:
@@ -213,11 +222,15 @@ class PCNet(nn.Module):
         return F.normalize(self.text_project(self.towers.texts(tokens)), dim=-1)
 
 
-def _pairs_of_objects(batch: MapBatch) -> tuple[Tensor, Tensor]:
-    """Rows of phrases about different objects of one picture that has proposals, each pair once."""
+def pairs_of_objects(batch: MapBatch, *, most: int | None) -> tuple[Tensor, Tensor]:
+    """Rows of phrases about different objects of one picture that has proposals, each pair once, and `most` of them."""
     assert batch.proposals is not None
     has_proposals = batch.proposals.flatten(1).any(1)[batch.image_of]
     same_image = (batch.image_of[:, None] == batch.image_of) & has_proposals
     differ = batch.group_of[:, None] != batch.group_of
     one, other = (same_image & differ).triu(1).nonzero(as_tuple=True)
-    return one, other
+    if most is None:
+        return one, other
+    image = batch.image_of[one]
+    earlier = (image[:, None] == image).tril(-1).sum(1)
+    return one[earlier < most], other[earlier < most]

@@ -12,7 +12,7 @@ from deixis.types import MapBatch
 from models.backbones.clip_resnet import CLIPResNetConfig
 from models.blocks.csp_darknet import CSPConfig
 from models.blocks.picture_text import Towers, TowersConfig
-from models.map_teachers.pcnet import PCNet, PCNetConfig
+from models.map_teachers.pcnet import PCNet, PCNetConfig, pairs_of_objects
 from models.map_teachers.tris import TRIS, TRISConfig
 from models.text.clip_text import CLIPTextConfig
 from models.text.gru_attention import TextConfig
@@ -133,6 +133,12 @@ def test_images_without_proposals_teach_by_classification(empty):
     terms = build(STAGED).loss(replace(batch, proposals=proposals))
     assert all(torch.isfinite(term) for term in terms.values())
     assert terms["collision"].item() == 0.0  # the only pair of objects is in the first image
+
+
+@pytest.mark.parametrize(("most", "pairs"), [(None, {(0, 1), (0, 3), (1, 3)}), (1, {(0, 1)}), (2, {(0, 1), (0, 3)})])
+def test_disambiguation_compares_so_many_pairs_of_a_picture(most, pairs):
+    batch = replace(map_batch(), image_of=torch.tensor([0, 0, 1, 0]), group_of=torch.tensor([0, 1, 2, 3]))
+    assert set(zip(*(rows.tolist() for rows in pairs_of_objects(batch, most=most)), strict=True)) == pairs
 
 
 def test_disambiguation_parts_phrases_that_collide():

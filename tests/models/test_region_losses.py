@@ -68,16 +68,21 @@ def test_23_the_released_terms(stage, shrink):
     assert terms["anchor"].item() == pytest.approx(0.7, abs=1e-4)
 
 
+def collide(one: torch.Tensor, other: torch.Tensor, compat: str = "fixed") -> torch.Tensor:
+    """Of scores without equals, whose winners are the highest."""
+    return collisions(one, other, (one.argmax(-1), other.argmax(-1)), compat=compat)
+
+
 @pytest.mark.parametrize(("compat", "same", "different"), [("paper", 1, -1), ("released", 1, 0), ("fixed", 1, 0)])
 def test_24_values_of_collisions(compat, same, different):
     one = torch.tensor([[0.9, 0.2, 0.1]])
-    assert collisions(one, torch.tensor([[0.8, 0.3, 0.0]]), compat=compat).item() == pytest.approx(same)
-    assert collisions(one, torch.tensor([[0.1, 0.7, 0.3]]), compat=compat).item() == pytest.approx(different)
+    assert collide(one, torch.tensor([[0.8, 0.3, 0.0]]), compat).item() == pytest.approx(same)
+    assert collide(one, torch.tensor([[0.1, 0.7, 0.3]]), compat).item() == pytest.approx(different)
 
 
 def gradients(one: list[float], other: list[float], compat: str) -> list[list[float]]:
     scores = [torch.tensor([values], requires_grad=True) for values in (one, other)]
-    collisions(*scores, compat=compat).sum().backward()
+    collide(*scores, compat).sum().backward()
     return [x.grad[0].tolist() for x in scores]
 
 
@@ -110,7 +115,7 @@ def test_likeness_is_one_minus_the_divergence_in_bits(one, other, expected):
 def test_likeness_heeds_all_scores_and_its_gradient_is_finite_at_padding():
     scores = [torch.tensor([values], requires_grad=True) for values in ([3.0, 2.0, 0.0, -100], [0.0, 2.0, 3.0, -100])]
     one, other = (s.softmax(-1) for s in scores)
-    assert collisions(one, other).item() == 0.0  # the winners differ already
+    assert collide(one, other).item() == 0.0  # the winners differ already
     likeness(one, other).backward()
     assert scores[0].grad[0, 0] < 0 < scores[0].grad[0, 2]  # falls as the phrases part further
     assert scores[0].grad.isfinite().all() and scores[0].grad[0, 3] == 0
@@ -122,7 +127,18 @@ PROPOSALS = bools([0, 1, 1, 1], [0, 0, 1, 0], [1, 1, 0, 0], [0, 0, 0, 0])[None]
 def test_27_nested_proposals_tie_and_the_smallest_wins():
     scores = proposal_scores(relative(torch.tensor([[0.0, 0.4, 1.0, 0.2]])), PROPOSALS)
     assert scores[0].tolist() == pytest.approx([1, 1, 0.4, 0], abs=1e-4)
-    assert best_proposal(scores, PROPOSALS).tolist() == [1]  # the release takes the first, which is the largest
+    assert best_proposal(scores, PROPOSALS.sum(-1)).tolist() == [1]  # the release takes the first, which is the largest
+
+
+def test_a_proposal_that_holds_both_objects_is_no_collision():
+    both, left, right = [1, 1, 1, 1], [1, 1, 0, 0], [0, 0, 1, 1]
+    proposals = bools(both, left, right)[None].expand(2, -1, -1)
+    maps = torch.tensor([[9.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 9.0]])  # each phrase sees its own object
+    raw = proposal_scores(maps, proposals)
+    winners = best_proposal(raw, proposals.sum(-1))
+    assert winners.tolist() == [1, 2]
+    one, other = raw.softmax(-1)
+    assert collisions(one[None], other[None], (winners[:1], winners[1:])).item() == 0.0
 
 
 def test_27_a_map_over_its_own_maximum_has_a_dead_peak_and_ours_has_not():
@@ -154,5 +170,5 @@ def test_mean_scores():
 def test_an_image_without_proposals_is_neither_ambiguous_nor_an_error():
     nothing = torch.zeros(1, 3, 4, dtype=torch.bool)
     maps = torch.tensor([[0.0, 0.4, 1.0, 0.2]])
-    best = best_proposal(proposal_scores(maps, nothing), nothing)
+    best = best_proposal(proposal_scores(maps, nothing), nothing.sum(-1))
     assert ambiguity(maps, split_regions(best, nothing)).item() == pytest.approx(1.0)
