@@ -18,7 +18,6 @@ class Plan:
     """`claims/params.yaml`: what all variants share."""
 
     seeds: tuple[int, ...]  # of training; the world and its frozen models are those of the main run
-    resamples: int  # of the bootstrap
     timed_phrases: int  # per training, for claims about speed; evenly spread over val
     overrides: dict[str, Any]  # of params.yaml, by dotted key, for every variant: shorter recipes
 

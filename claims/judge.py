@@ -26,11 +26,12 @@ PREFACE = """# What the papers claim, and what was measured here
 
 Each row is one comparison from an ablation table. Measured are val of the embedded scenes and trainings with the
 seeds {seeds}; the world and its frozen models are those of the main run. Differences are variant minus baseline, in
-percent points or, where the claim is about speed, in phrases per second, with a 95 % interval from a bootstrap over
-images and seeds (`claims/verdict.py`). A claim *holds* if the whole interval lies on the paper's side, and
-*does not hold here* if the whole interval lies on the other; everything else is *not decidable here*. Where a paper
-claims no harm or no difference, the row has a margin, and the sides meet there. Of twenty verdicts one may be chance.
-A row that does not hold here says nothing about RefCOCO.
+percent points or, where the claim is about speed, in phrases per second (the mean of each phrase's own rate), with a
+95 % interval that takes both the images and the seeds for a few of many (`claims/verdict.py`). A claim *holds* if the
+whole interval lies on the paper's side, and *does not hold here* if the whole interval lies on the other; everything
+else is *not decidable here*. Where a paper claims no harm or no difference, the row has a margin, and the sides meet
+there. Of twenty verdicts one may be chance. A row that does not hold here says nothing about RefCOCO. DViN mixes two
+experts per picture here, where the paper's takes one, and TRIS has no calibration, unless a row is about that.
 
 Beside `params.yaml`, for every variant: {cuts}.
 """
@@ -76,7 +77,7 @@ def hold(claim: Claim, measured: Path, plan: Plan) -> dict[str, Any]:
         read_side(measured, side, metric, plan)
         for side, metric in ((claim.baseline, claim.baseline_metric or claim.metric), (claim.variant, claim.metric))
     ]
-    found = compare(*sides, resamples=plan.resamples)
+    found = compare(*sides)
     measures = {name: round(value, 6) for name, value in found._asdict().items()}
     return row | {"verdict": decide(claim, found), "measured": measures}
 

@@ -5,6 +5,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
+from scipy.stats import t as student
 
 from claims.entries import Claim
 from deixis.core.errors import DataError
@@ -56,15 +58,8 @@ def values(scores: pd.DataFrame, metric: str) -> pd.Series:
     return pd.Series(np.asarray(found, float), index=pd.MultiIndex.from_frame(scores[["image_id", "sample_id"]]))
 
 
-def compare(
-    baseline: Mapping[int, pd.Series], variant: Mapping[int, pd.Series], *, resamples: int, seed: int = 0
-) -> Difference:
-    """Mean difference of paired values, pooled over the seeds of training, and its interval.
-
-    The interval is a percentile bootstrap at 95 %. A resample draws images, the same ones for both sides and all
-    seeds, and seeds, the same for both sides. Of n seeds n - 1 are drawn: n draws would understate the spread of few
-    seeds by the factor (n - 1) / n (Rao and Wu, JASA 1988). With one seed only images are drawn, and what another
-    training would change is not in the interval.
+def compare(baseline: Mapping[int, pd.Series], variant: Mapping[int, pd.Series]) -> Difference:
+    """Mean difference of paired values, over the images and seeds of training that were seen, and its interval.
 
     Args:
         baseline: Seed -> values as `values` returns them.
@@ -85,22 +80,39 @@ def compare(
     if whole.isna().any(axis=None) or sizes != {len(whole) // len(baseline)}:
         raise DataError("the two sides answer different expressions. Run: dvc repro -f claims/dvc.yaml")
     sums = (whole["variant"] - whole["baseline"]).groupby(["seed", "image_id"]).sum().unstack("seed").to_numpy()
-    counts = whole["baseline"].groupby(["seed", "image_id"]).size().unstack("seed").to_numpy()
-
-    generator = np.random.default_rng(seed)
-    images, seeds = sums.shape
-    drawn_images = generator.multinomial(images, np.full(images, 1 / images), size=resamples)
-    drawn_seeds = generator.multinomial(max(1, seeds - 1), np.full(seeds, 1 / seeds), size=resamples)
-    resampled = ((drawn_images @ sums) * drawn_seeds).sum(1) / ((drawn_images @ counts) * drawn_seeds).sum(1)
-    low, high = np.percentile(resampled, (2.5, 97.5))
+    differences = sums * (sums.size / len(whole))  # so that their mean is the mean over expressions
+    reach = half_interval(differences)
+    estimate = float(differences.mean())
     means = whole.mean()
-    return Difference(
-        float(means["variant"] - means["baseline"]),
-        float(low),
-        float(high),
-        float(means["baseline"]),
-        float(means["variant"]),
-    )
+    return Difference(estimate, estimate - reach, estimate + reach, float(means["baseline"]), float(means["variant"]))
+
+
+def half_interval(differences: Float[np.ndarray, "images seeds"]) -> float:
+    """Half the 95 % interval of the mean, where both the images and the seeds are a few of many.
+
+    The variance of the mean is that of crossed random effects: mean squares of images plus that of seeds less that of
+    what neither explains, over the number of values. Its degrees of freedom are Satterthwaite's, so where the seeds
+    disagree, three of them make for Student's t with two. (A bootstrap of three seeds cannot leave the range of three
+    numbers: where nothing but chance differed between two variants it gave a verdict in 17 % of cases.) With one seed
+    the images alone are drawn, and what another training would change is not in the interval.
+
+    Source: Searle, Casella and McCulloch, Variance Components, 1992, sections 4.5 and 5.4.
+    """
+    images, seeds = differences.shape
+    mean, by_image, by_seed = differences.mean(), differences.mean(1, keepdims=True), differences.mean(0, keepdims=True)
+    if seeds == 1:
+        return float(student.ppf(0.975, images - 1) * by_image.std(ddof=1) / np.sqrt(images))
+    rest = differences - by_image - by_seed + mean
+    sums = [seeds * np.square(by_image - mean).sum(), images * np.square(by_seed - mean).sum(), np.square(rest).sum()]
+    freedom = np.array([images - 1, seeds - 1, (images - 1) * (seeds - 1)])
+    squares = np.array(sums) / freedom
+    of_images, of_seeds = (int(square > squares[2]) for square in squares[:2])  # a variance below zero is none
+    weights = np.array([of_images, of_seeds, 1 - of_images - of_seeds])
+    variance = weights @ squares
+    if variance == 0:
+        return 0.0
+    degrees = variance**2 / (np.square(weights * squares) / freedom).sum()
+    return float(student.ppf(0.975, degrees) * np.sqrt(variance / differences.size))
 
 
 def decide(claim: Claim, found: Difference) -> Verdict:

@@ -8,7 +8,7 @@ from claims.entries import Claim, Plan, Student, Teacher, override, params_of, r
 from deixis.core.errors import ConfigError
 
 PARAMS = {"seed": 0, "teachers": {"refclip": {"model": {"keep_fraction": 0.2}, "recipe": {"epochs": 3}}}}
-PLAN = Plan(seeds=(0, 1), resamples=10, timed_phrases=4, overrides={"teachers.refclip.recipe.epochs": 1})
+PLAN = Plan(seeds=(0, 1), timed_phrases=4, overrides={"teachers.refclip.recipe.epochs": 1})
 WORDS = {"id": "a", "paper": "p", "table": "t", "numbers": "1 → 2", "statement": "s"}
 SIDES = {"metric": "acc50", "baseline": "b", "variant": "v"}
 

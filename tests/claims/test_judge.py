@@ -13,7 +13,6 @@ from deixis.core.records import read_json, write_table
 
 PLAN = """measure:
   seeds: [0, 1]
-  resamples: 200
   timed_phrases: 4
   overrides: {teachers.refclip.recipe.epochs: 1}
 """

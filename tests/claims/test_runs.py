@@ -54,7 +54,7 @@ def given(tmp_path: Path) -> dict[str, Any]:
     rows = [(split, number, "ball", "ball", split) for number, split in enumerate(("train", "val", "testA"))]
     write_table(pd.DataFrame(rows, columns=columns), prepared / "pairs.parquet")
     plan = tmp_path / "plan.yaml"
-    plan.write_text("measure: {seeds: [3, 4], resamples: 10, timed_phrases: 4, overrides: {}}\n")
+    plan.write_text("measure: {seeds: [3, 4], timed_phrases: 4, overrides: {}}\n")
     (tmp_path / "features" / "detector").mkdir(parents=True)
     places = {"pairs": prepared / "pairs.parquet", "images": prepared / "images.parquet"}
     settings = {"plan": plan, "claims": ROOT / "claims" / "claims.yaml", "params": ROOT / "params.yaml"}
