@@ -28,12 +28,14 @@ from models.blocks.picture_text import Towers, TowersConfig
 from models.blocks.referring_stage import Modulation, ReferringStage, StageState, stage_scores
 from models.blocks.region_losses import (
     Compat,
+    Proposals,
     ambiguity,
     best_proposal,
     collisions,
     half_dice,
     likeness,
     proposal_scores,
+    proposals_of,
     relative,
     released_shrinking,
     shrinking_loss,
@@ -138,7 +140,7 @@ class PCNet(nn.Module):
     def _region_terms(self, own: list[Tensor], batch: MapBatch) -> dict[str, Tensor]:
         assert batch.proposals is not None
         grid = batch.proposals.shape[-2:]
-        proposals = batch.proposals.flatten(2).index_select(0, batch.image_of)
+        proposals = proposals_of(batch.proposals.flatten(2).index_select(0, batch.image_of))
         fine = [F.interpolate(maps[:, None], size=grid, mode="bilinear", align_corners=True).flatten(1) for maps in own]
         terms = {}
         if self.config.has_shrinking and self.config.stages > 1:
@@ -147,21 +149,20 @@ class PCNet(nn.Module):
             terms["collision"] = self._collision(fine, proposals, batch)
         return terms
 
-    def _shrinking(self, maps: list[Tensor], proposals: Tensor) -> dict[str, Tensor]:
+    def _shrinking(self, maps: list[Tensor], proposals: Proposals) -> dict[str, Tensor]:
         reduce = self.config.proposal_score
-        area = proposals.sum(-1)
-        best = [best_proposal(proposal_scores(m.detach(), proposals, reduce=reduce), area) for m in maps]
+        best = [best_proposal(proposal_scores(m.detach(), proposals, reduce=reduce), proposals.area) for m in maps]
         if self.config.compat == "released":
-            row = torch.arange(len(proposals), device=proposals.device)
-            fits = [half_dice(m[:, None], proposals) for m in maps]
+            row = torch.arange(len(proposals.area), device=proposals.area.device)
+            fits = [half_dice(m[:, None], proposals.inside) for m in maps]
             foreground = [fit[row, chosen] for fit, chosen in zip(fits, best, strict=True)]
             background = [fit.scatter(1, chosen[:, None], 0.0).amax(1) for fit, chosen in zip(fits, best, strict=True)]
             stage = int(torch.randint(self.config.stages - 1, ()))
             return released_shrinking(foreground, background, stage=stage)
-        regions = [split_regions(chosen, proposals) for chosen in best]
+        regions = [split_regions(chosen, proposals.inside) for chosen in best]
         return {"shrinking": shrinking_loss([ambiguity(m, split) for m, split in zip(maps, regions, strict=True)])}
 
-    def _collision(self, maps: list[Tensor], proposals: Tensor, batch: MapBatch) -> Tensor:
+    def _collision(self, maps: list[Tensor], proposals: Proposals, batch: MapBatch) -> Tensor:
         """Mean over stages and pairs of phrases.
 
         Scores compete in a softmax: what one proposal loses the others win. On the scores themselves the loss only
@@ -174,8 +175,7 @@ class PCNet(nn.Module):
         shares = [scores.softmax(-1) for scores in raw]
         if self.config.disambiguation == "divergence":
             return torch.cat([likeness(s[one], s[other]) for s in shares]).mean()
-        area = proposals.sum(-1)
-        winners = [best_proposal(scores.detach(), area) for scores in raw]
+        winners = [best_proposal(scores.detach(), proposals.area) for scores in raw]
         losses = [
             collisions(s[one], s[other], (winner[one], winner[other]), compat=self.config.compat)
             for s, winner in zip(shares, winners, strict=True)

@@ -11,6 +11,7 @@ from models.blocks.region_losses import (
     half_dice,
     likeness,
     proposal_scores,
+    proposals_of,
     relative,
     released_shrinking,
     shrinking_loss,
@@ -121,21 +122,21 @@ def test_likeness_heeds_all_scores_and_its_gradient_is_finite_at_padding():
     assert scores[0].grad.isfinite().all() and scores[0].grad[0, 3] == 0
 
 
-PROPOSALS = bools([0, 1, 1, 1], [0, 0, 1, 0], [1, 1, 0, 0], [0, 0, 0, 0])[None]
+PROPOSALS = proposals_of(bools([0, 1, 1, 1], [0, 0, 1, 0], [1, 1, 0, 0], [0, 0, 0, 0])[None])
 
 
 def test_27_nested_proposals_tie_and_the_smallest_wins():
     scores = proposal_scores(relative(torch.tensor([[0.0, 0.4, 1.0, 0.2]])), PROPOSALS)
     assert scores[0].tolist() == pytest.approx([1, 1, 0.4, 0], abs=1e-4)
-    assert best_proposal(scores, PROPOSALS.sum(-1)).tolist() == [1]  # the release takes the first, which is the largest
+    assert best_proposal(scores, PROPOSALS.area).tolist() == [1]  # the release takes the first, which is the largest
 
 
 def test_a_proposal_that_holds_both_objects_is_no_collision():
     both, left, right = [1, 1, 1, 1], [1, 1, 0, 0], [0, 0, 1, 1]
-    proposals = bools(both, left, right)[None].expand(2, -1, -1)
+    proposals = proposals_of(bools(both, left, right)[None].expand(2, -1, -1))
     maps = torch.tensor([[9.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 9.0]])  # each phrase sees its own object
     raw = proposal_scores(maps, proposals)
-    winners = best_proposal(raw, proposals.sum(-1))
+    winners = best_proposal(raw, proposals.area)
     assert winners.tolist() == [1, 2]
     one, other = raw.softmax(-1)
     assert collisions(one[None], other[None], (winners[:1], winners[1:])).item() == 0.0
@@ -157,7 +158,7 @@ def test_27_a_map_over_its_own_maximum_has_a_dead_peak_and_ours_has_not():
 def test_padding_never_wins_and_the_background_is_the_union_of_the_others():
     scores = proposal_scores(torch.full((1, 4), -1.0), PROPOSALS, padding=-9.0)
     assert scores[0].tolist() == [-1, -1, -1, -9]
-    regions = split_regions(torch.tensor([1]), PROPOSALS)
+    regions = split_regions(torch.tensor([1]), PROPOSALS.inside)
     assert regions.foreground.tolist() == [[False, False, True, False]]
     assert regions.background.tolist() == [[True, True, False, True]]
 
@@ -168,7 +169,7 @@ def test_mean_scores():
 
 
 def test_an_image_without_proposals_is_neither_ambiguous_nor_an_error():
-    nothing = torch.zeros(1, 3, 4, dtype=torch.bool)
+    nothing = proposals_of(torch.zeros(1, 3, 4, dtype=torch.bool))
     maps = torch.tensor([[0.0, 0.4, 1.0, 0.2]])
-    best = best_proposal(proposal_scores(maps, nothing), nothing.sum(-1))
-    assert ambiguity(maps, split_regions(best, nothing)).item() == pytest.approx(1.0)
+    best = best_proposal(proposal_scores(maps, nothing), nothing.area)
+    assert ambiguity(maps, split_regions(best, nothing.inside)).item() == pytest.approx(1.0)
