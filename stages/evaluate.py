@@ -23,6 +23,8 @@ from deixis.imaging.masks import decode_mask, mask_overlap
 from deixis.metrics import OTHER_MASKS, THRESHOLD, box_iou, summarise
 from deixis.weights.exposure import worst
 
+MASK_COLUMNS = tuple(f"{name}_mask" for name in OTHER_MASKS)
+
 
 @dataclass(frozen=True, config=STRICT)
 class EvaluationParams:
@@ -50,8 +52,9 @@ def evaluate(
     samples = join_truth(predictions, pairs, truth)
     samples = samples.join(reference_scores(samples, candidates, images))
     samples["iou"] = box_iou(_stack(samples["box"]), _stack(samples["true_box"]))
-    if "match_box" in samples:
-        samples["iou_match"] = box_iou(_stack(samples["match_box"]), _stack(samples["true_box"]))
+    for name, column in (("match", "match_box"), ("map_box", "map_box")):
+        if column in samples:
+            samples[f"iou_{name}"] = box_iou(_stack(samples[column]), _stack(samples["true_box"]))
     if "boxes" in samples:
         samples["iou_any"] = [
             best_iou(boxes, true_box) for boxes, true_box in zip(samples["boxes"], samples["true_box"], strict=True)
@@ -80,7 +83,7 @@ def join_truth(predictions: Path, pairs: Path, truth: Path) -> pd.DataFrame:
     found = read_table(
         predictions,
         columns=("sample_id", "box", "mask", "score"),
-        optional=("margin", "confidence", "match_box", "boxes", "point", *(f"{name}_mask" for name in OTHER_MASKS)),
+        optional=("margin", "confidence", "match_box", "map_box", "boxes", "point", *MASK_COLUMNS),
         made_by="segment_boxes or predict_student",
     )
     samples = table.merge(known, on="sample_id", how="left", validate="one_to_one")
@@ -89,7 +92,7 @@ def join_truth(predictions: Path, pairs: Path, truth: Path) -> pd.DataFrame:
         raise DataError(f"{truth}: no truth for {missing}. Run: dvc repro -f prepare")
     samples = samples.merge(found, on="sample_id", how="left", validate="one_to_one")
     nothing = pd.Series([np.full(4, np.nan)] * len(samples), index=samples.index)
-    for column in {"box", "match_box"} & set(samples):
+    for column in {"box", "match_box", "map_box"} & set(samples):
         samples[column] = samples[column].where(samples[column].notna(), nothing)
     return samples
 
@@ -139,7 +142,7 @@ def middle(box: np.ndarray) -> tuple[int, int]:
     return int(x), int(y)
 
 
-def point_hits(point: Sequence[int], *, mask: np.ndarray, box: np.ndarray) -> tuple[bool, bool]:
+def point_hits(point: Sequence[int] | np.ndarray, *, mask: np.ndarray, box: np.ndarray) -> tuple[bool, bool]:
     """Whether a pixel (x, y) lies in the mask, and in the box cut to whole pixels, all four sides included."""
     x, y = int(point[0]), int(point[1])
     in_image = 0 <= y < mask.shape[0] and 0 <= x < mask.shape[1]

@@ -32,7 +32,7 @@ from deixis.imaging.masks import RLE, decode_mask, encode_mask
 from deixis.imaging.pictures import open_image
 from deixis.map_data import MapReader, read_needed_cues
 from deixis.map_refinement import refine
-from deixis.response_maps import box_holding, component_boxes, margin_of, mask_of, peak_of, upsample
+from deixis.response_maps import Box, box_holding, component_boxes, margin_of, mask_of, peak_of, upsample
 from deixis.samples import grouped_pairs, unpack_bits
 from deixis.segmenting import segment_points
 from deixis.types import MapBatch
@@ -157,12 +157,13 @@ def whole_images(image_ids: Sequence[int], images: int) -> Iterator[list[int]]:
 def read_map(square: np.ndarray, frame: Letterbox, picture: Path, *, walks: bool) -> dict[str, Any]:
     """What one map says, in stored pixels."""
     scores = frame.mask_to_image(square)
-    map_mask = mask_of(scores)
+    map_mask, peak = mask_of(scores), peak_of(scores)
     answer = {
-        "point": list(peak_of(scores)),
+        "point": list(peak),
         "score": float(scores.max()),
         "margin": margin_of(scores),
         "boxes": [float(side) for part in component_boxes(map_mask) for side in part],
+        "map_box": flat(box_holding(map_mask, peak)),
         "map_mask": encode_mask(map_mask),
     }
     if walks:
@@ -186,14 +187,18 @@ def pick_proposals(labelled: pd.DataFrame, store: FeatureStore, reader: MapReade
     return picked
 
 
+def flat(box: Box | None) -> list[float] | None:
+    """A box as it is stored."""
+    return None if box is None else [float(side) for side in box]
+
+
 def finished(labelled: pd.DataFrame, rules: MapLabelParams, card: dict[str, Any]) -> pd.DataFrame:
     """With mask and box of the chosen kind, the reasons for refusals, and who answered."""
     column = "prompted_mask" if rules.mask == "segmenter" else f"{rules.mask}_mask"
     labelled = labelled.assign(mask=labelled[column], mask_source=rules.mask).drop(columns="walk_mask", errors="ignore")
     boxes = []
     for mask, point in zip(labelled["mask"], labelled["point"], strict=True):
-        box = None if mask is None else box_holding(decode_mask(mask), (point[0], point[1]))
-        boxes.append([float(side) for side in box] if box else None)
+        boxes.append(None if mask is None else flat(box_holding(decode_mask(mask), (point[0], point[1]))))
     labelled = labelled.assign(box=boxes)
     labelled.loc[labelled["box"].isna() & (labelled["reason"] == ""), "reason"] = "no mask"
     labelled.loc[(labelled["margin"] < rules.min_margin) & (labelled["reason"] == ""), "reason"] = "margin"
