@@ -36,7 +36,7 @@ def map_predictions(**columns) -> pd.DataFrame:
 
 def scored(folder, answers: pd.DataFrame) -> dict:
     """Metrics of the stage on the pictures of those phrases."""
-    (folder / "toy").mkdir()
+    (folder / "toy").mkdir(parents=True)
     names = {"sample_id": ["a", "b", "c"], "image_id": [1, 1, 2]}
     pairs = pd.DataFrame(names | {"expression": "Star", "text": "star", "split": "val"})
     pairs.to_parquet(folder / "toy/pairs.parquet")
@@ -89,3 +89,22 @@ def test_a_ranking_student_is_never_scored_without_naming_its_candidates(tmp_pat
 def test_the_box_of_the_map_is_scored_beside_that_of_the_answer(tmp_path):
     report = scored(tmp_path, map_predictions(map_box=[LEFT, RIGHT, None], box=[RIGHT] * 3))
     assert (report["acc50"], report["acc50_any"], report["acc50_map_box"]) == (0.0, 1.0, pytest.approx(1 / 3, abs=1e-6))
+
+
+@pytest.mark.parametrize("make", [predictions, map_predictions], ids=["boxes alone", "of response maps"])
+def test_a_phrase_without_a_prediction_is_a_miss_everywhere(tmp_path, make):
+    whole, part = (scored(tmp_path / name, make()[:rows]) for name, rows in (("whole", 3), ("part", 2)))
+    rates = {name for name in whole if f"{name}_lo" in whole} - {"inconsistency"}
+    assert {name: whole[name] for name in rates} == dict.fromkeys(rates, 1.0)
+    assert {name: part[name] for name in rates} == pytest.approx(dict.fromkeys(rates, 2 / 3), abs=1e-6)
+    assert (part["n"], part["hits"], part["coverage"]["1.0"]) == (3, 2, pytest.approx(2 / 3, abs=1e-6))
+    expected = {"acc50", "miou_box"}
+    if make is map_predictions:
+        expected |= {"acc50_any", "acc50_map_box", "miou", "oiou", "miou_proposal", "point_in_mask", "point_in_box"}
+    assert expected <= rates and ("miou" in rates) == ("miou" in expected)
+
+
+def test_an_empty_table_of_predictions_hits_nothing(tmp_path):
+    report = scored(tmp_path, map_predictions()[:0])
+    assert (report["n"], report["hits"], report["acc50_any"], report["acc50_map_box"]) == (3, 0, 0.0, 0.0)
+    assert "miou" not in report
