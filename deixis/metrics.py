@@ -7,7 +7,7 @@ import pandas as pd
 
 THRESHOLD = 0.5  # a box hits strictly above; P@X of masks, as nearly everywhere, counts equality too
 # Beside the mask that is the answer: the segmenter's at the answer's box or point; a response map above zero; the mask
-# proposal that holds a map's peak.
+# proposal with a map's highest response inside.
 OTHER_MASKS = ("prompted", "map", "proposal")
 COVERAGES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 MASK_PERCENTS = (50, 60, 70, 80, 90)
