@@ -19,9 +19,9 @@ ROWS_PER_GROUP = 16_384  # of the joined file
 SIDES = pa.list_(pa.float64())
 MASK = pa.struct([("size", pa.list_(pa.int64())), ("counts", pa.string())])
 TYPES = {  # of columns whose kind a piece without values does not tell
-    "box": SIDES, "runner_up": SIDES, "match_box": SIDES, "boxes": SIDES, "point": pa.list_(pa.int64()),
-    "experts": pa.list_(pa.string()), "mask": MASK, "prompted_mask": MASK, "map_mask": MASK,
-    "mask_source": pa.string(), "reason": pa.string(),
+    "box": SIDES, "runner_up": SIDES, "match_box": SIDES, "map_box": SIDES, "boxes": SIDES,
+    "point": pa.list_(pa.int64()), "experts": pa.list_(pa.string()), "mask": MASK, "prompted_mask": MASK,
+    "map_mask": MASK, "mask_source": pa.string(), "reason": pa.string(),
     "file": pa.string(), "line": pa.int64(), "code": pa.string(), "value": pa.string(),
 }  # fmt: skip
 

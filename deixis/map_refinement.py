@@ -25,7 +25,12 @@ def seeds(relative: Float[np.ndarray, "height width"]) -> UInt8[np.ndarray, "hei
 def refine(
     scores: Float[np.ndarray, "height width"], pixels: UInt8[np.ndarray, "height width 3"]
 ) -> Bool[np.ndarray, "height width"]:
-    """Walk from surely inside and surely outside; every pixel goes to whom it reaches first."""
+    """Walk from surely inside and surely outside; every pixel goes to whom it reaches first.
+
+    A map that is nowhere above zero has no foreground.
+    """
+    if scores.max() <= 0:  # over such a maximum the lowest places would be the surest
+        return np.zeros(scores.shape, bool)
     relative = scores / scores.max()
     sure = seeds(relative)
     if set(np.unique(sure)) != {BACKGROUND, FOREGROUND, UNSURE}:

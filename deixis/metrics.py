@@ -7,7 +7,7 @@ import pandas as pd
 
 THRESHOLD = 0.5  # a box hits strictly above; P@X of masks, as nearly everywhere, counts equality too
 # Beside the mask that is the answer: the segmenter's at the answer's box or point; a response map above zero; the mask
-# proposal that holds a map's peak.
+# proposal with a map's highest response inside.
 OTHER_MASKS = ("prompted", "map", "proposal")
 COVERAGES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 MASK_PERCENTS = (50, 60, 70, 80, 90)
@@ -30,7 +30,8 @@ def summarise(samples: pd.DataFrame, *, resamples: int, seed: int) -> dict[str, 
     Args:
         samples: One row per expression: image_id, iou (box), group, floors and ceiling as hit shares; where
             masks were predicted, intersection and union in pixels, point_in_mask and point_in_box; iou_match of the
-            box that matches best, before place words count; iou_any of the best of several boxes (TRIS's any-box rule);
+            box that matches best, before place words count; iou_any of the best of several boxes (TRIS's any-box rule)
+            and iou_map_box of the one box of the map's part that holds its peak, whatever mask the answer is;
             mask_iou_<name> of the masks that stand beside the answer, see `OTHER_MASKS`; confidence in [0, 1], by which
             answers are then ordered instead of by margin.
         resamples: Bootstrap resamples; images, not expressions, are drawn.
@@ -39,7 +40,7 @@ def summarise(samples: pd.DataFrame, *, resamples: int, seed: int) -> dict[str, 
         Fractions with 95 % percentile intervals (`_lo`, `_hi`), counts as integers.
     """
     columns = {"acc50": samples["iou"] > THRESHOLD, "miou_box": samples["iou"]}
-    for name in ("match", "any"):
+    for name in ("match", "any", "map_box"):
         if f"iou_{name}" in samples:
             columns[f"acc50_{name}"] = samples[f"iou_{name}"] > THRESHOLD
     ratios: dict[str, tuple[str, str]] = {}

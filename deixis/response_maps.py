@@ -1,9 +1,11 @@
-"""What is read off a response map: its mask, its peak, and boxes.
+"""What is read off a response map: its mask, its peak, boxes, and the mask proposal it means.
 
 A response map holds raw scores per place, [h, w]; above zero means "belongs". Pixels are (x, y) of the stored image;
 the right and bottom sides of boxes are exclusive. Source of the rules: TRIS's evaluation; what its code gets wrong is
 mended here, and each place says so.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -60,6 +62,17 @@ def box_holding(mask: Bool[np.ndarray, "height width"], point: tuple[int, int]) 
         return None
     here = parts[point[1], point[0]]
     return _corners(max(found, key=lambda part: (part.label == here, part.area)).bbox)
+
+
+def most_responsive(
+    scores: Float[np.ndarray, "height width"], masks: Sequence[Bool[np.ndarray, "height width"]]
+) -> Bool[np.ndarray, "height width"] | None:
+    """The mask with the highest response inside, of equals the smallest; None of no masks. Source: PCNet's code.
+
+    Args:
+        masks: None of them empty.
+    """
+    return max(masks, key=lambda mask: (float(scores[mask].max()), -int(mask.sum())), default=None)
 
 
 def margin_of(scores: Float[np.ndarray, "height width"]) -> float:

@@ -23,6 +23,10 @@ from deixis.imaging.masks import decode_mask, mask_overlap
 from deixis.metrics import OTHER_MASKS, THRESHOLD, box_iou, summarise
 from deixis.weights.exposure import worst
 
+MASK_COLUMNS = tuple(f"{name}_mask" for name in OTHER_MASKS)
+BOX_COLUMNS = ("box", "match_box", "map_box")
+NOWHERE = (-1, -1)  # a point outside of every image
+
 
 @dataclass(frozen=True, config=STRICT)
 class EvaluationParams:
@@ -50,8 +54,9 @@ def evaluate(
     samples = join_truth(predictions, pairs, truth)
     samples = samples.join(reference_scores(samples, candidates, images))
     samples["iou"] = box_iou(_stack(samples["box"]), _stack(samples["true_box"]))
-    if "match_box" in samples:
-        samples["iou_match"] = box_iou(_stack(samples["match_box"]), _stack(samples["true_box"]))
+    for name, column in (("match", "match_box"), ("map_box", "map_box")):
+        if column in samples:
+            samples[f"iou_{name}"] = box_iou(_stack(samples[column]), _stack(samples["true_box"]))
     if "boxes" in samples:
         samples["iou_any"] = [
             best_iou(boxes, true_box) for boxes, true_box in zip(samples["boxes"], samples["true_box"], strict=True)
@@ -72,7 +77,10 @@ def evaluate(
 
 
 def join_truth(predictions: Path, pairs: Path, truth: Path) -> pd.DataFrame:
-    """Evaluation pairs with truth and prediction; an expression without a prediction keeps a box that never hits."""
+    """Evaluation pairs with truth and prediction.
+
+    An expression without a prediction has no mask, no boxes, and a box and a point that never hit.
+    """
     table = read_table(pairs, columns=("sample_id", "image_id", "expression", "text", "split"), made_by="prepare")
     table = table[table["split"] != "train"]
     known = read_table(truth, columns=("sample_id", "box", "mask"), made_by="prepare")
@@ -80,7 +88,7 @@ def join_truth(predictions: Path, pairs: Path, truth: Path) -> pd.DataFrame:
     found = read_table(
         predictions,
         columns=("sample_id", "box", "mask", "score"),
-        optional=("margin", "confidence", "match_box", "boxes", "point", *(f"{name}_mask" for name in OTHER_MASKS)),
+        optional=("margin", "confidence", *BOX_COLUMNS[1:], "boxes", "point", *MASK_COLUMNS),
         made_by="segment_boxes or predict_student",
     )
     samples = table.merge(known, on="sample_id", how="left", validate="one_to_one")
@@ -88,9 +96,12 @@ def join_truth(predictions: Path, pairs: Path, truth: Path) -> pd.DataFrame:
         missing = samples.loc[samples["true_box"].isna(), "sample_id"].iloc[0]
         raise DataError(f"{truth}: no truth for {missing}. Run: dvc repro -f prepare")
     samples = samples.merge(found, on="sample_id", how="left", validate="one_to_one")
-    nothing = pd.Series([np.full(4, np.nan)] * len(samples), index=samples.index)
-    for column in {"box", "match_box"} & set(samples):
-        samples[column] = samples[column].where(samples[column].notna(), nothing)
+    nothing: dict[str, Any] = dict.fromkeys(BOX_COLUMNS, np.full(4, np.nan))
+    nothing |= {"boxes": [], "point": NOWHERE} | dict.fromkeys(("mask", *MASK_COLUMNS))
+    for column in nothing.keys() & set(samples):
+        absent = samples[column].isna()
+        filled = [nothing[column] if lacks else value for value, lacks in zip(samples[column], absent, strict=True)]
+        samples[column] = pd.Series(filled, index=samples.index, dtype=object)
     return samples
 
 
@@ -134,12 +145,12 @@ def middle(box: np.ndarray) -> tuple[int, int]:
     """Pixel in the middle of a box, for predictors that name no point; outside of every image where there is no box."""
     corners = np.asarray(box, float)
     if not np.isfinite(corners).all():
-        return -1, -1
+        return NOWHERE
     x, y = np.floor((corners[:2] + corners[2:]) / 2).astype(int)
     return int(x), int(y)
 
 
-def point_hits(point: Sequence[int], *, mask: np.ndarray, box: np.ndarray) -> tuple[bool, bool]:
+def point_hits(point: Sequence[int] | np.ndarray, *, mask: np.ndarray, box: np.ndarray) -> tuple[bool, bool]:
     """Whether a pixel (x, y) lies in the mask, and in the box cut to whole pixels, all four sides included."""
     x, y = int(point[0]), int(point[1])
     in_image = 0 <= y < mask.shape[0] and 0 <= x < mask.shape[1]

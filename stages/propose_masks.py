@@ -60,6 +60,7 @@ def propose_masks(
 
     def encode(image_ids: Sequence[int]) -> dict[str, np.ndarray]:
         squares = np.zeros((len(image_ids), config.most, config.grid, config.grid), bool)
+        proposed = 0
         for row, image_id in enumerate(image_ids):
             found = model.propose(
                 reader.pixels(image_id),
@@ -71,6 +72,10 @@ def propose_masks(
             if len(kept):
                 whole = torch.from_numpy(np.stack([reader.letterbox(image_id).mask_to_input(mask) for mask in kept]))
                 squares[row, : len(kept)] = (F.adaptive_avg_pool2d(whole[None], config.grid)[0] > 0.5).numpy()
+                proposed += len(kept)
+        lost = proposed - int(squares.any((2, 3)).sum())
+        if lost:  # no cell is covered by more than half
+            say(f"{lost} of {proposed} masks too thin for a grid of {config.grid}")
         empty = int((~squares.any((1, 2, 3))).sum())
         if empty:  # such images teach by classification alone
             say(f"{empty} of {len(image_ids)} images without a proposal")

@@ -23,16 +23,25 @@ from torch import Tensor
 from deixis.core.cli import run_stage
 from deixis.core.config import STRICT, read_section
 from deixis.core.errors import DataError
-from deixis.core.progress import track
+from deixis.core.progress import say, track
 from deixis.core.records import read_json, read_table, write_table
 from deixis.core.runtime import Device, autocast, pick_device
 from deixis.features import FeatureStore
 from deixis.imaging.letterbox import Letterbox
-from deixis.imaging.masks import RLE, decode_mask, encode_mask
+from deixis.imaging.masks import decode_mask, encode_mask
 from deixis.imaging.pictures import open_image
 from deixis.map_data import MapReader, read_needed_cues
 from deixis.map_refinement import refine
-from deixis.response_maps import box_holding, component_boxes, margin_of, mask_of, peak_of, upsample
+from deixis.response_maps import (
+    Box,
+    box_holding,
+    component_boxes,
+    margin_of,
+    mask_of,
+    most_responsive,
+    peak_of,
+    upsample,
+)
 from deixis.samples import grouped_pairs, unpack_bits
 from deixis.segmenting import segment_points
 from deixis.types import MapBatch
@@ -51,7 +60,7 @@ class MapLabelParams:
     """What of a response map becomes the label; never by looking at truth."""
 
     # map: above zero; walk: a random walk from its surest places; segmenter: prompted by the peak; proposal: the mask
-    # proposal with the highest response
+    # proposal with the highest response inside
     mask: Literal["map", "walk", "segmenter", "proposal"] = "segmenter"
     select: Literal["train", "all", "none"] = "none"  # where phrases of one object share the best of their maps (PRMS)
     min_margin: float = 0.0  # of the peak over the highest place elsewhere
@@ -93,11 +102,13 @@ def write_map_labels(
     if rules.select != "none":
         judge = load_image_text(model.config.judge, weights, model.reading.vocabulary, hardware)
     paths = {image_id: image_root / path for image_id, path in pictures[["image_id", "path"]].itertuples(index=False)}
-    labelled = read_maps(model, reader, table, paths=paths, rules=rules, judge=judge)
+    store = None if proposals is None else FeatureStore(proposals, made_by="propose_masks")
+    labelled = read_maps(model, reader, table, paths=paths, rules=rules, judge=judge, proposals=store)
     segmenter = load_segmenter("small_sam", weights / "segmenter", hardware)
     labelled["prompted_mask"], labelled["mask_quality"] = segment_points(segmenter, labelled, paths=paths)
     if proposals is not None:
-        labelled["proposal_mask"] = pick_proposals(labelled, FeatureStore(proposals, made_by="propose_masks"), reader)
+        bare = labelled.loc[labelled["proposal_mask"].isna(), "image_id"].nunique()
+        say(f"{bare} of {labelled['image_id'].nunique()} images without a proposal")
     card = read_json(teacher / "config.json", made_by="train_map_teacher")
     write_table(finished(labelled, rules, card), out)
 
@@ -110,13 +121,18 @@ def read_maps(
     paths: Mapping[Any, Path],
     rules: MapLabelParams,
     judge: ImageText | None = None,
+    proposals: FeatureStore | None = None,
 ) -> pd.DataFrame:
     """What the map of each row of `table`, sorted by image, says."""
     answers, walks = [], rules.mask == "walk"
+    masks: dict[Any, list[np.ndarray]] = {}
     for rows, squares in answered(model, reader, table, judge, rules):
         for row, square in zip(rows, squares, strict=True):
             image_id = reader.image_ids[row]
-            answers.append(read_map(square, reader.letterbox(image_id), paths[image_id], walks=walks))
+            frame = reader.letterbox(image_id)
+            if proposals is not None and image_id not in masks:
+                masks = {image_id: proposed_masks(proposals, image_id, frame)}  # of one image at a time
+            answers.append(read_map(square, frame, paths[image_id], walks=walks, proposals=masks.get(image_id)))
     return table[["sample_id", "image_id", "expression", "split"]].join(pd.DataFrame(answers))
 
 
@@ -154,36 +170,39 @@ def whole_images(image_ids: Sequence[int], images: int) -> Iterator[list[int]]:
         yield list(range(low, high))
 
 
-def read_map(square: np.ndarray, frame: Letterbox, picture: Path, *, walks: bool) -> dict[str, Any]:
-    """What one map says, in stored pixels."""
+def proposed_masks(store: FeatureStore, image_id: Any, frame: Letterbox) -> list[np.ndarray]:
+    """Mask proposals of an image, in stored pixels and none of them empty."""
+    masks = unpack_bits(store.read("masks", [image_id]))[0]
+    whole = upsample(masks.float(), height=frame.side, width=frame.side, align_corners=False).numpy()
+    stored = [frame.mask_to_image(mask) > 0.5 for mask in whole if mask.any()]
+    return [mask for mask in stored if mask.any()]
+
+
+def read_map(
+    square: np.ndarray, frame: Letterbox, picture: Path, *, walks: bool, proposals: Sequence[np.ndarray] | None = None
+) -> dict[str, Any]:
+    """What one map says, in stored pixels; the mask proposal of an image that has none is None."""
     scores = frame.mask_to_image(square)
-    map_mask = mask_of(scores)
+    map_mask, peak = mask_of(scores), peak_of(scores)
     answer = {
-        "point": list(peak_of(scores)),
+        "point": list(peak),
         "score": float(scores.max()),
         "margin": margin_of(scores),
         "boxes": [float(side) for part in component_boxes(map_mask) for side in part],
+        "map_box": flat(box_holding(map_mask, peak)),
         "map_mask": encode_mask(map_mask),
     }
     if walks:
         answer["walk_mask"] = encode_mask(refine(scores, np.asarray(open_image(picture))))
+    if proposals is not None:
+        picked = most_responsive(scores, proposals)
+        answer["proposal_mask"] = None if picked is None else encode_mask(picked)
     return answer | {"reason": "" if map_mask.any() else "nothing above zero"}
 
 
-def pick_proposals(labelled: pd.DataFrame, store: FeatureStore, reader: MapReader) -> list[RLE | None]:
-    """The smallest mask proposal at each row's point; None where no proposal holds it.
-
-    The response is highest at the point, so this is the proposal with the highest response.
-    """
-    picked: list[RLE | None] = []
-    for image_id, (x, y) in labelled[["image_id", "point"]].itertuples(index=False):
-        frame = reader.letterbox(image_id)
-        masks = unpack_bits(store.read("masks", [image_id]))[0]
-        whole = upsample(masks.float(), height=frame.side, width=frame.side, align_corners=False).numpy()
-        stored = [frame.mask_to_image(mask) > 0.5 for mask in whole if mask.any()]
-        holding = [mask for mask in stored if mask[y, x]]
-        picked.append(encode_mask(min(holding, key=np.sum)) if holding else None)
-    return picked
+def flat(box: Box | None) -> list[float] | None:
+    """A box as it is stored."""
+    return None if box is None else [float(side) for side in box]
 
 
 def finished(labelled: pd.DataFrame, rules: MapLabelParams, card: dict[str, Any]) -> pd.DataFrame:
@@ -192,8 +211,7 @@ def finished(labelled: pd.DataFrame, rules: MapLabelParams, card: dict[str, Any]
     labelled = labelled.assign(mask=labelled[column], mask_source=rules.mask).drop(columns="walk_mask", errors="ignore")
     boxes = []
     for mask, point in zip(labelled["mask"], labelled["point"], strict=True):
-        box = None if mask is None else box_holding(decode_mask(mask), (point[0], point[1]))
-        boxes.append([float(side) for side in box] if box else None)
+        boxes.append(None if mask is None else flat(box_holding(decode_mask(mask), (point[0], point[1]))))
     labelled = labelled.assign(box=boxes)
     labelled.loc[labelled["box"].isna() & (labelled["reason"] == ""), "reason"] = "no mask"
     labelled.loc[(labelled["margin"] < rules.min_margin) & (labelled["reason"] == ""), "reason"] = "margin"

@@ -256,7 +256,9 @@ def test_teachers_of_response_maps_learn_label_and_are_scored(checkout, rebuilt)
         out=f"{out}/metrics.json", samples_out=f"{out}/samples.parquet",
     )  # fmt: skip
     report = json.loads((checkout / out / "metrics.json").read_text())
-    assert {"miou", "miou_map", "miou_proposal", "point_in_mask", "acc50_any", "coverage"} <= report["val"].keys()
+    assert {"miou", "miou_map", "miou_proposal", "point_in_mask", "acc50_any", "acc50_map_box", "coverage"} <= report[
+        "val"
+    ].keys()
     assert report["meta"]["supervision"] == "image-phrase pairs, grouped by object"
     labels = pd.read_parquet(checkout / out / "labels.parquet")
     accepted = labels[labels["accept"]]

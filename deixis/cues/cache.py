@@ -20,7 +20,7 @@ class CacheConfig:
     """Settings of `cache`. DVC does not watch the file: after a change of it, dvc repro -f write_cues."""
 
     path: Path  # cues.jsonl, or a folder of <ref_id>.json with {sent_id: [phrases]}
-    when_missing: Literal["rule", "refuse"] = "rule"  # what to do about a phrase that it lacks
+    when_missing: Literal["rule", "refuse"] = "rule"  # what to do about a phrase that it has no cues of
 
 
 class CachedCues:
@@ -40,7 +40,7 @@ class CachedCues:
                 "<ref_id>.json. Mend params.yaml, then run: dvc repro write_cues"
             )
         self._by_text: dict[str, Answer] = {}
-        self._by_sentence: dict[str, Answer] = {}
+        self._by_sentence: dict[str, Answer | None] = {}
         self.inputs = tuple(sorted(config.path.glob("*.json"))) if config.path.is_dir() else (config.path,)
         if config.path.is_dir():
             self._by_sentence = read_folder(config.path)
@@ -52,8 +52,8 @@ class CachedCues:
         return [self._find(phrase) or self._without(phrase) for phrase in phrases]
 
     def _find(self, phrase: Phrase) -> Answer | None:
-        said = [self._by_sentence[str(sent_id)] for sent_id in phrase.sent_ids if str(sent_id) in self._by_sentence]
-        return said[0] if said else self._by_text.get(phrase.text)
+        said = [self._by_sentence.get(str(sent_id)) for sent_id in phrase.sent_ids]
+        return next((answer for answer in said if answer), self._by_text.get(phrase.text))
 
     def _without(self, phrase: Phrase) -> Answer:
         if self._config.when_missing == "refuse":
@@ -61,27 +61,29 @@ class CachedCues:
                 f'{self._config.path}: holds no cues of "{phrase.text}". Add them, or set cues.settings.when_missing '
                 "to rule in params.yaml, then run: dvc repro write_cues"
             )
-        return fall_back(phrase.text, "not in the cache")
+        is_there = any(str(sent_id) in self._by_sentence for sent_id in phrase.sent_ids)
+        return fall_back(phrase.text, "an entry that is no list of texts" if is_there else "not in the cache")
 
 
-def read_folder(folder: Path) -> dict[str, Answer]:
-    """Cues by sentence from a folder of <ref_id>.json.
+def read_folder(folder: Path) -> dict[str, Answer | None]:
+    """Cues by sentence from a folder of <ref_id>.json; None where an entry is no list of texts.
 
     PCNet's code matches phrases to sentences by their order in the file; their keys say it, so those count here.
 
     Raises:
         DataError: If the folder holds no such file, or one of them is something else.
     """
-    found: dict[str, Answer] = {}
+    found: dict[str, Answer | None] = {}
     files = sorted(folder.glob("*.json"))
     for path in files:
         try:
             sentences: Any = json.loads(path.read_text(encoding="utf-8"))
             for sent_id, phrases in sentences.items():
-                cues = first_distinct([cue for phrase in phrases if (cue := normalise(phrase))])
-                if cues:
+                if not isinstance(phrases, list) or not all(isinstance(phrase, str) for phrase in phrases):
+                    found[sent_id] = None  # text itself is a sequence of texts: its letters
+                elif cues := first_distinct([cue for phrase in phrases if (cue := normalise(phrase))]):
                     found[sent_id] = Answer(cues, "imported")
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, AttributeError) as error:
             reason = str(error).splitlines()[0]
             raise DataError(
                 f"{path}: not the phrases of one object ({reason}). Allowed: {{sent_id: [phrase, ...]}}. Restore the "

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Num, UInt8
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
@@ -46,8 +46,8 @@ class ContrastiveConvNet(nn.Module):
         """Map of the last stage."""
         return self.layers(standardise(squares, CLIP_MEAN, CLIP_STD))
 
-    def pooled(self, squares: UInt8[Tensor, "batch 3 side side"]) -> Float[Tensor, "batch width"]:
-        """Mean over the map, normalised."""
+    def pooled(self, squares: Num[Tensor, "batch 3 side side"]) -> Float[Tensor, "batch width"]:
+        """Mean over the map, normalised, of levels from 0 to 255; a gradient may pass to them."""
         return self.norm(self.layers(standardise(squares, CLIP_MEAN, CLIP_STD)).mean((2, 3)))
 
     def objective(self, captions: Callable[[], list[list[str]]]) -> nn.Module:

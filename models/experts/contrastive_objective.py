@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int, Num, UInt8
 from torch import Tensor, nn
 
 from deixis.losses import clip_loss
@@ -23,7 +23,7 @@ class PooledEncoder(Protocol):
 
     width: int
 
-    def pooled(self, squares: UInt8[Tensor, "batch 3 side side"]) -> Float[Tensor, "batch width"]:
+    def pooled(self, squares: Num[Tensor, "batch 3 side side"]) -> Float[Tensor, "batch width"]:
         """One vector per picture."""
         ...
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Num, UInt8
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
@@ -46,8 +46,8 @@ class ContrastiveViT(nn.Module):
         _, patches = self.vit(standardise(squares, CLIP_MEAN, CLIP_STD))
         return self.vit.to_map(patches)
 
-    def pooled(self, squares: UInt8[Tensor, "batch 3 side side"]) -> Float[Tensor, "batch width"]:
-        """Class token after the final norm."""
+    def pooled(self, squares: Num[Tensor, "batch 3 side side"]) -> Float[Tensor, "batch width"]:
+        """Class token after the final norm, of levels from 0 to 255; a gradient may pass to them."""
         state, _ = self.vit(standardise(squares, CLIP_MEAN, CLIP_STD))
         return self.vit.norm(state)
 

@@ -56,6 +56,12 @@ datasets: {toy: {adapter: refer}}
 
 def build_world(root: Path) -> None:
     """Write everything under `root`, which must be the working directory: stages keep their scratch there."""
+    write_inputs(root)
+    _run_stages(root / "data")
+
+
+def write_inputs(root: Path) -> None:
+    """Write what the stages read: settings, pictures with phrases, and untrained models."""
     torch.manual_seed(0)
     (root / "params.yaml").write_text(PARAMS)
     _write_pairs(root)
@@ -66,7 +72,6 @@ def build_world(root: Path) -> None:
         card = {role: name.rsplit("-")[-1], "model": asdict(model.config), "vocabulary": vocabulary}
         card |= {"candidates": "detections"} if name == "dvin-mattnet" else {}
         save_checkpoint(model, root / f"data/{kind}/toy/{name}", config=card)
-    _run_stages(root / "data")
 
 
 def _write_pairs(root: Path) -> None:

@@ -31,3 +31,10 @@ def test_a_map_with_nothing_to_walk_from_or_to_is_cut_at_the_upper_threshold(els
     scores = np.full((12, 16), elsewhere)
     scores[3:6, 4:9] = 10.0
     assert (refine(scores, picture(edge=8)) == (scores >= 3.0)).all()
+
+
+@pytest.mark.parametrize("level", [-2.0, 0.0])
+def test_a_map_that_responds_nowhere_has_no_foreground(level):
+    scores = np.full((12, 16), level)
+    scores[3:6, 4:9] = min(level, -1.0)
+    assert not refine(scores, picture(edge=8)).any()

@@ -106,8 +106,14 @@ def test_11_an_object_counts_in_overall_iou_once_per_phrase_that_shares_its_map(
 
 
 def test_any_of_several_boxes_and_the_best_match_are_scored_beside_the_answer():
-    report = score([0.2, 0.9], iou_any=[0.6, 0.9], iou_match=[0.2, 0.5], mask_iou_prompted=[0.1, 0.1])
-    assert (report["acc50"], report["acc50_any"], report["acc50_match"]) == (0.5, 1.0, 0.0)
+    columns = {"iou_any": [0.6, 0.9], "iou_map_box": [0.1, 0.6], "iou_match": [0.2, 0.5]}
+    report = score([0.2, 0.9], **columns, mask_iou_prompted=[0.1, 0.1])
+    assert (report["acc50"], report["acc50_any"], report["acc50_map_box"], report["acc50_match"]) == (
+        0.5,
+        1.0,
+        0.5,
+        0.0,
+    )
     assert "miou_prompted" not in report  # without masks of its own there is nothing to compare
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from deixis.response_maps import box_holding, component_boxes, mask_of, peak_of, upsample
+from deixis.response_maps import box_holding, component_boxes, mask_of, most_responsive, peak_of, upsample
 
 
 def canvas(*rectangles: tuple[int, int, int, int]) -> np.ndarray:
@@ -70,3 +70,21 @@ def test_19_granularity_of_a_ten_by_ten_map(rest, pixels, extent):
     mask = mask_of(upsample(coarse, height=320, width=320, align_corners=False)[0].numpy())
     assert mask.sum() == pixels
     assert mask.any(0).sum() == mask.any(1).sum() == extent
+
+
+@pytest.mark.parametrize(
+    ("masks", "expected"),
+    [
+        ([(0, 0, 60, 60), RECTANGLE, (60, 60, 90, 80)], 1),
+        ([(60, 60, 90, 80), (0, 60, 20, 80)], 0),
+        ([(70, 0, 80, 10), (60, 60, 90, 80)], 1),
+        ([(70, 0, 80, 10), (60, 0, 90, 10)], 0),
+    ],
+    ids=["smallest that hold the peak", "none holds it", "the largest, where it responds more", "all below zero"],
+)
+def test_a_proposal_is_picked_by_the_highest_response_inside(masks, expected):
+    scores = np.full((100, 100), -1.0)
+    scores[25:30, 20:30], scores[65:75, 70:80] = 2.0, 1.0
+    found = [canvas(mask) for mask in masks]
+    assert most_responsive(scores, found) is found[expected]
+    assert most_responsive(scores, []) is None

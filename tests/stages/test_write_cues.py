@@ -79,6 +79,14 @@ def test_what_fell_back_is_counted_and_said(place, capsys):
     assert "the rule stood in for 2 (2 not in the cache)" in capsys.readouterr().err
 
 
+def test_a_model_that_is_not_there_does_not_stop_the_stage(place, capsys):
+    (place / "empty").mkdir()
+    configure(place, "hf", "{model: empty}")
+    assert all(row["fallback"] and row["source"] == "rule-v1" for row in run(place))
+    (error,) = statistics(place)["errors"]
+    assert f"the rule stood in for 3 (3 {error})" in capsys.readouterr().err
+
+
 def test_a_file_of_cues_serves_another_dataset(place):
     configure(place, "rule")
     first = run(place)
@@ -98,6 +106,8 @@ def test_no_pairs():
         ("llm", "{}", r'no cue source "llm"\. Known: cache, hf, none, openai, rule, spacy\.'),
         ("rule", "{seed: 1}", r'cues\.settings has no setting "seed" \(1\)\. Known: none'),
         ("hf", "{}", r"cues\.settings\.model"),
+        ("hf", '{model: ""}', r"cues\.settings\.model"),
+        ("hf", "{model: x, seed: 1}", r'cues\.settings has no setting "seed" \(1\)'),
         ("cache", "{path: absent}", r"absent: no such file or folder"),
         ("openai", "{}", r"the environment lacks OPENAI_API_KEY, OPENAI_BASE_URL, OPENAI_MODEL\. Needed: "),
     ],

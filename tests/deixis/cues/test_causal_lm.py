@@ -1,9 +1,10 @@
+import re
+
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from deixis.core.errors import ConfigError
 from deixis.cues.answers import Phrase
 from deixis.cues.causal_lm import CausalLMConfig, CausalLMCues
 from deixis.cues.prompt import PROMPT
@@ -82,6 +83,63 @@ def test_a_model_that_breaks_falls_back(tmp_path):
     assert {answer.error for answer in answers} == {"IndexError"} and all(answer.fallback for answer in answers)
 
 
-def test_a_model_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r"cues\.settings\.model is .* cannot be loaded .*dvc repro write_cues"):
-        CausalLMCues(CausalLMConfig(str(tmp_path)))
+def test_a_model_that_breaks_at_every_question_is_given_up_and_said_once(tmp_path, capsys):
+    source = CausalLMCues(CausalLMConfig(save(tmp_path, language_model(words=5)), max_new_tokens=4, batch_size=2))
+    first, second, third = (source.answer(PHRASES) for _ in range(3))
+    assert {answer.error for answer in [*second, *third]} == {"the model was given up"}
+    assert [answer.cues for answer in first] == [answer.cues for answer in second] and source.answer([]) == []
+    said = capsys.readouterr().err
+    assert said.count("the model was given up (") == 1 and "dvc repro -f write_cues" in said
+
+
+def test_a_model_that_breaks_at_some_questions_is_asked_again(tmp_path, monkeypatch):
+    source = CausalLMCues(CausalLMConfig(save(tmp_path), max_new_tokens=4, batch_size=1))
+    generate = source.generate
+
+    def breaks_at_guy(prompts: list[str]) -> list[tuple[str, bool]]:
+        if "Expression: guy\n" in prompts[0]:
+            raise torch.OutOfMemoryError
+        return generate(prompts)
+
+    monkeypatch.setattr(source, "generate", breaks_at_guy)
+    for _ in range(2):
+        errors = [answer.error for answer in source.answer(PHRASES)]
+        assert errors == ["no cue in the answer", "OutOfMemoryError", "no cue in the answer"]
+
+
+def broken(error: Exception):
+    def fail(*_args: object, **_kwargs: object) -> None:
+        raise error
+
+    return fail
+
+
+def test_a_folder_without_a_model_is_given_up(tmp_path, capsys):
+    source = CausalLMCues(CausalLMConfig(str(tmp_path)))
+    answers = source.answer(PHRASES)
+    assert [answer.cues[-1] for answer in answers] == ["man on the right", "guy", "guy near a bus"]
+    assert all(answer.fallback for answer in answers) and len({answer.error for answer in answers}) == 1
+    assert re.search(rf'model is "{tmp_path}": the model was not loaded: .*run: dvc repro', capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    ("owner", "method", "error"),
+    [
+        (AutoTokenizer, "from_pretrained", OSError("We couldn't connect to the hub\nand more")),
+        (AutoModelForCausalLM, "from_pretrained", ImportError("needs a package")),
+        (AutoModelForCausalLM, "from_pretrained", RuntimeError("")),
+        (LlamaForCausalLM, "to", torch.OutOfMemoryError("out of memory")),
+    ],
+    ids=["hub out of reach", "missing package", "broken file", "out of memory"],
+)
+def test_a_model_that_cannot_be_loaded_is_given_up_and_said_once(tmp_path, monkeypatch, capsys, owner, method, error):
+    folder, fine = save(tmp_path), CausalLMCues(CausalLMConfig(save(tmp_path)))
+    monkeypatch.setattr(owner, method, broken(error))
+    capsys.readouterr()
+    source = CausalLMCues(CausalLMConfig(folder))
+    for _ in range(2):
+        answers = source.answer(PHRASES)
+        expected = f"the model was not loaded: {type(error).__name__}"
+        assert {(answer.source, answer.fallback, answer.error) for answer in answers} == {("rule-v1", True, expected)}
+    assert capsys.readouterr().err.count("the rule stands in") == 1
+    assert source.inputs != fine.inputs  # what the rule answered is not taken for the model's in a run that goes on
