@@ -18,7 +18,7 @@ from deixis.core.runtime import Device, pick_device, seed_everything
 from deixis.fit import Recipe, fit
 from deixis.map_data import MapReader, read_needed_cues
 from deixis.roles import MapTeacher
-from deixis.samples import grouped_pairs, image_batches
+from deixis.samples import grouped_pairs, image_batches, refuse_ungrouped
 from models.map_teachers import MAP_TEACHERS
 from models.starts import read_vocabulary
 
@@ -55,6 +55,9 @@ def train_map_teacher(
         )
     vocabulary = read_vocabulary(config.towers.text, weights, train["text"])
     model = kind(config, vocabulary).to(hardware)
+    if model.needs_groups:
+        setting, without = model.needs_groups
+        refuse_ungrouped(train, found_in=pairs, setting=f"map_teachers.{teacher}.model.{setting}", without=without)
     model.start_from(weights, hardware)
     pictures = read_table(images, columns=("image_id", "path", "width", "height"), made_by="prepare")
     phrase_cues = read_needed_cues(model, cues, train["text"])

@@ -97,6 +97,12 @@ class PCNet(nn.Module):
         return self.config.has_shrinking or self.config.has_disambiguation
 
     @property
+    def needs_groups(self) -> tuple[str, str] | None:
+        """The setting whose loss must know which phrases name one object, and its value when off; None if off."""
+        compares = self.config.has_disambiguation and self.config.objects_per_image > 1
+        return ("has_disambiguation", "false") if compares else None
+
+    @property
     def reading(self) -> Reading:
         """How pictures and phrases come to it."""
         return self.towers.reading(self.config.input_size, keep_end=self.config.compat != "released")

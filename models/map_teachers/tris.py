@@ -58,6 +58,12 @@ class TRIS(nn.Module):
         self._judge: list[ImageText] = []  # in a list: it is no part of the trained model
 
     @property
+    def needs_groups(self) -> tuple[str, str] | None:
+        """The setting whose loss must know which phrases name one object, and its value when off; None if off."""
+        compares = self.config.same_image_negatives and self.config.objects_per_image > 1
+        return ("same_image_negatives", "0") if compares else None
+
+    @property
     def reading(self) -> Reading:
         """How pictures and phrases come to it."""
         return self.towers.reading(self.config.input_size, keep_end=self.config.compat != "released")

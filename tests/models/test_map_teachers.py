@@ -125,6 +125,21 @@ def test_without_region_losses_no_proposals_are_needed():
     assert not model.needs_proposals and set(model.loss(replace(map_batch(), proposals=None))) == {"class"}
 
 
+@pytest.mark.parametrize(
+    ("config", "needs"),
+    [
+        (PLAIN, None),
+        (replace(PLAIN, same_image_negatives=3), ("same_image_negatives", "0")),
+        (replace(PLAIN, same_image_negatives=3, objects_per_image=1), None),  # then no two are of one picture
+        (STAGED, ("has_disambiguation", "false")),
+        (replace(STAGED, objects_per_image=1), None),
+        (replace(STAGED, has_disambiguation=False), None),
+    ],
+)
+def test_what_parts_phrases_of_different_objects_is_named(config, needs):
+    assert build(config).needs_groups == needs
+
+
 @pytest.mark.parametrize("empty", ["one image", "all images"])
 def test_images_without_proposals_teach_by_classification(empty):
     batch = map_batch()
