@@ -95,9 +95,10 @@ class TRIS(nn.Module):
         if self.config.has_positive_term:
             terms["positive"] = positive_term(cosines.diagonal())
         if self.config.same_image_negatives:
-            picked = draw_negatives(batch.image_of, batch.group_of, count=self.config.same_image_negatives)
+            count = self.config.same_image_negatives
+            picked, found = draw_negatives(batch.tokens, batch.image_of, batch.group_of, count=count)
             reduction = "sum" if self.config.compat == "paper" else "mean"
-            terms["negative"] = negative_term(cosines.gather(1, picked), reduction=reduction)
+            terms["negative"] = negative_term(cosines.gather(1, picked)[found], reduction=reduction)
         return terms
 
     @property

@@ -120,6 +120,26 @@ def test_terms_by_switch():
     assert set(build(replace(STAGED, compat="released")).loss(batch)) == {"class", "shrinking", "anchor", "collision"}
 
 
+class FixedJudge:
+    """Every masked picture is like every phrase by the cosine 0.2."""
+
+    def images(self, squares: torch.Tensor) -> torch.Tensor:
+        return torch.tensor([[1.0, 0.0]]).expand(len(squares), 2)
+
+    def texts(self, tokens: torch.Tensor) -> torch.Tensor:
+        return torch.tensor([[0.2, 0.0]]).expand(len(tokens), 2)
+
+
+def test_phrases_without_a_negative_are_left_out_of_its_term():
+    model, batch = build(replace(PLAIN, same_image_negatives=3)), map_batch()
+    model._judge = [FixedJudge()]
+    alike = replace(batch, tokens=batch.tokens[:1].repeat(4, 1))  # nothing in the batch says anything else
+    assert model.loss(batch)["negative"].item() == pytest.approx(0.223144, abs=1e-5)  # -ln(0.8)
+    assert model.loss(alike)["negative"].item() == 0.0
+    alike.tokens[3] = batch.tokens[3]
+    assert model.loss(alike)["negative"].item() == pytest.approx(0.223144, abs=1e-5)
+
+
 def test_without_region_losses_no_proposals_are_needed():
     model = build(replace(STAGED, has_shrinking=False, has_disambiguation=False))
     assert not model.needs_proposals and set(model.loss(replace(map_batch(), proposals=None))) == {"class"}
