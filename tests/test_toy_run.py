@@ -258,6 +258,7 @@ def test_teachers_of_response_maps_learn_label_and_are_scored(checkout, rebuilt)
     report = json.loads((checkout / out / "metrics.json").read_text())
     assert {"miou", "miou_map", "miou_proposal", "point_in_mask", "acc50_any", "coverage"} <= report["val"].keys()
     assert report["meta"]["supervision"] == "image-phrase pairs, grouped by object"
+    assert report["meta"]["cue_fallbacks"] == 0
     labels = pd.read_parquet(checkout / out / "labels.parquet")
     accepted = labels[labels["accept"]]
     assert accepted["box"].notna().all() and accepted["mask"].notna().all()

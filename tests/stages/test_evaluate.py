@@ -35,3 +35,12 @@ def test_a_ranking_student_is_never_scored_without_naming_its_candidates(tmp_pat
     pd.DataFrame({"split": ["val"]}).to_parquet(tmp_path / "predictions.parquet")
     meta = describe(card | ({"candidates": source} if source else {}), tmp_path / "predictions.parquet", 0)
     assert meta.get("candidates") == source
+
+
+def test_what_a_card_has_counted_stands_beside_the_numbers(tmp_path):
+    counted = {"labels_dropped": 3, "labels_without_mask": 5, "masks_refused": 0, "cue_fallbacks": 7}
+    card = {"num_parameters": 1, "sha256": "0", "training": {"last_ema_decay": 0.5}, "student": "mcn"}
+    pd.DataFrame({"split": ["val"]}).to_parquet(tmp_path / "predictions.parquet")
+    meta = describe(card | counted, tmp_path / "predictions.parquet", 0)
+    assert {name: meta[name] for name in counted} == counted
+    assert not meta.keys() & {"candidates", "student"}
