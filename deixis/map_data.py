@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 
 from deixis.core.errors import DataError
-from deixis.cues.reading import Padding, pad_cues, read_cues
+from deixis.cues.reading import Padding, answer_of, pad_cues, read_cues, read_records
 from deixis.features import FeatureStore
 from deixis.imaging.images import ImageReader
 from deixis.imaging.letterbox import Letterbox
@@ -48,6 +48,11 @@ def read_needed_cues(model: Any, cues: Path | None, texts: Iterable[str]) -> dic
             "Put it under run.proposal_teachers in params.yaml, then run: dvc repro"
         )
     return padded_cues(cues, texts, count=model.cue_count, policy=model.config.cue_padding)
+
+
+def count_fallbacks(cues: Path) -> int:
+    """Phrases of a file of cues, of all splits, for which the rule stood in because the named source failed."""
+    return sum(answer_of(record).fallback for record in read_records(cues))
 
 
 class MapReader:

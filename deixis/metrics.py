@@ -12,6 +12,14 @@ OTHER_MASKS = ("prompted", "map", "proposal")
 COVERAGES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 MASK_PERCENTS = (50, 60, 70, 80, 90)
 
+CARD_FACTS = {  # what belongs beside the numbers of those whose card has it
+    "candidates": "whose boxes the student chose among; numbers over annotations compare with no others",
+    "labels_dropped": "labels that no candidate overlapped, so that nothing was learnt from them",
+    "labels_without_mask": "labels that taught no mask",
+    "masks_refused": "of those, the ones whose mask was empty or unlike the box that prompted it",
+    "cue_fallbacks": "phrases whose cues are the rule's, because the named source failed",
+}
+
 
 def box_iou(found: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """IoU of paired corner boxes [n, 4]; 0 where a box has no area or is not finite."""

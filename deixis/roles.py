@@ -82,6 +82,8 @@ class MapTeacher(Protocol):
     @property
     def needs_proposals(self) -> bool: ...
     @property
+    def needs_groups(self) -> tuple[str, str] | None: ...  # what parts phrases of different objects: setting, its "off"
+    @property
     def reading(self) -> Reading: ...
     @property
     def starts(self) -> tuple[str, ...]: ...  # folders of frozen models that `start_from` reads

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
+from deixis.core.errors import DataError
 from deixis.core.records import read_table
 from deixis.features import BOXES, ArrayStore
 from deixis.tokens import encode
@@ -25,8 +26,28 @@ def grouped_pairs(pairs: Path) -> pd.DataFrame:
     """
     table = read_table(pairs, columns=(*PAIR_COLUMNS, "ref_id"), made_by="prepare")
     alone = "sample " + table["sample_id"].astype(str)
-    named = table["ref_id"].map(lambda ref: None if pd.isna(ref) else f"object {ref}").fillna(alone)
+    named = table["ref_id"].astype(object).map(lambda ref: None if pd.isna(ref) else f"object {ref}").fillna(alone)
     return table.assign(group=pd.factorize(named)[0])
+
+
+def refuse_ungrouped(table: pd.DataFrame, *, found_in: Path, setting: str, without: str) -> None:
+    """Stop where a setting parts phrases about different objects, and some may be about one unsaid.
+
+    Args:
+        table: Rows of `grouped_pairs`; those without a `ref_id` have a group each there.
+        setting: Which one needs to know.
+        without: What it must say where nobody knows.
+
+    Raises:
+        DataError: Says how many phrases are not grouped, and both remedies.
+    """
+    missing = int(table["ref_id"].isna().sum())
+    if missing:
+        raise DataError(
+            f"{found_in}: {missing} of {len(table)} phrases have no ref_id, and {setting} parts phrases about "
+            f"different objects, so it must know which are about one. Allowed: {setting}: {without} in params.yaml, or "
+            "a ref_id for every phrase (of own pairs: group, docs/own-data.md). Then run: dvc repro"
+        )
 
 
 class StoredExpertMaps:

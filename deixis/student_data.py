@@ -21,7 +21,7 @@ class PhraseReader:
     """Phrases of a table, with the squares of their images and, where the table has a `box`, the target.
 
     Args:
-        table: Columns image_id, text, and optionally box (corners in stored pixels), mask (RLE or None) and weight.
+        table: Columns image_id, text, and optionally box (corners in stored pixels) and mask (RLE or None).
         images: Columns image_id, path, width, height.
         candidates: For students that rank candidates.
     """
@@ -46,7 +46,6 @@ class PhraseReader:
         boxes = table["box"] if "box" in table else [None] * len(table)
         self._boxes = [None if box is None else torch.tensor(list(box), dtype=torch.float32) for box in boxes]
         self._masks = table["mask"].tolist() if "mask" in table else None
-        self._weights = torch.tensor(table["weight"].to_numpy(), dtype=torch.float32) if "weight" in table else None
         self._candidates = candidates
         self._device = device
 
@@ -75,7 +74,6 @@ class PhraseReader:
             image_of=image_of.to(self._device),
             boxes_norm=boxes,
             masks=None if self._masks is None else self._mask_targets(rows).to(self._device),
-            weights=None if self._weights is None else self._weights[list(rows)].to(self._device),
             candidates=None if self._candidates is None else self._padded_candidates(self._candidates, ids),
         )
 

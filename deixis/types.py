@@ -127,7 +127,6 @@ class StudentBatch:
         boxes_norm: Targets as cx, cy, w, h over the side of the square; None when predicting.
         masks: Targets as shares of covered pixels in [0, 1], for students that learn masks; all zero where a label
             has none.
-        weights: Trust in each target, in [0, 1]; None for full trust.
         candidates: For students that rank candidates; None for all others.
     """
 
@@ -137,7 +136,6 @@ class StudentBatch:
     image_of: Int[Tensor, " phrases"]
     boxes_norm: Float[Tensor, "phrases 4"] | None = None
     masks: Float[Tensor, "phrases side side"] | None = None
-    weights: Float[Tensor, " phrases"] | None = None
     candidates: CandidateBoxes | None = None
 
 

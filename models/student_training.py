@@ -15,6 +15,7 @@ from deixis.core.errors import DataError
 from deixis.core.records import read_table
 from deixis.core.runtime import Device, pick_device, seed_everything
 from deixis.fit import Recipe, fit
+from deixis.imaging.prompted_masks import refuse_masks
 from deixis.samples import image_batches, shuffled_batches
 from models.build_student import build_student, phrase_reader, read_candidates, student_config
 from models.starts import named_vectors, read_vocabulary, start_part, start_words
@@ -37,7 +38,8 @@ def fit_student(
 ) -> None:
     """Train on `train` (sample_id, image_id, text, box in stored pixels, mask) and write checkpoint and curves.
 
-    A label without a mask trains the box alone; the card counts them.
+    A label without a mask trains the box alone, and nothing where a student learns masks alone (TRIS's second step).
+    The card counts them, and those whose mask was refused: empty, or true in a column `prompted` and unlike its box.
 
     Args:
         weights: Folder of frozen models; what the student starts from lies there.
@@ -52,22 +54,24 @@ def fit_student(
     hardware = pick_device(device)
     vocabulary = read_vocabulary(config.text, weights, train["text"])
     model = build_student(student, config, vocabulary)
-    without_mask = int(train["mask"].isna().sum())
-    if not model.needs_masks:
-        train = train.drop(columns="mask")
-    elif without_mask == len(train):
-        raise DataError(
-            f"{student} learns masks, and none of the {len(train)} labels has one. "
-            "Run: dvc repro segment_boxes, or name a student that needs boxes alone"
-        )
-    table = read_table(images, columns=("image_id", "path", "width", "height"), made_by="prepare")
     about: dict[str, Any] = {}
+    if model.needs_masks:
+        train, refused = refuse_masks(train)
+        about = {"labels_without_mask": int(train["mask"].isna().sum()), "masks_refused": refused}
+        if about["labels_without_mask"] == len(train):
+            raise DataError(
+                f"{student} learns masks, and none of the {len(train)} labels has one to learn from; {refused} are "
+                "empty or unlike their box. Run: dvc repro segment_boxes, or name a student that needs boxes alone"
+            )
+    else:
+        train = train.drop(columns="mask")
+    table = read_table(images, columns=("image_id", "path", "width", "height"), made_by="prepare")
     boxes = read_candidates(model, candidates, table, source=candidates_from)
     if boxes is not None:
         labels = len(train)
         model.choose_attributes(train["text"].tolist())
         train = with_positives(train, boxes, min_iou=model.config.min_iou)
-        about = {"candidates": candidates_from, "labels_dropped": labels - len(train)}
+        about |= {"candidates": candidates_from, "labels_dropped": labels - len(train)}
     order, steps = batch_order(model, student, train, recipe, seed)
     files = [images, *([] if boxes is None or candidates is None else [candidates])]
     for name in model.starts:
@@ -96,8 +100,6 @@ def fit_student(
     )
     card = {"student": student, "model": asdict(config), "vocabulary": vocabulary, "training": facts}
     about |= {"supervision": supervision, "selection": "last epoch, averaged weights", "seed": seed}
-    if model.needs_masks:
-        about["labels_without_mask"] = without_mask
     save_checkpoint(model, out, config=card | about)
 
 

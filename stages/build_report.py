@@ -21,22 +21,19 @@ from deixis.draw import STUDENT, TEACHER, TRUTH, data_uri, overlay, panel
 from deixis.imaging.masks import decode_mask
 from deixis.imaging.pictures import open_image
 from deixis.metrics import THRESHOLD
+from deixis.report_tables import (
+    NOTES,
+    facts_table,
+    group_table,
+    markdown,
+    published_scores,
+    results_table,
+    speed_table,
+    split_tables,
+)
 from deixis.run_lists import RunParams
-from deixis.weights.exposure import worst
 
 GALLERY = 8  # pictures per row of the gallery: hits, then misses
-SPLITS = ("val", "testA", "testB", "test")
-METRICS = {  # and their titles
-    "acc50": "Acc@0.5",
-    "acc50_match": "match alone",
-    "miou_box": "box mIoU",
-    "miou": "mask mIoU",
-    "point_in_mask": "PointM",
-    "miou_map": "mIoU of maps",
-    "miou_proposal": "mIoU of proposals",
-    "miou_prompted": "mIoU of prompts",
-    "oiou": "mask oIoU",
-}
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
 
 
@@ -63,6 +60,7 @@ def build_report(
             for name in run.predictors(dataset)
         }
         results = results_table(scores, published_scores(published, dataset), exposures[dataset])
+        facts = facts_table(scores)
         trained = [name for name in scores if name not in run.relabelled(dataset)]
         tables.append(f"## {dataset}\n\n{markdown(results)}\n")
         sections.append(
@@ -79,7 +77,8 @@ def build_report(
                 "curves": curves_chart({name: curves / dataset / f"{name}.csv" for name in trained}),
                 "gallery": gallery(dataset, run, samples, prepared, raw),
                 "quarantined": len(pd.read_parquet(prepared / dataset / "quarantine.parquet")),
-                "facts": facts_table(scores).to_html(index=False, border=0),
+                "facts": facts.to_html(index=False, border=0),
+                "notes": {title: note for title, note in NOTES.items() if title in {*results, *facts}},
             }
         )
     page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(TEMPLATE.read_text())
@@ -95,75 +94,6 @@ def coverage_curves(scores: dict[str, Any]) -> dict[str, dict[str, float] | None
     """On val, by predictor; one whose answers have a confidence is ordered by that, and named so."""
     titles = {name: f"{name}, by confidence" if "calibration_error" in s["val"] else name for name, s in scores.items()}
     return {titles[name]: score["val"].get("coverage") for name, score in scores.items()}
-
-
-def published_scores(path: Path, dataset: str) -> pd.DataFrame:
-    """What papers and releases report on one dataset, in percent: split, predictor, metric, value."""
-    table = pd.read_csv(path).query("dataset == @dataset")
-    table = table.assign(predictor=table["predictor"] + ": " + table["source"])
-    return table.melt(["predictor", "metric"], SPLITS, var_name="split").dropna(subset="value")
-
-
-def results_table(scores: dict[str, Any], published: pd.DataFrame, exposures: dict[str, Any]) -> pd.DataFrame:
-    """One row per split and predictor, ours with intervals and then the papers', percent.
-
-    `exposures` is what check_leakage says of each split of the dataset.
-    """
-    rows = []
-    for split in SPLITS:
-        for name, score in scores.items():
-            if split in score:
-                part = score[split]
-                shown = {"split": split, "predictor": name, "n": part["n"]}
-                for metric, title in METRICS.items():
-                    if metric in part:
-                        low, high = part[f"{metric}_lo"], part[f"{metric}_hi"]
-                        shown[title] = f"{100 * part[metric]:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
-                shown |= {
-                    "random cell": f"{100 * part['floor_random']:.1f}",
-                    "surest cell": f"{100 * part['floor_confident']:.1f}",
-                    "whole image": f"{100 * part['floor_whole']:.1f}",
-                    "ceiling": f"{100 * part['ceiling']:.1f}",
-                    "exposure": f"{part['exposure']} ({worst(exposures[split].values())['basis']})",
-                }
-                rows.append(shown)
-        for source, group in published[published["split"] == split].groupby("predictor", sort=False):
-            values = {METRICS[row.metric]: f"{row.value:.1f}" for row in group.itertuples()}
-            rows.append({"split": split, "predictor": source} | values)
-    return pd.DataFrame(rows).fillna("")  # not every predictor has every score
-
-
-def split_tables(results: pd.DataFrame) -> dict[str, str]:
-    """HTML per split."""
-    return {
-        str(split): group.drop(columns="split").to_html(index=False, border=0)
-        for split, group in results.groupby("split", sort=False)
-    }
-
-
-def group_table(scores: dict[str, Any]) -> pd.DataFrame:
-    """Acc@0.5 on val by difficulty group."""
-    rows = []
-    for name, score in scores.items():
-        groups = score["val"]["groups"]
-        rows.append({"predictor": name} | {f"{g} (n = {v['n']})": f"{100 * v['acc50']:.1f}" for g, v in groups.items()})
-    return pd.DataFrame(rows)
-
-
-def speed_table(folder: Path, names: list[str]) -> str:
-    """Milliseconds per phrase, median, by part of the work."""
-    rows = []
-    for name in names:
-        timing = read_json(folder / f"{name}.json", made_by="measure_speed")
-        parts = {part: f"{value['median']:.1f}" for part, value in timing["milliseconds"].items()}
-        rows.append({"predictor": name} | parts | {"device": timing["device"], "threads": timing["threads"]})
-    return pd.DataFrame(rows).fillna("").to_html(index=False, border=0)
-
-
-def facts_table(scores: dict[str, Any]) -> pd.DataFrame:
-    """What belongs beside every number."""
-    columns = ("supervision", "num_parameters", "selection", "effective_ema_decay", "seed")
-    return pd.DataFrame([{"predictor": n} | {c: s["meta"][c] for c in columns} for n, s in scores.items()])
 
 
 def leakage_rows(report: dict[str, Any]) -> list[dict[str, Any]]:
@@ -232,14 +162,6 @@ def load_pixels(dataset: str, image_id: int, prepared: Path, raw: Path) -> np.nd
     table = read_table(prepared / dataset / "images.parquet", columns=("image_id", "path"), made_by="prepare")
     path = table.set_index("image_id").at[image_id, "path"]
     return np.asarray(open_image(raw / dataset / "images" / path))
-
-
-def markdown(table: pd.DataFrame) -> str:
-    """A Markdown table."""
-    lines = [
-        "| " + " | ".join(map(str, row)) + " |" for row in [table.columns, *table.fillna("").itertuples(index=False)]
-    ]
-    return "\n".join([lines[0], "|" + " --- |" * len(table.columns), *lines[1:]])
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from deixis.core.errors import DataError
 from deixis.core.records import read_json, read_table, write_json, write_table
 from deixis.difficulty import difficulty
 from deixis.imaging.masks import decode_mask, mask_overlap
-from deixis.metrics import OTHER_MASKS, THRESHOLD, box_iou, summarise
+from deixis.metrics import CARD_FACTS, OTHER_MASKS, THRESHOLD, box_iou, summarise
 from deixis.weights.exposure import worst
 
 MASK_COLUMNS = tuple(f"{name}_mask" for name in OTHER_MASKS)
@@ -177,8 +177,7 @@ def describe(card: dict[str, Any], predictions: Path, seed: int) -> dict[str, An
         "effective_ema_decay": round(card["training"]["last_ema_decay"], 6),
         "seed": seed,
     }
-    if "candidates" in card:
-        meta["candidates"] = card["candidates"]  # numbers over annotated candidates compare with no others
+    meta |= {name: card[name] for name in CARD_FACTS if name in card}
     table = pd.read_parquet(predictions)
     if "supervision" in table:  # labels may use more than their teacher did
         meta["supervision"] = str(table["supervision"].iloc[0])

@@ -7,6 +7,7 @@ run     dvc repro train_map_teacher@scenes_plus-tris, with tris under run.map_te
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from deixis.core.checkpoints import run_key, save_checkpoint
 from deixis.core.cli import run_stage
@@ -16,9 +17,9 @@ from deixis.core.records import read_json, read_table
 from deixis.core.registry import resolve
 from deixis.core.runtime import Device, pick_device, seed_everything
 from deixis.fit import Recipe, fit
-from deixis.map_data import MapReader, read_needed_cues
+from deixis.map_data import MapReader, count_fallbacks, read_needed_cues
 from deixis.roles import MapTeacher
-from deixis.samples import grouped_pairs, image_batches
+from deixis.samples import grouped_pairs, image_batches, refuse_ungrouped
 from models.map_teachers import MAP_TEACHERS
 from models.starts import read_vocabulary
 
@@ -55,6 +56,9 @@ def train_map_teacher(
         )
     vocabulary = read_vocabulary(config.towers.text, weights, train["text"])
     model = kind(config, vocabulary).to(hardware)
+    if model.needs_groups:
+        setting, without = model.needs_groups
+        refuse_ungrouped(train, found_in=pairs, setting=f"map_teachers.{teacher}.model.{setting}", without=without)
     model.start_from(weights, hardware)
     pictures = read_table(images, columns=("image_id", "path", "width", "height"), made_by="prepare")
     phrase_cues = read_needed_cues(model, cues, train["text"])
@@ -94,11 +98,13 @@ def train_map_teacher(
         groups=model.parameter_groups(),
     )
     card = {"map_teacher": teacher, "model": asdict(config), "vocabulary": vocabulary, "training": facts}
-    about = {
+    about: dict[str, Any] = {
         "supervision": "image-phrase pairs, grouped by object",
         "selection": "last epoch, averaged weights",
         "seed": seed,
     }
+    if cues and phrase_cues:
+        about["cue_fallbacks"] = count_fallbacks(cues)
     save_checkpoint(model, out, config=card | about)
 
 

@@ -8,6 +8,8 @@ run     dvc repro train_student@scenes-dvin-simrec
 
 from pathlib import Path
 
+import pandas as pd
+
 from deixis.candidates import CandidateSource
 from deixis.core.cli import run_stage
 from deixis.core.errors import DataError
@@ -17,6 +19,7 @@ from deixis.samples import PAIR_COLUMNS
 from models.student_training import fit_student
 
 LABEL_COLUMNS = ("sample_id", "box", "mask", "accept", "teacher")
+MASK_COLUMNS = ("mask_source", "point")
 
 
 def train_student(
@@ -36,7 +39,8 @@ def train_student(
 ) -> None:
     """Train one student on a teacher's accepted labels of the training split."""
     table = read_table(pairs, columns=PAIR_COLUMNS, made_by="prepare")
-    found = read_table(labels, columns=LABEL_COLUMNS, made_by="segment_boxes")
+    found = read_table(labels, columns=LABEL_COLUMNS, optional=MASK_COLUMNS, made_by="segment_boxes")
+    found = found.assign(prompted=prompted_by_box(found))
     train = table[table["split"] == "train"].merge(found[found["accept"]], on="sample_id")
     if train.empty:
         raise DataError(
@@ -57,6 +61,13 @@ def train_student(
         candidates_from=candidates_from,
         supervision=str(train["teacher"].iloc[0]),
     )
+
+
+def prompted_by_box(labels: pd.DataFrame) -> pd.Series:
+    """Whether the segmenter drew each mask for the label's box; for teachers of response maps it drew at a point."""
+    if "mask_source" not in labels or "point" in labels:
+        return pd.Series(False, index=labels.index)
+    return labels["mask_source"] == "segmenter"
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ from deixis.response_maps import (
 from deixis.samples import grouped_pairs, unpack_bits
 from deixis.segmenting import segment_points
 from deixis.types import MapBatch
-from models.blocks.calibration import masked_pictures, select_maps
+from models.blocks.calibration import masked_cosines, select_maps
 from models.encoders import load_segmenter
 from models.image_text import ImageText, load_image_text
 from models.map_teachers import MAP_TEACHERS
@@ -157,7 +157,7 @@ def share_best(
     maps: Float[Tensor, "phrases h w"], batch: MapBatch, judge: ImageText, shares: Tensor
 ) -> Float[Tensor, "phrases h w"]:
     """PRMS: where it `shares`, a phrase takes the map that the judge knows best of all phrases about its object."""
-    cosines = judge.images(masked_pictures(maps, batch.squares, batch.image_of)) @ judge.texts(batch.tokens).T
+    cosines = masked_cosines(judge, maps, batch)
     own = torch.arange(len(maps), device=maps.device)
     return maps[torch.where(shares, select_maps(cosines, batch.group_of), own)]
 

@@ -26,7 +26,7 @@ from deixis.imaging.letterbox import Letterbox
 from deixis.matching import Matched, Matcher
 from deixis.place_knowledge import with_place_words, write_kinds
 from deixis.place_scores import SAME_OBJECT
-from deixis.samples import grouped_pairs
+from deixis.samples import grouped_pairs, refuse_ungrouped
 from models.build_teacher import load_teacher
 
 
@@ -37,7 +37,7 @@ class LabelParams:
     # score: place words weigh in; filter: labels that they contradict are refused; off: they are words like others
     place_words: Literal["score", "filter", "off"] = "score"
     # distinct: phrases about different objects of an image get different ones; which phrases are about one object is
-    # then supervision beyond pairs, and the labels say so
+    # then supervision beyond pairs, and the labels say so. Needs a ref_id for every phrase
     same_image: Literal["free", "distinct"] = "free"
     coverage: float = 1.0  # of the training labels, those with the largest margins
     min_margin: float | None = None  # of the label's score over the second-best; none: whatever it is
@@ -57,9 +57,11 @@ def write_pseudo_labels(
 ) -> None:
     """Let a trained teacher answer every pair."""
     rules = read_section(params, "labels", LabelParams)
+    table = grouped_pairs(pairs)
+    if rules.same_image == "distinct":
+        refuse_ungrouped(table, found_in=pairs, setting="labels.same_image", without="free")
     hardware = pick_device(device)
     model = load_teacher(teacher, hardware)
-    table = grouped_pairs(pairs)
     sizes = read_table(images, columns=("image_id", "width", "height"), made_by="prepare").set_index("image_id")
     side = read_json(features / "detector" / "meta.json", made_by="extract_features")["input_size"]
     letterboxes = {image_id: Letterbox(int(w), int(h), side) for image_id, w, h in sizes.itertuples()}

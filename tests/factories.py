@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from PIL import Image
+from ruamel.yaml import YAML
 
 from deixis.boxes import cxcywh_to_xyxy
 from deixis.types import SCALES, CandidateBoxes, Detections, StudentBatch, TeacherBatch
@@ -169,3 +171,33 @@ def read_refer(folder: Path) -> tuple[Any, Any]:
 
     instances = json.loads((folder / "instances.json").read_text())
     return instances, pickle.loads((folder / "refs(unc).p").read_bytes())
+
+
+def write_pairs(folder: Path, refs: list[int | None]) -> Path:
+    """A phrase per ref, two to a picture."""
+    table = pd.DataFrame(
+        {
+            "sample_id": [str(number) for number in range(len(refs))],
+            "image_id": [number // 2 for number in range(len(refs))],
+            "expression": "red star",
+            "text": "red star",
+            "split": "train",
+            "ref_id": pd.array(refs, dtype="Int64"),
+        }
+    )
+    table.to_parquet(folder / "pairs.parquet")
+    return folder / "pairs.parquet"
+
+
+def write_params(folder: Path, **changes: object) -> Path:
+    """params.yaml with some settings, named by their dotted path, changed."""
+    yaml = YAML()
+    params = yaml.load(Path(__file__).parents[1] / "params.yaml")
+    for path, value in changes.items():
+        *sections, name = path.split(".")
+        place = params
+        for section in sections:
+            place = place[section]
+        place[name] = value
+    yaml.dump(params, folder / "params.yaml")
+    return folder / "params.yaml"

@@ -260,6 +260,7 @@ def test_teachers_of_response_maps_learn_label_and_are_scored(checkout, rebuilt)
         "val"
     ].keys()
     assert report["meta"]["supervision"] == "image-phrase pairs, grouped by object"
+    assert report["meta"]["cue_fallbacks"] == 0
     labels = pd.read_parquet(checkout / out / "labels.parquet")
     accepted = labels[labels["accept"]]
     assert accepted["box"].notna().all() and accepted["mask"].notna().all()

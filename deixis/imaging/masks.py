@@ -53,6 +53,12 @@ def area(rle: RLE) -> int:
     return int(coco_mask.area(_plain(rle)))
 
 
+def tight_box(rle: RLE) -> tuple[float, float, float, float]:
+    """Corners round all pixels set, right and bottom exclusive; four zeros where none is."""
+    left, top, width, height = coco_mask.toBbox(_plain(rle)).tolist()
+    return left, top, left + width, top + height
+
+
 def mask_overlap(found: RLE | None, truth: RLE) -> tuple[int, int]:
     """Intersection and union in pixels; nothing found intersects nothing."""
     if found is None:

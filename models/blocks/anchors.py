@@ -67,24 +67,13 @@ def match_anchors(
     return (iou > min_iou + ROUNDING).scatter(1, iou.argmax(1, keepdim=True), value=True)
 
 
-def focal_term(
-    logits: Float[Tensor, "batch anchors"],
-    positive: Bool[Tensor, "batch anchors"],
-    *,
-    weight: Float[Tensor, " batch"] | None = None,
-) -> Float[Tensor, ""]:
-    """Focal cross-entropy with gamma 2, its factor detached; the sum over the positives of the batch.
-
-    Args:
-        weight: Trust in each target.
-    """
+def focal_term(logits: Float[Tensor, "batch anchors"], positive: Bool[Tensor, "batch anchors"]) -> Float[Tensor, ""]:
+    """Focal cross-entropy with gamma 2, its factor detached; the sum over the positives of the batch."""
     probability = logits.detach().sigmoid()
     factor = torch.where(
         positive, POSITIVE_WEIGHT * (1 - probability).square(), (1 - POSITIVE_WEIGHT) * probability.square()
     )
     entropy = factor * F.binary_cross_entropy_with_logits(logits, positive.to(logits.dtype), reduction="none")
-    if weight is not None:
-        entropy = entropy * weight[:, None]
     return entropy.sum() / positive.sum()
 
 

@@ -1,16 +1,17 @@
 """TRIS's calibration: from what a phrase's response map leaves of the picture, a frozen model must know the phrase."""
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
+from deixis.types import MapBatch
 from models.experts.contrastive_vit import CLIP_MEAN
+from models.image_text import ImageText
 
 FLOOR, CEILING = 1e-4, 0.9999
-NEARLY_NEVER = 1e-12  # odds of any phrase, so that a batch about one object has something to draw
 
 
 def positive_term(cosines: Float[Tensor, " phrases"]) -> Float[Tensor, ""]:
@@ -21,7 +22,9 @@ def positive_term(cosines: Float[Tensor, " phrases"]) -> Float[Tensor, ""]:
 def negative_term(
     cosines: Float[Tensor, "phrases others"], *, reduction: Literal["mean", "sum"] = "mean"
 ) -> Float[Tensor, ""]:
-    """Minus log of one minus the cosine with each phrase about another object of the same picture."""
+    """Minus log of one minus the cosine with each phrase about another object of the same picture; 0 of no phrase."""
+    if not len(cosines):
+        return cosines.sum()  # zero, with a gradient to nobody
     terms = -(1 - cosines).log()
     return (terms.sum(1) if reduction == "sum" else terms.mean(1)).mean()
 
@@ -54,13 +57,38 @@ def masked_pictures(
     return mean + soft * (squares.index_select(0, image_of).float() - mean)
 
 
+def masked_cosines(
+    judge: ImageText, maps: Float[Tensor, "phrases h w"], batch: MapBatch
+) -> Float[Tensor, "phrases phrases"]:
+    """How well the frozen model knows each phrase (columns) from what the map of each (rows) leaves of its picture."""
+    return judge.images(masked_pictures(maps, batch.squares, batch.image_of)) @ judge.texts(batch.tokens).T
+
+
+class Negatives(NamedTuple):
+    """For each phrase, the phrases that its masked picture must not say, and whether there are any."""
+
+    picked: Int[Tensor, "phrases count"]
+    found: Bool[Tensor, " phrases"]
+
+
 def draw_negatives(
-    image_of: Int[Tensor, " phrases"], group_of: Int[Tensor, " phrases"], *, count: int
-) -> Int[Tensor, "phrases count"]:
-    """For each phrase, others about other objects of its image, with replacement; of other images if there are none."""
+    tokens: Int[Tensor, "phrases length"],
+    image_of: Int[Tensor, " phrases"],
+    group_of: Int[Tensor, " phrases"],
+    *,
+    count: int,
+) -> Negatives:
+    """For each phrase, others about other objects of its image, with replacement; of other images if there are none.
+
+    Never one that reads the same, whatever it is about: the picture that says this one says that one, too.
+    """
+    reads_same = (tokens[:, None] == tokens).all(-1)
     same_image = image_of[:, None] == image_of
     other_object = group_of[:, None] != group_of
-    wanted = same_image & other_object
+    wanted = same_image & other_object & ~reads_same
     alone = ~wanted.any(1, keepdim=True)
-    odds = torch.where(alone, ~same_image, wanted).float()
-    return torch.multinomial(odds + NEARLY_NEVER, count, replacement=True)
+    allowed = torch.where(alone, ~same_image & ~reads_same, wanted)
+    found = allowed.any(1)
+    odds = allowed.float()
+    odds[~found] = 1.0  # something must be drawn; `found` says that it counts for nothing
+    return Negatives(torch.multinomial(odds, count, replacement=True), found)

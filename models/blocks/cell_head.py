@@ -50,17 +50,12 @@ def decode(raw: Float[Tensor, "batch cells 5"], *, stride: int) -> Float[Tensor,
 
 
 def detection_terms(
-    raw: Float[Tensor, "batch cells 5"],
-    boxes_norm: Float[Tensor, "batch 4"],
-    *,
-    stride: int,
-    weight: Float[Tensor, " batch"] | None = None,
+    raw: Float[Tensor, "batch cells 5"], boxes_norm: Float[Tensor, "batch 4"], *, stride: int
 ) -> dict[str, Float[Tensor, ""]]:
     """Loss terms before their factors (5 and 1).
 
     Args:
         boxes_norm: cx, cy, w, h of each target over the side of the square.
-        weight: Trust in each target; scales its objectness term only.
     """
     raw = raw.float()
     side = round(raw.shape[1] ** 0.5)
@@ -71,6 +66,4 @@ def detection_terms(
     row, cell = positive.nonzero(as_tuple=True)
     iou = paired_iou(cxcywh_to_xyxy(decoded[row, cell, :4]), cxcywh_to_xyxy(target[row]))
     entropy = F.binary_cross_entropy_with_logits(raw[..., 4], positive.to(raw.dtype), reduction="none")
-    if weight is not None:
-        entropy = entropy * weight[:, None]
     return {"box": (1 - iou.square()).sum() / count, "objectness": entropy.sum() / count}

@@ -24,6 +24,7 @@ from torch.nn import functional as F
 from deixis.core.config import STRICT
 from deixis.cues.reading import Padding
 from deixis.types import MapBatch, Reading, ResponseMaps
+from models.blocks.calibration import draw_negatives, masked_cosines, negative_term
 from models.blocks.picture_text import Towers, TowersConfig
 from models.blocks.referring_stage import Modulation, ReferringStage, StageState, stage_scores
 from models.blocks.region_losses import (
@@ -42,7 +43,7 @@ from models.blocks.region_losses import (
     split_regions,
 )
 from models.blocks.text_bank import SCALE, classification_loss, image_logits, same_phrase_pairs
-from models.image_text import load_image_text
+from models.image_text import ImageText, load_image_text
 
 NEVER = -100.0  # score of a padded proposal among raw scores
 
@@ -65,6 +66,7 @@ class PCNetConfig:
     has_disambiguation: bool = True
     disambiguation: Literal["winner", "divergence"] = "winner"  # divergence: of the shares of all proposals
     proposal_score: Literal["max", "mean"] = "max"
+    same_image_negatives: int = 0  # K of TRIS's calibration, on the last stage's map; 0 switches the term off
     objects_per_image: int = 3  # of a training batch, one phrase each; what IaD compares
     pairs_per_image: PositiveInt | None = None  # of these objects, that IaD compares (N_d); null: all
 
@@ -89,6 +91,7 @@ class PCNet(nn.Module):
             ReferringStage(config.width, share=config.update_share, modulation=config.modulation)
             for _ in range(config.stages)
         )
+        self._judge: list[ImageText] = []  # in a list: it is no part of the trained model
 
     @property
     def cue_count(self) -> int:
@@ -101,6 +104,15 @@ class PCNet(nn.Module):
         return self.config.has_shrinking or self.config.has_disambiguation
 
     @property
+    def needs_groups(self) -> tuple[str, str] | None:
+        """The setting whose loss must know which phrases name one object, and its value when off; None if off."""
+        if self.config.objects_per_image == 1:
+            return None
+        if self.config.has_disambiguation:
+            return "has_disambiguation", "false"
+        return ("same_image_negatives", "0") if self.config.same_image_negatives else None
+
+    @property
     def reading(self) -> Reading:
         """How pictures and phrases come to it."""
         return self.towers.reading(self.config.input_size, keep_end=self.config.compat != "released")
@@ -108,17 +120,22 @@ class PCNet(nn.Module):
     @property
     def starts(self) -> tuple[str, ...]:
         """Folders of frozen models that `start_from` reads."""
-        return self.towers.starts if self.towers.has_own_text else (*self.towers.starts, self.config.judge)
+        return (*self.towers.starts, self.config.judge) if self._asks_judge else self.towers.starts
+
+    @property
+    def _asks_judge(self) -> bool:
+        return self.config.same_image_negatives > 0 or not self.towers.has_own_text
 
     def start_from(self, weights: Path, device: torch.device) -> None:
         """Load the pretrained towers."""
         judge = None
-        if not self.towers.has_own_text:
+        if self._asks_judge:
             judge = load_image_text(self.config.judge, weights, self.reading.vocabulary, device)
+            self._judge = [judge]
         self.towers.start_from(weights, judge)
 
     def loss(self, batch: MapBatch) -> dict[str, Float[Tensor, ""]]:
-        """`class`, a mean over stages, and where switched on `shrinking` and `collision`."""
+        """`class`, a mean over stages, and where switched on `shrinking`, `collision` and `negative`."""
         pixels = self._pixels(batch)
         texts, cues = self._phrases(batch)
         images, side = len(pixels), round(pixels.shape[1] ** 0.5)
@@ -135,6 +152,10 @@ class PCNet(nn.Module):
         terms = {"class": torch.stack(classes).mean()}
         if self.needs_proposals:
             terms |= self._region_terms(own, batch)
+        if count := self.config.same_image_negatives:
+            picked, found = draw_negatives(batch.tokens, batch.image_of, batch.group_of, count=count)
+            cosines = masked_cosines(self._judge[0], own[-1], batch)
+            terms["negative"] = negative_term(cosines.gather(1, picked)[found])
         return terms
 
     def _region_terms(self, own: list[Tensor], batch: MapBatch) -> dict[str, Tensor]:
@@ -184,8 +205,8 @@ class PCNet(nn.Module):
 
     @property
     def term_weights(self) -> dict[str, float]:
-        """Factors of the loss terms: the paper's are all 1."""
-        return {}
+        """Factors of the loss terms: all 1 in the paper; of the release's only these two are known."""
+        return {"class": 5.0, "negative": 2.0} if self.config.compat == "released" else {}
 
     def parameter_groups(self) -> list[tuple[list[nn.Parameter], float]]:
         """Both towers learn slower than what is new."""

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from deixis.core.config import STRICT
 from deixis.types import MapBatch, Reading, ResponseMaps
-from models.blocks.calibration import draw_negatives, masked_pictures, negative_term, positive_term
+from models.blocks.calibration import draw_negatives, masked_cosines, negative_term, positive_term
 from models.blocks.picture_text import Towers, TowersConfig
 from models.blocks.text_bank import Prompt, TextBank, classification_loss, image_logits, same_phrase_pairs
 from models.image_text import ImageText, load_image_text
@@ -58,6 +58,12 @@ class TRIS(nn.Module):
         self._judge: list[ImageText] = []  # in a list: it is no part of the trained model
 
     @property
+    def needs_groups(self) -> tuple[str, str] | None:
+        """The setting whose loss must know which phrases name one object, and its value when off; None if off."""
+        compares = self.config.same_image_negatives and self.config.objects_per_image > 1
+        return ("same_image_negatives", "0") if compares else None
+
+    @property
     def reading(self) -> Reading:
         """How pictures and phrases come to it."""
         return self.towers.reading(self.config.input_size, keep_end=self.config.compat != "released")
@@ -84,14 +90,14 @@ class TRIS(nn.Module):
             return terms
         row = torch.arange(len(batch.tokens), device=pixels.device)
         own = scores[batch.image_of, :, row].unflatten(1, pixels.shape[-2:])
-        judge = self._judge[0]
-        cosines = judge.images(masked_pictures(own, batch.squares, batch.image_of)) @ judge.texts(batch.tokens).T
+        cosines = masked_cosines(self._judge[0], own, batch)
         if self.config.has_positive_term:
             terms["positive"] = positive_term(cosines.diagonal())
         if self.config.same_image_negatives:
-            picked = draw_negatives(batch.image_of, batch.group_of, count=self.config.same_image_negatives)
+            count = self.config.same_image_negatives
+            picked, found = draw_negatives(batch.tokens, batch.image_of, batch.group_of, count=count)
             reduction = "sum" if self.config.compat == "paper" else "mean"
-            terms["negative"] = negative_term(cosines.gather(1, picked), reduction=reduction)
+            terms["negative"] = negative_term(cosines.gather(1, picked)[found], reduction=reduction)
         return terms
 
     @property

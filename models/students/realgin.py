@@ -77,7 +77,7 @@ class RealGIN(nn.Module):
         attended, outputs = self._forward(squares, batch)
         heat = iou_heat_map(batch.boxes_norm, side=attended.map.shape[-1])
         attention = F.binary_cross_entropy_with_logits(attended.logits.float(), heat)
-        terms = detection_terms(outputs, batch.boxes_norm, stride=self.config.backbone.stride, weight=batch.weights)
+        terms = detection_terms(outputs, batch.boxes_norm, stride=self.config.backbone.stride)
         return terms | {"attention": attention}
 
     def parameter_groups(self) -> list[tuple[list[nn.Parameter], float]]:

@@ -112,16 +112,13 @@ class RealGINAnchors(nn.Module):
         return {"objectness": 1.0, "box": 1.0, "attention": self.config.weight_attention}
 
     def loss(self, batch: StudentBatch) -> dict[str, Float[Tensor, ""]]:
-        """`objectness`: focal, over positives; `box`: smooth L1; `attention`: where the phrase collected, per scale.
-
-        Trust in a target scales its objectness term only, as in the other one-stage students.
-        """
+        """`objectness`: focal, over positives; `box`: smooth L1; `attention`: where the phrase collected, per scale."""
         assert batch.boxes_norm is not None
         squares = random_resize(batch.squares, self.config.resize_sides, mode=self.config.resize_mode)
         raw, anchors, collected = self._forward(squares, batch)
         positive = match_anchors(batch.boxes_norm, anchors, min_iou=self.config.min_iou)
         return {
-            "objectness": focal_term(raw[..., 4], positive, weight=batch.weights),
+            "objectness": focal_term(raw[..., 4], positive),
             "box": offset_term(raw[..., :4], batch.boxes_norm, anchors, positive),
             "attention": torch.stack([attention_term(logits, batch.boxes_norm) for logits in collected]).mean(),
         }

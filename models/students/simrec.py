@@ -70,7 +70,7 @@ class SimREC(nn.Module):
         """`box`: 1 - IoU^2 over assigned cells; `objectness`: BCE over all cells; both per assigned cell."""
         squares = random_resize(batch.squares, self.config.resize_sides, mode=self.config.resize_mode)
         raw = self._forward(squares, batch)
-        return detection_terms(raw, batch.boxes_norm, stride=self.config.backbone.stride, weight=batch.weights)
+        return detection_terms(raw, batch.boxes_norm, stride=self.config.backbone.stride)
 
     def parameter_groups(self) -> list[tuple[list[nn.Parameter], float]]:
         """One group at the full learning rate."""

@@ -120,7 +120,7 @@ class TransVG(nn.Module):
             batch.squares, batch.content_xyxy, batch.boxes_norm, batch.image_of, scale_range=self.config.scale_range
         )
         found, gaze = self._forward(squares, content, batch)
-        terms = box_terms(found, boxes, weight=batch.weights)
+        terms = box_terms(found, boxes)
         if self.config.weight_attention:
             terms["attention"] = attention_term(gaze.float(), boxes)
         return terms
@@ -195,15 +195,12 @@ class TransVG(nn.Module):
         return self.normalise(torch.cat([F.adaptive_avg_pool2d(stage, side) for stage in maps], 1))
 
 
-def box_terms(
-    found: Float[Tensor, "batch 4"], target: Float[Tensor, "batch 4"], *, weight: Float[Tensor, " batch"] | None = None
-) -> dict[str, Float[Tensor, ""]]:
-    """L1 and GIoU terms between cx, cy, w, h boxes in [0, 1]; `weight` is the trust in each target."""
+def box_terms(found: Float[Tensor, "batch 4"], target: Float[Tensor, "batch 4"]) -> dict[str, Float[Tensor, ""]]:
+    """L1 and GIoU terms between cx, cy, w, h boxes in [0, 1]."""
     found = found.float()
-    trust = torch.ones_like(found[:, 0]) if weight is None else weight
     giou = paired_giou(cxcywh_to_xyxy(found), cxcywh_to_xyxy(target))
     l1 = (found - target).abs().sum(1)
-    return {"l1": (trust * l1).mean(), "giou": (trust * (1 - giou)).mean()}
+    return {"l1": l1.mean(), "giou": (1 - giou).mean()}
 
 
 def cell_centres(cells: int, device: torch.device) -> Float[Tensor, "cells 2"]:

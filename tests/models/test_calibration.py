@@ -31,12 +31,34 @@ def test_a_phrase_alone_keeps_its_map_and_objects_do_not_mix():
     assert select_maps(cosines, torch.tensor([5, 7, 5])).tolist() == [2, 1, 2]
 
 
+def words(*ids: int) -> torch.Tensor:
+    """Phrases of one word each."""
+    return torch.tensor(ids)[:, None]
+
+
 def test_negatives_are_about_other_objects_of_the_image_where_there_are_some():
-    image_of, group_of = torch.tensor([0, 0, 0, 1]), torch.tensor([0, 0, 1, 2])
-    drawn = draw_negatives(image_of, group_of, count=50)
+    drawn, found = draw_negatives(words(1, 2, 3, 4), torch.tensor([0, 0, 0, 1]), torch.tensor([0, 0, 1, 2]), count=50)
     assert set(drawn[0].tolist()) == {2} and set(drawn[2].tolist()) == {0, 1}
     assert set(drawn[3].tolist()) == {0, 1, 2}  # alone in its image
-    assert draw_negatives(image_of[:1], group_of[:1], count=2).tolist() == [[0, 0]]
+    assert found.all()
+
+
+def test_no_negative_reads_the_same_and_a_phrase_without_any_has_no_term():
+    image_of, group_of = torch.tensor([0, 0, 0, 1]), torch.tensor([0, 1, 2, 3])
+    drawn, found = draw_negatives(words(1, 1, 2, 2), image_of, group_of, count=50)
+    assert [set(row) for row in drawn.tolist()] == [{2}, {2}, {0, 1}, {0, 1}] and found.all()
+    drawn, found = draw_negatives(words(1, 1, 2), torch.tensor([0, 0, 1]), torch.tensor([0, 1, 2]), count=50)
+    assert set(drawn[0].tolist()) == {2} and found.all()  # all of its image read the same: of the other image
+    assert not draw_negatives(words(1, 1), torch.tensor([0, 1]), torch.tensor([0, 1]), count=2).found.any()
+    assert not draw_negatives(words(1), torch.tensor([0]), torch.tensor([0]), count=2).found.any()
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_no_negatives_at_all_cost_nothing(reduction):
+    nothing = torch.zeros(0, 3, requires_grad=True)
+    term = negative_term(nothing, reduction=reduction)
+    term.backward()
+    assert float(term.detach()) == 0.0
 
 
 def test_what_a_map_leaves_out_turns_into_the_mean_colour():

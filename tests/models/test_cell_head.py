@@ -18,10 +18,10 @@ def cells_of(outputs: tuple[float, ...], *, batch: int = 1, side: int = SIDE) ->
     return torch.tensor(outputs).expand(batch, side * side, 5).clone()
 
 
-def total(raw: torch.Tensor, weight: torch.Tensor | None = None) -> float:
+def total(raw: torch.Tensor, objectness: float = 1.0) -> float:
     target = (OBJECT / 416).expand(len(raw), 4)
-    terms = detection_terms(raw, target, stride=STRIDE, weight=weight)
-    return float(5 * terms["box"] + 1 * terms["objectness"])
+    terms = detection_terms(raw, target, stride=STRIDE)
+    return float(5 * terms["box"] + objectness * terms["objectness"])
 
 
 @pytest.mark.parametrize(
@@ -60,19 +60,17 @@ def test_s6_positives():
 
 
 @pytest.mark.parametrize(
-    ("outputs", "batch", "weight", "expected"),
+    ("outputs", "batch", "objectness", "expected"),
     [
-        ((0.0,) * 5, 1, None, 122.122342),
-        ((0.0,) * 5, 2, None, 122.122342),
-        ((0.5, 0.5, LN4, LN4, 0.0), 1, None, 25.988375),
         ((0.0,) * 5, 1, 1.0, 122.122342),
+        ((0.0,) * 5, 2, 1.0, 122.122342),
+        ((0.5, 0.5, LN4, LN4, 0.0), 1, 1.0, 25.988375),
         ((0.0,) * 5, 1, 0.0, 4.980469),
     ],
-    ids=["S5", "S5 two copies", "S7", "S9 full weight", "S9 no weight"],
+    ids=["S5", "S5 two copies", "S7", "S9 box alone"],
 )
-def test_total_loss(outputs, batch, weight, expected):
-    trust = None if weight is None else torch.full((batch,), weight)
-    assert total(cells_of(outputs, batch=batch), trust) == pytest.approx(expected, abs=1e-4)
+def test_total_loss(outputs, batch, objectness, expected):
+    assert total(cells_of(outputs, batch=batch), objectness) == pytest.approx(expected, abs=1e-4)
 
 
 HARD_BOXES = {

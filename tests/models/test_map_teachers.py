@@ -120,9 +120,44 @@ def test_terms_by_switch():
     assert set(build(replace(STAGED, compat="released")).loss(batch)) == {"class", "shrinking", "anchor", "collision"}
 
 
+class FixedJudge:
+    """Every masked picture is like every phrase by the cosine 0.2."""
+
+    def images(self, squares: torch.Tensor) -> torch.Tensor:
+        return torch.tensor([[1.0, 0.0]]).expand(len(squares), 2)
+
+    def texts(self, tokens: torch.Tensor) -> torch.Tensor:
+        return torch.tensor([[0.2, 0.0]]).expand(len(tokens), 2)
+
+
+def test_phrases_without_a_negative_are_left_out_of_its_term():
+    model, batch = build(replace(PLAIN, same_image_negatives=3)), map_batch()
+    model._judge = [FixedJudge()]
+    alike = replace(batch, tokens=batch.tokens[:1].repeat(4, 1))  # nothing in the batch says anything else
+    assert model.loss(batch)["negative"].item() == pytest.approx(0.223144, abs=1e-5)  # -ln(0.8)
+    assert model.loss(alike)["negative"].item() == 0.0
+    alike.tokens[3] = batch.tokens[3]
+    assert model.loss(alike)["negative"].item() == pytest.approx(0.223144, abs=1e-5)
+
+
 def test_without_region_losses_no_proposals_are_needed():
     model = build(replace(STAGED, has_shrinking=False, has_disambiguation=False))
     assert not model.needs_proposals and set(model.loss(replace(map_batch(), proposals=None))) == {"class"}
+
+
+@pytest.mark.parametrize(
+    ("config", "needs"),
+    [
+        (PLAIN, None),
+        (replace(PLAIN, same_image_negatives=3), ("same_image_negatives", "0")),
+        (replace(PLAIN, same_image_negatives=3, objects_per_image=1), None),  # then no two are of one picture
+        (STAGED, ("has_disambiguation", "false")),
+        (replace(STAGED, objects_per_image=1), None),
+        (replace(STAGED, has_disambiguation=False), None),
+    ],
+)
+def test_what_parts_phrases_of_different_objects_is_named(config, needs):
+    assert build(config).needs_groups == needs
 
 
 @pytest.mark.parametrize("empty", ["one image", "all images"])
@@ -133,6 +168,24 @@ def test_images_without_proposals_teach_by_classification(empty):
     terms = build(STAGED).loss(replace(batch, proposals=proposals))
     assert all(torch.isfinite(term) for term in terms.values())
     assert terms["collision"].item() == 0.0  # the only pair of objects is in the first image
+
+
+class BrightnessJudge(FixedJudge):
+    """Masked pictures are like every phrase the more, the brighter they are."""
+
+    def images(self, squares: torch.Tensor) -> torch.Tensor:
+        return squares.mean((1, 2, 3))[:, None] / 255 * torch.tensor([[1.0, 0.0]])
+
+
+def test_pcnet_calibrates_as_tris_does_where_asked():
+    model = build(replace(STAGED, has_shrinking=False, has_disambiguation=False, same_image_negatives=2))
+    model._judge = [BrightnessJudge()]
+    terms = model.loss(map_batch())
+    assert set(terms) == {"class", "negative"} and torch.isfinite(terms["negative"])
+    terms["negative"].backward()
+    assert model.pixel_project.weight.grad.abs().sum() > 0
+    assert model.needs_groups == ("same_image_negatives", "0") and model.config.judge in model.starts
+    assert build(STAGED).starts == model.towers.starts == build(replace(STAGED, compat="released")).starts
 
 
 @pytest.mark.parametrize(("most", "pairs"), [(None, {(0, 1), (0, 3), (1, 3)}), (1, {(0, 1)}), (2, {(0, 1), (0, 3)})])

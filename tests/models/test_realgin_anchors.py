@@ -212,14 +212,6 @@ def test_attention_term_of_zero_logits():
     assert float(model.loss(student_batch(3, side=96))["attention"].detach()) == pytest.approx(math.log(2), abs=1e-6)
 
 
-def test_trust_scales_the_objectness_of_its_target():
-    model, batch = student().eval(), student_batch(2, side=96)
-    full, none = (model.loss(replace(batch, weights=torch.full((2,), share))) for share in (1.0, 0.0))
-    plain = model.loss(batch)
-    assert all(torch.equal(full[name], plain[name]) for name in plain)
-    assert not none["objectness"] and torch.equal(none["box"], plain["box"])
-
-
 @pytest.mark.parametrize("side", [80, 96, 112])
 def test_anchors_follow_a_random_resize(side):
     terms = student(resize_sides=(side,)).train().loss(student_batch(2, side=96))

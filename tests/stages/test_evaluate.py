@@ -108,3 +108,12 @@ def test_an_empty_table_of_predictions_hits_nothing(tmp_path):
     report = scored(tmp_path, map_predictions()[:0])
     assert (report["n"], report["hits"], report["acc50_any"], report["acc50_map_box"]) == (3, 0, 0.0, 0.0)
     assert "miou" not in report
+
+
+def test_what_a_card_has_counted_stands_beside_the_numbers(tmp_path):
+    counted = {"labels_dropped": 3, "labels_without_mask": 5, "masks_refused": 0, "cue_fallbacks": 7}
+    card = {"num_parameters": 1, "sha256": "0", "training": {"last_ema_decay": 0.5}, "student": "mcn"}
+    pd.DataFrame({"split": ["val"]}).to_parquet(tmp_path / "predictions.parquet")
+    meta = describe(card | counted, tmp_path / "predictions.parquet", 0)
+    assert {name: meta[name] for name in counted} == counted
+    assert not meta.keys() & {"candidates", "student"}

@@ -1,0 +1,49 @@
+"""What a teacher of response maps is refused, and what its card says of its cues."""
+
+import json
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from deixis.core.errors import DataError
+from models.map_teachers.pcnet import PCNet
+from stages import train_map_teacher as stage
+from tests.factories import write_pairs, write_params
+
+
+@pytest.mark.parametrize(
+    ("teacher", "changes", "remedy"),
+    [
+        ("tris", {"same_image_negatives": 3}, "same_image_negatives: 0 in params.yaml"),
+        ("pcnet", {}, "has_disambiguation: false in params.yaml"),
+    ],
+)
+def test_a_teacher_that_parts_objects_refuses_phrases_that_nobody_grouped(tmp_path, teacher, changes, remedy):
+    pairs, nowhere = write_pairs(tmp_path, [None] * 48), tmp_path / "nowhere"
+    params = write_params(tmp_path, **{f"map_teachers.{teacher}.model.{name}": v for name, v in changes.items()})
+    with pytest.raises(DataError, match=rf"48 of 48 phrases.*Allowed: map_teachers\.{teacher}\.model\.{remedy}"):
+        stage.train_map_teacher(
+            teacher=teacher, pairs=pairs, images=nowhere, image_root=nowhere, weights=nowhere, out=tmp_path / "out",
+            curves=tmp_path / "curves.csv", params=params, device="cpu",
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("failed", [0, 1])
+def test_the_card_counts_phrases_whose_cues_are_the_rules(tmp_path, monkeypatch, failed):
+    card: dict[str, Any] = {}
+    monkeypatch.setattr(stage, "fit", lambda *_, **__: {})
+    monkeypatch.setattr(stage, "save_checkpoint", lambda _model, _out, config: card.update(config))
+    monkeypatch.setattr(stage, "run_key", lambda *_: "key")
+    monkeypatch.setattr(PCNet, "start_from", lambda *_: None)
+    off = {f"map_teachers.pcnet.model.{name}": False for name in ("has_shrinking", "has_disambiguation")}
+    records = [{"text": "red star", "cues": ["star"], "fallback": bool(failed)}, {"text": "ball", "cues": ["ball"]}]
+    (tmp_path / "cues.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    images = pd.DataFrame({"image_id": range(24), "path": "none.png", "width": 32, "height": 16})
+    images.to_parquet(tmp_path / "images.parquet")
+    stage.train_map_teacher(
+        teacher="pcnet", pairs=write_pairs(tmp_path, [None] * 48), images=tmp_path / "images.parquet",
+        image_root=tmp_path, weights=tmp_path, out=tmp_path / "out", curves=tmp_path / "curves.csv",
+        cues=tmp_path / "cues.jsonl", params=write_params(tmp_path, **off), device="cpu",
+    )  # fmt: skip
+    assert card["cue_fallbacks"] == failed

@@ -1,0 +1,72 @@
+"""Which masks a student learns from, and that its card counts the others."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from deixis.core.errors import DataError
+from deixis.imaging.masks import RLE, encode_mask
+from models import student_training
+from stages.train_student import train_student
+
+ROOT = Path(__file__).parents[2]
+BOX, COUNT = [0.0, 0.0, 20.0, 10.0], 24
+
+
+def rectangle(width: int) -> RLE:
+    mask = np.zeros((20, 30), bool)
+    mask[:10, :width] = True
+    return encode_mask(mask)
+
+
+@pytest.fixture
+def card(tmp_path, monkeypatch):
+    """Trains MCN for no step on labels with the given masks and columns, and returns its card."""
+    found: dict[str, Any] = {}
+    monkeypatch.setattr(student_training, "fit", lambda *_, **__: {})
+    monkeypatch.setattr(student_training, "start_part", lambda *_: None)
+    monkeypatch.setattr(student_training, "save_checkpoint", lambda _model, _out, config: found.update(config))
+    monkeypatch.setattr(student_training, "run_key", lambda *_: "key")
+    ids = [str(number) for number in range(COUNT)]
+    pairs = pd.DataFrame({"sample_id": ids, "image_id": range(COUNT), "expression": "ball", "text": "ball"})
+    pairs.assign(split="train").to_parquet(tmp_path / "pairs.parquet")
+    images = pd.DataFrame({"image_id": range(COUNT), "path": "none.png", "width": 30, "height": 20})
+    images.to_parquet(tmp_path / "images.parquet")
+
+    def train(masks: list[RLE | None], **columns: Any) -> dict[str, Any]:
+        labels = {"sample_id": ids, "box": [BOX] * COUNT, "mask": masks, "accept": True, "teacher": "dvin"}
+        pd.DataFrame(labels | columns).to_parquet(tmp_path / "labels.parquet")
+        train_student(
+            student="mcn", labels=tmp_path / "labels.parquet", pairs=tmp_path / "pairs.parquet",
+            images=tmp_path / "images.parquet", image_root=tmp_path, weights=tmp_path, out=tmp_path / "out",
+            curves=tmp_path / "curves.csv", params=ROOT / "params.yaml", device="cpu",
+        )  # fmt: skip
+        return found
+
+    return train
+
+
+MASKS = [rectangle(20), rectangle(5), rectangle(0), *[None] * (COUNT - 3)]
+
+
+@pytest.mark.parametrize(
+    ("columns", "refused"),
+    [
+        ({"mask_source": "segmenter"}, 2),
+        ({"mask_source": "detector"}, 1),
+        ({"mask_source": "segmenter", "point": [[1, 1]] * COUNT}, 1),
+        ({}, 1),
+    ],
+    ids=["prompted with the box", "not prompted", "prompted at a point", "nobody says"],
+)
+def test_the_card_counts_labels_without_a_mask_and_masks_that_were_refused(card, columns, refused):
+    found = card(MASKS, **columns)
+    assert (found["masks_refused"], found["labels_without_mask"]) == (refused, COUNT - 3 + refused)
+
+
+def test_labels_whose_masks_are_all_refused_teach_no_masks(card):
+    with pytest.raises(DataError, match=r"mcn learns masks.*none of the 24 labels.*24 are empty or unlike their box"):
+        card([rectangle(0)] * COUNT, mask_source="segmenter")
