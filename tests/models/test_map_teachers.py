@@ -185,7 +185,9 @@ def test_pcnet_calibrates_as_tris_does_where_asked():
     terms["negative"].backward()
     assert model.pixel_project.weight.grad.abs().sum() > 0
     assert model.needs_groups == ("same_image_negatives", "0") and model.config.judge in model.starts
-    assert build(STAGED).starts == model.towers.starts == build(replace(STAGED, compat="released")).starts
+    published = replace(STAGED, towers=CLIP_TOWERS, judge="clip_image_text")
+    assert "clip_image_text" not in build(published).starts  # its text tower comes with it
+    assert "clip_image_text" in build(replace(published, same_image_negatives=2)).starts
 
 
 @pytest.mark.parametrize(("most", "pairs"), [(None, {(0, 1), (0, 3), (1, 3)}), (1, {(0, 1)}), (2, {(0, 1), (0, 3)})])
