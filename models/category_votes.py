@@ -11,7 +11,7 @@ from torch import Tensor
 
 from deixis.boxes import cxcywh_to_xyxy, paired_iou
 
-VOTERS = 256  # boxes of an image, the surest
+VOTERS = 128  # boxes of an image, the surest
 SAME_OBJECT = 0.5  # IoU from which two boxes cover one thing
 
 
