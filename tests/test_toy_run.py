@@ -15,6 +15,8 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
+from deixis.imaging.masks import encode_mask
+
 ROOT = Path(__file__).parents[1]
 CANDIDATES = "data/candidates/scenes_plus/detections.parquet"
 PREDICTORS = ("refclip", "dvin", "dvin-simrec", "dvin-transvg", "truth-simrec")
@@ -267,6 +269,18 @@ def test_teachers_of_response_maps_learn_label_and_are_scored(checkout, rebuilt)
     assert not [column for column in labels if "true" in column or "truth" in column]
 
 
+def with_filled_boxes(checkout: Path, labels: str) -> str:
+    """The same labels, each with its box for a mask: the toy's segmenter draws none that a student may learn."""
+    table = pd.read_parquet(checkout / labels)
+    for row, (box, rle) in enumerate(zip(table["box"], table["mask"], strict=True)):
+        mask = np.zeros(rle["size"], bool)
+        left, top, right, bottom = np.rint(box).astype(int).clip(0)
+        mask[top:bottom, left:right] = True
+        table.at[row, "mask"] = encode_mask(mask)
+    table.to_parquet(checkout / "data/toy/filled.parquet")
+    return "data/toy/filled.parquet"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("student", "drawn_by"),
@@ -274,6 +288,10 @@ def test_teachers_of_response_maps_learn_label_and_are_scored(checkout, rebuilt)
 )
 def test_other_students_learn_from_the_same_labels(checkout, rebuilt, student, drawn_by):
     prepared, out = "data/prepared/scenes_plus", f"data/toy/{student}"
+    labels = "data/labels/scenes_plus/dvin/labels.parquet"
+    (checkout / "data/toy").mkdir(exist_ok=True)
+    if drawn_by == "student":
+        labels = with_filled_boxes(checkout, labels)
     common = {
         "pairs": f"{prepared}/pairs.parquet",
         "images": f"{prepared}/images.parquet",
@@ -281,7 +299,7 @@ def test_other_students_learn_from_the_same_labels(checkout, rebuilt, student, d
         "candidates": CANDIDATES,
     }
     run_stage(
-        checkout, "train_student", **common, student=student, labels="data/labels/scenes_plus/dvin/labels.parquet",
+        checkout, "train_student", **common, student=student, labels=labels,
         weights="data/weights/embedded", out=out, curves=f"{out}.csv",
     )  # fmt: skip
     run_stage(
