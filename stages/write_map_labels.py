@@ -45,9 +45,9 @@ from deixis.response_maps import (
 from deixis.samples import grouped_pairs, unpack_bits
 from deixis.segmenting import segment_points
 from deixis.types import MapBatch
-from models.blocks.calibration import masked_cosines, select_maps
 from models.encoders import load_segmenter
 from models.image_text import ImageText, load_image_text
+from models.map_blocks.calibration import masked_cosines, select_maps
 from models.map_teachers import MAP_TEACHERS
 from models.trained import load_trained
 

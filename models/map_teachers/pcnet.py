@@ -24,10 +24,11 @@ from torch.nn import functional as F
 from deixis.core.config import STRICT
 from deixis.cues.reading import Padding
 from deixis.types import MapBatch, Reading, ResponseMaps
-from models.blocks.calibration import draw_negatives, masked_cosines, negative_term
-from models.blocks.picture_text import Towers, TowersConfig
-from models.blocks.referring_stage import Modulation, ReferringStage, StageState, stage_scores
-from models.blocks.region_losses import (
+from models.image_text import ImageText, load_image_text
+from models.map_blocks.calibration import draw_negatives, masked_cosines, negative_term
+from models.map_blocks.picture_text import Towers, TowersConfig
+from models.map_blocks.referring_stage import Modulation, ReferringStage, StageState, stage_scores
+from models.map_blocks.region_losses import (
     Compat,
     Proposals,
     ambiguity,
@@ -42,8 +43,7 @@ from models.blocks.region_losses import (
     shrinking_loss,
     split_regions,
 )
-from models.blocks.text_bank import SCALE, classification_loss, image_logits, same_phrase_pairs
-from models.image_text import ImageText, load_image_text
+from models.map_blocks.text_bank import SCALE, classification_loss, image_logits, same_phrase_pairs
 
 NEVER = -100.0  # score of a padded proposal among raw scores
 

@@ -22,10 +22,10 @@ from torch import Tensor, nn
 
 from deixis.core.config import STRICT
 from deixis.types import MapBatch, Reading, ResponseMaps
-from models.blocks.calibration import draw_negatives, masked_cosines, negative_term, positive_term
-from models.blocks.picture_text import Towers, TowersConfig
-from models.blocks.text_bank import Prompt, TextBank, classification_loss, image_logits, same_phrase_pairs
 from models.image_text import ImageText, load_image_text
+from models.map_blocks.calibration import draw_negatives, masked_cosines, negative_term, positive_term
+from models.map_blocks.picture_text import Towers, TowersConfig
+from models.map_blocks.text_bank import Prompt, TextBank, classification_loss, image_logits, same_phrase_pairs
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -26,7 +26,7 @@ from deixis.core.frozen import freeze
 from deixis.text import PAD
 from deixis.types import Grounding, StudentBatch
 from models.blocks.csp_darknet import CSPConfig, CSPDarkNet, as_input
-from models.blocks.regions import Objects, draw_negatives, location, neighbours, offsets
+from models.student_blocks.regions import Objects, draw_negatives, location, neighbours, offsets
 from models.text.modular_attention import ModularAttention, ModularPhrases, ModularTextConfig
 
 POOLED = 7  # cells along a side of a region

@@ -21,7 +21,7 @@ from deixis.types import Grounding, StudentBatch
 from models.blocks.aspp import ASPP
 from models.blocks.garan import GlobalAttention, Orientation, TextProduct
 from models.blocks.layers import MultiScaleFusion
-from models.blocks.one_stage import OneStageConfig, build_backbone, phrase_maps
+from models.student_blocks.one_stage import OneStageConfig, build_backbone, phrase_maps
 from models.text.gru_attention import GRUAttentionEncoder, TextConfig
 
 IGNORED_OVERLAP = 0.5  # a wrong anchor that overlaps the target more than this is not told to be silent

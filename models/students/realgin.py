@@ -16,10 +16,10 @@ from torch.nn import functional as F
 from deixis.core.config import STRICT
 from deixis.resize import random_resize
 from deixis.types import Grounding, StudentBatch
-from models.blocks.cell_head import TERM_WEIGHTS, CellHead, best_cell, detection_terms
-from models.blocks.feature_selection import FeatureSelection, cell_places, iou_heat_map
 from models.blocks.garan import Attended, GlobalAttention, Orientation
-from models.blocks.one_stage import OneStageConfig, build_backbone, phrase_maps
+from models.student_blocks.cell_head import TERM_WEIGHTS, CellHead, best_cell, detection_terms
+from models.student_blocks.feature_selection import FeatureSelection, cell_places, iou_heat_map
+from models.student_blocks.one_stage import OneStageConfig, build_backbone, phrase_maps
 from models.text.gru_attention import GRUAttentionEncoder
 
 

@@ -19,13 +19,13 @@ from deixis.core.config import STRICT
 from deixis.core.errors import ConfigError
 from deixis.resize import ResizeMode, random_resize
 from deixis.types import Grounding, StudentBatch
-from models.blocks.anchors import decode_offsets, focal_term, make_anchors, match_anchors, offset_term
 from models.blocks.csp_darknet import CSPConfig, CSPDarkNet, as_input
-from models.blocks.feature_pyramid import FeaturePyramid
-from models.blocks.feature_selection import FeatureSelection, cell_places, iou_heat_map
 from models.blocks.garan import GlobalAttention, Orientation
-from models.blocks.one_stage import phrase_maps
 from models.blocks.resnet import ResNetConfig, build_resnet
+from models.student_blocks.anchors import decode_offsets, focal_term, make_anchors, match_anchors, offset_term
+from models.student_blocks.feature_pyramid import FeaturePyramid
+from models.student_blocks.feature_selection import FeatureSelection, cell_places, iou_heat_map
+from models.student_blocks.one_stage import phrase_maps
 from models.text.last_states import LastStatesConfig, LastStatesEncoder
 
 OBJECTNESS_BIAS = -4.0  # at first no anchor answers

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from deixis.core.config import STRICT
 from deixis.resize import random_resize
 from deixis.types import Grounding, StudentBatch
-from models.blocks.cell_head import TERM_WEIGHTS, CellHead, best_cell, detection_terms
 from models.blocks.garan import GlobalAttention, Orientation, TextProduct
 from models.blocks.layers import MultiScaleFusion
-from models.blocks.one_stage import OneStageConfig, build_backbone, phrase_maps
+from models.student_blocks.cell_head import TERM_WEIGHTS, CellHead, best_cell, detection_terms
+from models.student_blocks.one_stage import OneStageConfig, build_backbone, phrase_maps
 from models.text.gru_attention import GRUAttentionEncoder
 
 SCALES = ("fine", "middle", "coarse")

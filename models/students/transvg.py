@@ -23,8 +23,8 @@ from deixis.text import PAD, START
 from deixis.types import Grounding, StudentBatch
 from models.blocks.csp_darknet import CSPConfig, CSPDarkNet
 from models.blocks.detr_encoder import DETREncoder, sine_position
-from models.blocks.mirror import mirror, mirrored_words
 from models.blocks.resnet import ResNetConfig, build_resnet
+from models.student_blocks.mirror import mirror, mirrored_words
 from models.text.bert import BERT, BERTConfig
 
 GAZE_MARGIN = 0.01  # of the canvas; a reference on the very edge would have no finite logit

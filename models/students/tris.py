@@ -20,7 +20,7 @@ from deixis.core.config import STRICT
 from deixis.resize import random_resize
 from deixis.response_maps import box_holding
 from deixis.types import Grounding, StudentBatch
-from models.blocks.one_stage import OneStageConfig, build_backbone, phrase_maps
+from models.student_blocks.one_stage import OneStageConfig, build_backbone, phrase_maps
 from models.text.gru_attention import GRUAttentionEncoder, TextConfig, TextFeatures
 
 

@@ -13,10 +13,10 @@ from deixis.core.checkpoints import save_checkpoint
 from deixis.core.records import file_sha256, write_table
 from deixis.text import build_vocabulary
 from models.blocks.csp_darknet import CSPConfig
-from models.blocks.picture_text import TowersConfig
 from models.detectors.yolov3 import YOLOv3, YOLOv3Config
 from models.experts.contrastive_convnet import ContrastiveConvNet, ContrastiveConvNetConfig
 from models.experts.contrastive_vit import ContrastiveViT, ContrastiveViTConfig
+from models.map_blocks.picture_text import TowersConfig
 from models.map_teachers.pcnet import PCNet, PCNetConfig
 from models.map_teachers.tris import TRIS, TRISConfig
 from models.segmenters.small_sam import SmallSAM, SmallSAMConfig

@@ -207,9 +207,8 @@ def test_deps_cover_every_first_party_module_that_the_stage_imports(name, import
 def test_no_dependency_is_listed_that_the_stage_does_not_import(name, imports):
     stage = stages()[name]
     wanted = imported_files(stage, imports)
-    needless = sorted(
-        dep for dep in code_deps(stage) if dep.endswith(".py") and not any(overlap(path, dep) for path in wanted)
-    )
+    code = [dep for dep in code_deps(stage) if dep.endswith(".py") or any((ROOT / dep).rglob("*.py"))]
+    needless = sorted(dep for dep in code if not any(overlap(path, dep) for path in wanted))
     assert not needless, f"dvc.yaml: take from the deps of {name}: {', '.join(needless)}"
 
 

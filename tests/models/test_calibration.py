@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from models.blocks.calibration import draw_negatives, masked_pictures, negative_term, positive_term, select_maps
+from models.map_blocks.calibration import draw_negatives, masked_pictures, negative_term, positive_term, select_maps
 
 
 @pytest.mark.parametrize(("cosine", "expected"), [(0.25, 1.386294), (0.0, 9.210340), (-0.1, 9.210340)])

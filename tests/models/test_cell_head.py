@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from models.blocks.cell_head import decode, detection_terms
-from models.blocks.simota import assign, candidate_cells
+from models.student_blocks.cell_head import decode, detection_terms
+from models.student_blocks.simota import assign, candidate_cells
 from tests.factories import student_batch
 
 STRIDE, SIDE = 32, 13

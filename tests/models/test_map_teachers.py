@@ -11,7 +11,7 @@ from deixis.core.errors import ConfigError, DataError
 from deixis.types import MapBatch
 from models.backbones.clip_resnet import CLIPResNetConfig
 from models.blocks.csp_darknet import CSPConfig
-from models.blocks.picture_text import Towers, TowersConfig
+from models.map_blocks.picture_text import Towers, TowersConfig
 from models.map_teachers.pcnet import PCNet, PCNetConfig, pairs_of_objects
 from models.map_teachers.tris import TRIS, TRISConfig
 from models.text.clip_text import CLIPTextConfig

@@ -11,8 +11,8 @@ from deixis.core.errors import DataError
 from deixis.samples import image_batches
 from deixis.types import CandidateBoxes, StudentBatch
 from models.blocks.csp_darknet import CSPConfig
-from models.blocks.regions import Objects, draw_negatives, location, neighbours, offsets
 from models.build_student import read_candidates
+from models.student_blocks.regions import Objects, draw_negatives, location, neighbours, offsets
 from models.student_training import with_positives
 from models.students.mattnet import MAttNet, MAttNetConfig, attribute_weights, best_context, rank_term
 from models.text.modular_attention import ModularTextConfig

@@ -7,7 +7,7 @@ import torch
 
 from deixis.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 from deixis.tokens import encode
-from models.blocks.mirror import mirror, mirrored_words
+from models.student_blocks.mirror import mirror, mirrored_words
 from tests.factories import student_batch
 
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "bright", "shirt", "upright", "left", "right", "rightmost"]

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from models.blocks.csp_darknet import CSPConfig
-from models.blocks.feature_selection import FeatureSelection, iou_heat_map
+from models.student_blocks.feature_selection import FeatureSelection, iou_heat_map
 from models.students.realgin import RealGIN, RealGINConfig
 from tests.factories import TINY_TEXT, VOCABULARY, alone_in_batch, student_batch
 

@@ -11,7 +11,9 @@ from deixis.adamw import AdamW
 from deixis.boxes import cxcywh_to_xyxy, paired_iou
 from deixis.core.errors import ConfigError
 from deixis.text import PAD
-from models.blocks.anchors import (
+from models.blocks.csp_darknet import CSPConfig
+from models.blocks.resnet import ResNetConfig
+from models.student_blocks.anchors import (
     decode_offsets,
     encode_offsets,
     focal_term,
@@ -19,10 +21,8 @@ from models.blocks.anchors import (
     match_anchors,
     offset_term,
 )
-from models.blocks.csp_darknet import CSPConfig
-from models.blocks.feature_pyramid import FeaturePyramid
-from models.blocks.feature_selection import FeatureSelection
-from models.blocks.resnet import ResNetConfig
+from models.student_blocks.feature_pyramid import FeaturePyramid
+from models.student_blocks.feature_selection import FeatureSelection
 from models.students.realgin_anchors import RealGINAnchors, RealGINAnchorsConfig
 from models.text.glove import use_vectors
 from models.text.last_states import LastStatesConfig, LastStatesEncoder

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from models.blocks.referring_stage import Attention, ReferringStage, StageState, stage_scores
+from models.map_blocks.referring_stage import Attention, ReferringStage, StageState, stage_scores
 
 
 @torch.no_grad()

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from models.blocks.region_losses import (
+from models.map_blocks.region_losses import (
     Regions,
     ambiguity,
     best_proposal,

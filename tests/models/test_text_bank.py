@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from models.blocks.text_bank import (
+from models.map_blocks.text_bank import (
     SCALE,
     BilateralPrompt,
     TextBank,

@@ -11,7 +11,7 @@ from deixis.core.errors import DataError
 from deixis.weights.cards import find_card
 from deixis.weights.locate import pin
 from models.blocks.csp_darknet import CSPDarkNet
-from models.blocks.one_stage import OneStageConfig, build_backbone
+from models.student_blocks.one_stage import OneStageConfig, build_backbone
 from stages.import_weights import import_weights
 from tests.models.published.factories import close, imported, published_size, squares
 

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from deixis.boxes import cxcywh_to_xyxy, paired_iou
 from deixis.types import Grounding
 from models.blocks.layers import conv_bn
-from models.blocks.simota import assign
+from models.student_blocks.simota import assign
 
 TERM_WEIGHTS = {"box": 5.0, "objectness": 1.0}
 
