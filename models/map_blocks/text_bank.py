@@ -4,6 +4,7 @@ Each image is told apart by which phrases of the bank it shows. A phrase's dot p
 are its response map. Source: TRIS sections 3.1 and 3.2 with the released constants.
 """
 
+import math
 from typing import Literal, NamedTuple
 
 import torch
@@ -15,7 +16,8 @@ Prompt = Literal["none", "to_picture", "both"]
 BACKGROUND_LOGIT = 1.0
 PENALTY_POWER = 3
 PENALTY_FLOOR = 0.01
-SCALE = 1 / 0.07  # of dot products; the release learns its logarithm in name only
+SCALE = 1 / 0.07  # of dot products; what a learned one starts from
+LARGEST_SCALE = 100.0  # of a learned one, as CLIP
 PROMPT_SHARE = 0.1
 
 
@@ -66,7 +68,8 @@ def same_phrase_pairs(
 class BilateralPrompt(nn.Module):
     """Pixels attend to all phrases, phrases attend to the pixels of each image; both keep most of what they were.
 
-    With a single phrase the pixels' update is one constant per channel, so it shifts a map and moves no peak.
+    With a single phrase the pixels' update is one constant per channel, so it shifts a map and moves no peak; other
+    phrases beside it make it one that depends on place and phrase, as in training.
     """
 
     def __init__(self, width: int) -> None:
@@ -91,16 +94,16 @@ class BilateralPrompt(nn.Module):
         return self.pixel_output(told), self.text_output(seen)
 
     def alone(
-        self, pixels: Float[Tensor, "phrases width h w"], texts: Float[Tensor, "phrases width"]
-    ) -> tuple[Float[Tensor, " width"], Float[Tensor, "phrases width"]]:
-        """The updates where each image is asked for one phrase only.
-
-        A softmax over one phrase is one: every pixel is told the same, and the norm leaves its bias of that.
-        """
+        self,
+        pixels: Float[Tensor, "phrases width h w"],
+        texts: Float[Tensor, "phrases width"],
+        others: Float[Tensor, "others width"],
+    ) -> tuple[Float[Tensor, "#phrases width #h #w"], Float[Tensor, "phrases width"]]:
+        """The updates where each image is asked for one phrase, with the same other phrases in sight."""
         looks = torch.einsum("pc,pck->pk", self.text_query(texts), self.pixel_key(pixels).flatten(2))
         weights = (looks / pixels.shape[1] ** 0.5).softmax(-1)
         seen = torch.einsum("pk,pck->pc", weights, self.pixel_value(pixels).flatten(2))
-        return self.pixel_output[1].bias, self.text_output(seen)
+        return tell_alone(self, pixels, texts, others), self.text_output(seen)
 
 
 class PicturePrompt(nn.Module):
@@ -120,10 +123,34 @@ class PicturePrompt(nn.Module):
         return self.pixel_output(told), texts.new_zeros(())
 
     def alone(
-        self, pixels: Float[Tensor, "phrases width h w"], texts: Float[Tensor, "phrases width"]
-    ) -> tuple[Float[Tensor, " width"], Float[Tensor, ""]]:
-        """The updates where each image is asked for one phrase only: the same for every picture and phrase."""
-        return self.pixel_output[1].bias, texts.new_zeros(())
+        self,
+        pixels: Float[Tensor, "phrases width h w"],
+        texts: Float[Tensor, "phrases width"],
+        others: Float[Tensor, "others width"],
+    ) -> tuple[Float[Tensor, "#phrases width #h #w"], Float[Tensor, ""]]:
+        """The updates where each image is asked for one phrase, with the same other phrases in sight."""
+        return tell_alone(self, pixels, texts, others), texts.new_zeros(())
+
+
+def tell_alone(
+    prompt: BilateralPrompt | PicturePrompt,
+    pixels: Float[Tensor, "phrases width h w"],
+    texts: Float[Tensor, "phrases width"],
+    others: Float[Tensor, "others width"],
+) -> Float[Tensor, "#phrases width #h #w"]:
+    """What the pixels of each image are told by its own phrase and the others.
+
+    Without others the softmax over one phrase is one: every pixel is told the same, of which the norm leaves its bias.
+    """
+    if not len(others):
+        return prompt.pixel_output[1].bias[None, :, None, None]
+    query = prompt.pixel_query(pixels)
+    own = torch.einsum("pchw,pc->phw", query, prompt.text_key(texts))
+    reads = torch.cat([own[..., None], torch.einsum("pchw,oc->phwo", query, prompt.text_key(others))], -1)
+    shares = (reads / pixels.shape[1] ** 0.5).softmax(-1)
+    told = torch.einsum("phw,pc->pchw", shares[..., 0], prompt.text_value(texts))
+    told = told + torch.einsum("phwo,oc->pchw", shares[..., 1:], prompt.text_value(others))
+    return prompt.pixel_output(told)
 
 
 def _pixel_layer(width: int, *after: nn.Module) -> nn.Sequential:
@@ -131,14 +158,26 @@ def _pixel_layer(width: int, *after: nn.Module) -> nn.Sequential:
 
 
 class TextBank(nn.Module):
-    """Scores of every pixel of every image for every phrase of a batch."""
+    """Scores of every pixel of every image for every phrase of a batch.
 
-    def __init__(self, pixel_width: int, text_width: int, width: int, *, prompt: Prompt = "both") -> None:
+    Args:
+        learns_scale: Whether the factor of the dot products is trained, as the paper says, or fixed, as in the release.
+    """
+
+    def __init__(
+        self, pixel_width: int, text_width: int, width: int, *, prompt: Prompt = "both", learns_scale: bool = False
+    ) -> None:
         super().__init__()
         self.pixel_project = nn.Conv2d(pixel_width, width, 1)
         self.text_project = nn.Linear(text_width, width)
         kinds = {"to_picture": PicturePrompt, "both": BilateralPrompt}
         self.prompt = None if prompt == "none" else kinds[prompt](width)
+        self.log_scale = nn.Parameter(torch.tensor(math.log(SCALE))) if learns_scale else None
+
+    @property
+    def scale(self) -> float | Float[Tensor, ""]:
+        """Factor of the dot products."""
+        return SCALE if self.log_scale is None else self.log_scale.exp().clamp(max=LARGEST_SCALE)
 
     def forward(
         self, maps: Float[Tensor, "images pixel_width h w"], texts: Float[Tensor, "texts text_width"]
@@ -150,15 +189,18 @@ class TextBank(nn.Module):
         if self.prompt is not None:
             told, seen = self.prompt(pixels, bank)
             pixels, shown = pixels + PROMPT_SHARE * told, shown + PROMPT_SHARE * seen
-        return SCALE * torch.einsum("icp,itc->ipt", pixels.flatten(2), shown)
+        return self.scale * torch.einsum("icp,itc->ipt", pixels.flatten(2), shown)
 
     def alone(
-        self, maps: Float[Tensor, "phrases pixel_width h w"], texts: Float[Tensor, "phrases text_width"]
+        self,
+        maps: Float[Tensor, "phrases pixel_width h w"],
+        texts: Float[Tensor, "phrases text_width"],
+        others: Float[Tensor, "others text_width"],
     ) -> Float[Tensor, "phrases h w"]:
-        """Each phrase's response map on its own picture, with no other phrase in sight."""
+        """Each phrase's response map on its own picture; `others`, if any, are in sight of all."""
         pixels = F.normalize(self.pixel_project(maps), dim=1)
         shown = F.normalize(self.text_project(texts), dim=-1)
         if self.prompt is not None:
-            told, seen = self.prompt.alone(pixels, shown)
-            pixels, shown = pixels + PROMPT_SHARE * told[:, None, None], shown + PROMPT_SHARE * seen
-        return SCALE * torch.einsum("pchw,pc->phw", pixels, shown)
+            told, seen = self.prompt.alone(pixels, shown, F.normalize(self.text_project(others), dim=-1))
+            pixels, shown = pixels + PROMPT_SHARE * told, shown + PROMPT_SHARE * seen
+        return self.scale * torch.einsum("pchw,pc->phw", pixels, shown)

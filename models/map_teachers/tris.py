@@ -114,4 +114,5 @@ class TRIS(nn.Module):
     def respond(self, batch: MapBatch) -> ResponseMaps:
         """One response map per phrase, each phrase by itself: no other phrase of the batch changes it."""
         pixels = self.towers.pixels(batch.squares).index_select(0, batch.image_of)
-        return ResponseMaps(self.bank.alone(pixels, self.towers.texts(batch.tokens)))
+        texts = self.towers.texts(batch.tokens)
+        return ResponseMaps(self.bank.alone(pixels, texts, texts[:0]))

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from models.map_blocks.text_bank import (
+    LARGEST_SCALE,
     SCALE,
     BilateralPrompt,
     TextBank,
@@ -70,16 +71,40 @@ def test_the_order_of_images_and_of_phrases_does_not_matter():
     torch.testing.assert_close(bank(maps, texts.flip(0)), scores.flip(2))
 
 
-@pytest.mark.parametrize("prompt", ["to_picture", "both"])
+@pytest.mark.parametrize("others", [0, 1, 5])
+@pytest.mark.parametrize("prompt", ["none", "to_picture", "both"])
 @torch.no_grad()
-def test_alone_is_the_bank_of_one_phrase(prompt):
+def test_alone_is_the_bank_of_one_phrase_and_the_others(prompt, others):
     torch.manual_seed(0)
     bank, maps, texts = TextBank(8, 6, 16, prompt=prompt).eval(), torch.randn(3, 8, 4, 4), torch.randn(3, 6)
-    torch.nn.init.normal_(bank.prompt.pixel_output[1].bias)
-    alone = bank.alone(maps, texts)
+    rest = torch.randn(others, 6)
+    if prompt != "none":
+        torch.nn.init.normal_(bank.prompt.pixel_output[1].bias)
+    alone = bank.alone(maps, texts, rest)
     for row in range(3):
-        one = bank(maps[row : row + 1], texts[row : row + 1])[0, :, 0].view(4, 4)
+        one = bank(maps[row : row + 1], torch.cat([texts[row : row + 1], rest]))[0, :, 0].view(4, 4)
         torch.testing.assert_close(alone[row], one, atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_with_others_in_sight_pixels_are_told_different_things():
+    torch.manual_seed(0)
+    bank, maps, texts = TextBank(8, 6, 16, prompt="to_picture").eval(), torch.randn(1, 8, 4, 4), torch.randn(1, 6)
+    change = bank.alone(maps, texts, torch.randn(5, 6)) - bank.alone(maps, texts, texts[:0])
+    assert change.std() > 1e-3
+
+
+def test_a_learned_scale_starts_at_the_fixed_one_and_moves():
+    torch.manual_seed(0)
+    bank, fixed = TextBank(8, 6, 16, learns_scale=True), TextBank(8, 6, 16)
+    fixed.load_state_dict(bank.state_dict(), strict=False)
+    maps, texts = torch.randn(3, 8, 4, 4), torch.randn(3, 6)
+    scores = bank(maps, texts)
+    torch.testing.assert_close(scores, fixed(maps, texts))
+    scores.amax().backward()
+    assert bank.log_scale.grad > 0
+    bank.log_scale.data.fill_(9)
+    assert bank.scale.item() == LARGEST_SCALE
 
 
 @pytest.mark.parametrize(("prompt", "changes_phrases"), [("to_picture", False), ("both", True)])
@@ -91,11 +116,12 @@ def test_a_prompt_to_the_picture_leaves_phrases_as_they_are(prompt, changes_phra
     maps, texts = torch.randn(3, 8, 4, 4), torch.randn(5, 6)
     torch.nn.init.normal_(bank.prompt.pixel_output[1].bias)
     assert not torch.allclose(bank(maps, texts), plain(maps, texts))
-    assert not torch.allclose(bank.alone(maps, texts[:3]), plain.alone(maps, texts[:3]))
+    none = texts[:0]
+    assert not torch.allclose(bank.alone(maps, texts[:3], none), plain.alone(maps, texts[:3], none))
     for parameter in bank.prompt.pixel_output[1].parameters():  # now pixels are told nothing
         torch.nn.init.zeros_(parameter)
     assert torch.allclose(bank(maps, texts), plain(maps, texts)) is not changes_phrases
-    assert torch.allclose(bank.alone(maps, texts[:3]), plain.alone(maps, texts[:3])) is not changes_phrases
+    assert torch.allclose(bank.alone(maps, texts[:3], none), plain.alone(maps, texts[:3], none)) is not changes_phrases
 
 
 def test_sizes_at_paper_scale():
