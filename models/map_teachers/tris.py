@@ -17,6 +17,7 @@ from typing import Literal
 
 import torch
 from jaxtyping import Float
+from pydantic import NonNegativeInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
@@ -24,6 +25,7 @@ from deixis.core.config import STRICT
 from deixis.types import MapBatch, Reading, ResponseMaps
 from models.image_text import ImageText, load_image_text
 from models.map_blocks.calibration import draw_negatives, masked_cosines, negative_term, positive_term
+from models.map_blocks.phrase_memory import PhraseMemory
 from models.map_blocks.picture_text import Towers, TowersConfig
 from models.map_blocks.text_bank import Prompt, TextBank, classification_loss, image_logits, same_phrase_pairs
 
@@ -41,6 +43,8 @@ class TRISConfig:
     has_positive_term: bool = True
     same_image_negatives: int = 3  # K; 0 switches the term off
     objects_per_image: int = 3  # of a training batch, one phrase each
+    learns_temperature: bool = False  # as the paper says; the release leaves it out of its optimiser
+    memory: NonNegativeInt = 0  # phrases of training in sight when a picture is asked; 0 as in the release
 
 
 class TRIS(nn.Module):
@@ -54,7 +58,14 @@ class TRIS(nn.Module):
         super().__init__()
         self.config = config
         self.towers = Towers(config.towers, vocabulary)
-        self.bank = TextBank(self.towers.pixel_width, config.towers.text.width, config.width, prompt=config.prompt)
+        self.bank = TextBank(
+            self.towers.pixel_width,
+            config.towers.text.width,
+            config.width,
+            prompt=config.prompt,
+            learns_scale=config.learns_temperature,
+        )
+        self.memory = PhraseMemory(config.memory, self.reading.length) if config.memory else None
         self._judge: list[ImageText] = []  # in a list: it is no part of the trained model
 
     @property
@@ -81,6 +92,8 @@ class TRIS(nn.Module):
 
     def loss(self, batch: MapBatch) -> dict[str, Float[Tensor, ""]]:
         """`class`, and where switched on `positive` and `negative` of the calibration."""
+        if self.memory is not None:
+            self.memory.remember(batch.tokens)
         pixels = self.towers.pixels(batch.squares)
         scores = self.bank(pixels, self.towers.texts(batch.tokens))
         shown = batch.image_of == torch.arange(len(pixels), device=pixels.device)[:, None]
@@ -115,4 +128,5 @@ class TRIS(nn.Module):
         """One response map per phrase, each phrase by itself: no other phrase of the batch changes it."""
         pixels = self.towers.pixels(batch.squares).index_select(0, batch.image_of)
         texts = self.towers.texts(batch.tokens)
-        return ResponseMaps(self.bank.alone(pixels, texts, texts[:0]))
+        others = texts[:0] if self.memory is None else self.towers.texts(self.memory.tokens)
+        return ResponseMaps(self.bank.alone(pixels, texts, others))

@@ -55,6 +55,7 @@ def build(config: TRISConfig | PCNetConfig) -> TRIS | PCNet:
     [
         PLAIN,
         replace(PLAIN, prompt="to_picture"),
+        replace(PLAIN, memory=3),
         STAGED,
         replace(STAGED, modulation="add"),
         replace(STAGED, stages=1),
@@ -109,6 +110,24 @@ def test_proposals_of_other_squares_are_refused(tmp_path):
     refuse_other_squares(tmp_path, stretch=False)
     with pytest.raises(DataError, match=r"letterboxed pictures.*reads stretched ones. Set proposals.stretch: true"):
         refuse_other_squares(tmp_path, stretch=True)
+
+
+@pytest.mark.parametrize("config", [replace(PLAIN, memory=6)])
+def test_what_training_saw_last_stays_in_sight_and_in_the_checkpoint(config):
+    model, batch, later = build(config), map_batch(), map_batch(seed=1)
+    for seen in (batch, later):
+        model.loss(seen)
+    assert torch.equal(model.memory.tokens, torch.cat([later.tokens, batch.tokens[:2]]))
+    model.eval()
+    read = build(config).eval()
+    read.load_state_dict(model.state_dict())
+    maps = model.respond(batch).scores
+    assert torch.equal(read.respond(batch).scores, maps)
+    assert torch.equal(model.memory.tokens, read.memory.tokens)  # asking changes nothing
+    model.memory.tokens.copy_(model.memory.tokens.flip(0))
+    torch.testing.assert_close(model.respond(batch).scores, maps, atol=1e-4, rtol=1e-4)  # their order says nothing
+    model.loss(map_batch(seed=2))
+    assert not torch.allclose(model.respond(batch).scores, maps, atol=1e-4)
 
 
 def test_terms_by_switch():
