@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from jaxtyping import Float
-from pydantic import PositiveInt
+from jaxtyping import Float, Int
+from pydantic import NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -26,6 +26,7 @@ from deixis.cues.reading import Padding
 from deixis.types import MapBatch, Reading, ResponseMaps
 from models.image_text import ImageText, load_image_text
 from models.map_blocks.calibration import draw_negatives, masked_cosines, negative_term
+from models.map_blocks.phrase_memory import PhraseMemory
 from models.map_blocks.picture_text import Towers, TowersConfig
 from models.map_blocks.referring_stage import Modulation, ReferringStage, StageState, stage_scores
 from models.map_blocks.region_losses import (
@@ -69,6 +70,7 @@ class PCNetConfig:
     same_image_negatives: int = 0  # K of TRIS's calibration, on the last stage's map; 0 switches the term off
     objects_per_image: int = 3  # of a training batch, one phrase each; what IaD compares
     pairs_per_image: PositiveInt | None = None  # of these objects, that IaD compares (N_d); null: all
+    memory: NonNegativeInt = 0  # phrases of training in sight when a picture is asked; 0 as in the release
 
     @property
     def cue_count(self) -> int:
@@ -91,6 +93,8 @@ class PCNet(nn.Module):
             ReferringStage(config.width, share=config.update_share, modulation=config.modulation)
             for _ in range(config.stages)
         )
+        shape = (1 + config.cue_count, self.reading.length)
+        self.memory = PhraseMemory(config.memory, *shape) if config.memory else None
         self._judge: list[ImageText] = []  # in a list: it is no part of the trained model
 
     @property
@@ -136,8 +140,10 @@ class PCNet(nn.Module):
 
     def loss(self, batch: MapBatch) -> dict[str, Float[Tensor, ""]]:
         """`class`, a mean over stages, and where switched on `shrinking`, `collision` and `negative`."""
+        if self.memory is not None:
+            self.memory.remember(self._tokens(batch))
         pixels = self._pixels(batch)
-        texts, cues = self._phrases(batch)
+        texts, cues = self._phrases(self._tokens(batch))
         images, side = len(pixels), round(pixels.shape[1] ** 0.5)
         shown = batch.image_of == torch.arange(images, device=pixels.device)[:, None]
         ignored = same_phrase_pairs(batch.tokens, shown) if self.config.compat == "fixed" else None
@@ -163,16 +169,17 @@ class PCNet(nn.Module):
         grid = batch.proposals.shape[-2:]
         proposals = proposals_of(batch.proposals.flatten(2).index_select(0, batch.image_of))
         fine = [F.interpolate(maps[:, None], size=grid, mode="bilinear", align_corners=True).flatten(1) for maps in own]
+        reduce = self.config.proposal_score
+        scores = [proposal_scores(maps, proposals, reduce=reduce, padding=NEVER) for maps in fine]
+        best = [best_proposal(score.detach(), proposals.area) for score in scores]
         terms = {}
         if self.config.has_shrinking and self.config.stages > 1:
-            terms = self._shrinking([relative(maps) for maps in fine], proposals)
+            terms = self._shrinking([relative(maps) for maps in fine], best, proposals)
         if self.config.has_disambiguation:
-            terms["collision"] = self._collision(fine, proposals, batch)
+            terms["collision"] = self._collision(scores, best, batch)
         return terms
 
-    def _shrinking(self, maps: list[Tensor], proposals: Proposals) -> dict[str, Tensor]:
-        reduce = self.config.proposal_score
-        best = [best_proposal(proposal_scores(m.detach(), proposals, reduce=reduce), proposals.area) for m in maps]
+    def _shrinking(self, maps: list[Tensor], best: list[Tensor], proposals: Proposals) -> dict[str, Tensor]:
         if self.config.compat == "released":
             row = torch.arange(len(proposals.area), device=proposals.area.device)
             fits = [half_dice(m[:, None], proposals.inside) for m in maps]
@@ -183,7 +190,7 @@ class PCNet(nn.Module):
         regions = [split_regions(chosen, proposals.inside) for chosen in best]
         return {"shrinking": shrinking_loss([ambiguity(m, split) for m, split in zip(maps, regions, strict=True)])}
 
-    def _collision(self, maps: list[Tensor], proposals: Proposals, batch: MapBatch) -> Tensor:
+    def _collision(self, scores: list[Tensor], best: list[Tensor], batch: MapBatch) -> Tensor:
         """Mean over stages and pairs of phrases.
 
         Scores compete in a softmax: what one proposal loses the others win. On the scores themselves the loss only
@@ -191,15 +198,13 @@ class PCNet(nn.Module):
         """
         one, other = pairs_of_objects(batch, most=self.config.pairs_per_image)
         if not len(one):
-            return maps[0].new_zeros(())
-        raw = [proposal_scores(m, proposals, reduce=self.config.proposal_score, padding=NEVER) for m in maps]
-        shares = [scores.softmax(-1) for scores in raw]
+            return scores[0].new_zeros(())
+        shares = [score.softmax(-1) for score in scores]
         if self.config.disambiguation == "divergence":
             return torch.cat([likeness(s[one], s[other]) for s in shares]).mean()
-        winners = [best_proposal(scores.detach(), proposals.area) for scores in raw]
         losses = [
             collisions(s[one], s[other], (winner[one], winner[other]), compat=self.config.compat)
-            for s, winner in zip(shares, winners, strict=True)
+            for s, winner in zip(shares, best, strict=True)
         ]
         return torch.cat(losses).mean()
 
@@ -216,31 +221,47 @@ class PCNet(nn.Module):
 
     @torch.no_grad()
     def respond(self, batch: MapBatch) -> ResponseMaps:
-        """The last stage's map of each phrase, each phrase by itself: its only cue at each stage is its own."""
+        """The last stage's map of each phrase, whatever the batch: it reads its own cues, and those remembered."""
         pixels = self._pixels(batch).index_select(0, batch.image_of)
         side = round(pixels.shape[1] ** 0.5)
-        texts, cues = self._phrases(batch)
-        state = StageState(pixels, texts[:, None])
-        for stage, cue in zip(self.stages, cues, strict=True):
-            state = stage(state, cue[:, None])
+        texts, cues = self._phrases(self._tokens(batch))
+        if self.memory is None:
+            others, other_cues = texts[:0], [cue[:0] for cue in cues]
+        else:
+            others, other_cues = self._phrases(self.memory.tokens)
+        state = StageState(pixels, _beside(texts, others))
+        for stage, cue, other in zip(self.stages, cues, other_cues, strict=True):
+            state = stage(state, _beside(cue, other))
         return ResponseMaps(stage_scores(state, SCALE)[..., 0].unflatten(1, (side, side)))
 
     def _pixels(self, batch: MapBatch) -> Float[Tensor, "images places width"]:
         maps = self.pixel_project(self.towers.pixels(batch.squares))
         return F.normalize(maps.flatten(2).transpose(1, 2), dim=-1)
 
-    def _phrases(self, batch: MapBatch) -> tuple[Float[Tensor, "phrases width"], list[Tensor]]:
+    def _tokens(self, batch: MapBatch) -> Int[Tensor, "phrases texts length"]:
+        """Of each phrase, and of the cues that the stages read."""
+        phrase = batch.tokens[:, None]
+        if not self.config.cue_count:
+            return phrase
+        assert batch.cues is not None
+        return torch.cat([phrase, batch.cues[:, : self.config.cue_count]], 1)
+
+    def _phrases(
+        self, tokens: Int[Tensor, "phrases texts length"]
+    ) -> tuple[Float[Tensor, "phrases width"], list[Tensor]]:
         """Phrases and, for each stage, their cues, all of unit length."""
-        texts = self._project(batch.tokens)
-        count = self.config.cue_count
-        cues = []
-        if count:
-            assert batch.cues is not None
-            cues = [self._project(batch.cues[:, number]) for number in range(count)]
+        texts, *cues = (self._project(column) for column in tokens.unbind(1))
         return texts, [*cues, *([texts] if self.config.last_stage == "full" else [])]
 
     def _project(self, tokens: Tensor) -> Float[Tensor, "phrases width"]:
         return F.normalize(self.text_project(self.towers.texts(tokens)), dim=-1)
+
+
+def _beside(
+    own: Float[Tensor, "phrases width"], others: Float[Tensor, "others width"]
+) -> Float[Tensor, "phrases texts width"]:
+    """For each phrase itself, then the others."""
+    return torch.cat([own[:, None], others.expand(len(own), -1, -1)], 1)
 
 
 def pairs_of_objects(batch: MapBatch, *, most: int | None) -> tuple[Tensor, Tensor]:
