@@ -53,7 +53,9 @@ def write_cues(*, dataset: str, pairs: Path, out: Path, params: Path = Path("par
     kind = resolve(CUE_SOURCES, config.source, role="cue source")
     settings = read_section(params, "cues.settings", kind.Config)
     source = kind(settings)
-    phrases = distinct_phrases(read_table(pairs, columns=("text", "ref_id", "sent_id"), made_by="prepare"))
+    phrases = distinct_phrases(
+        read_table(pairs, columns=("expression", "text", "ref_id", "sent_id"), made_by="prepare")
+    )
     key = run_key(dataset, splits, config.source, settings, pairs, *source.inputs)
     scratch = Path("scratch/write_cues") / f"{key}.jsonl"
     lines = ask_all(phrases, source, scratch=scratch, belongs_to={"dataset": dataset, "split_by": splits.split_by})
@@ -70,12 +72,13 @@ def write_cues(*, dataset: str, pairs: Path, out: Path, params: Path = Path("par
 
 def distinct_phrases(pairs: pd.DataFrame) -> list[Phrase]:
     """Each text once, in order of appearance; `ref_id` may have gaps, where a set groups no phrases."""
-    ids: dict[str, list[tuple[Any, Any]]] = {}
+    said: dict[str, list[tuple[Any, Any, str]]] = {}
     refs = pairs["ref_id"].convert_dtypes().astype(object)  # gaps made its numbers floats
     refs = refs.where(refs.notna(), None)
-    for text, ref_id, sent_id in zip(pairs["text"], refs, pairs["sent_id"].tolist(), strict=True):
-        ids.setdefault(text, []).append((ref_id, sent_id))
-    return [Phrase(text, of[0][0], tuple(sent_id for _, sent_id in of)) for text, of in ids.items()]
+    rows = zip(pairs["text"], refs, pairs["sent_id"].tolist(), pairs["expression"], strict=True)
+    for text, ref_id, sent_id, expression in rows:
+        said.setdefault(text, []).append((ref_id, sent_id, expression))
+    return [Phrase(text, of[0][0], tuple(sent_id for _, sent_id, _ in of), of[0][2]) for text, of in said.items()]
 
 
 def summarise(records: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -19,11 +19,13 @@ class Phrase:
         text: Normalised expression (`deixis.text.normalise`).
         ref_id: Referred object of the first of those sentences; None where the set does not group phrases by object.
         sent_ids: All of them, in the order of the table of pairs.
+        expression: As the first of them was written; the normalised text has lost its commas. Empty where unknown.
     """
 
     text: str
     ref_id: int | str | None
     sent_ids: tuple[int | str, ...]
+    expression: str = ""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Answer:
 
     Attributes:
         cues: One to five, coarse to fine, unpadded, no two the same.
-        source: Who made them: `rule-v1`, `spacy:<model>@<version>`, `hf:<repo>@<revision>`, `openai:<model>`.
+        source: Who made them: `rule-v2`, `spacy:<model>@<version>`, `hf:<repo>@<revision>`, `openai:<model>`.
         prompt_sha1: Version of the prompt; None where there was none.
         gen: Decoding settings; None where nothing was decoded.
         fallback: Whether the rule stands in for a source that failed.

@@ -62,7 +62,7 @@ class CachedCues:
                 "to rule in params.yaml, then run: dvc repro write_cues"
             )
         is_there = any(str(sent_id) in self._by_sentence for sent_id in phrase.sent_ids)
-        return fall_back(phrase.text, "an entry that is no list of texts" if is_there else "not in the cache")
+        return fall_back(phrase, "an entry that is no list of texts" if is_there else "not in the cache")
 
 
 def read_folder(folder: Path) -> dict[str, Answer | None]:

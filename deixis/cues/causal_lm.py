@@ -76,28 +76,28 @@ class CausalLMCues:
     def answer(self, phrases: Sequence[Phrase]) -> list[Answer]:
         """Ask about every phrase, in batches of phrases of like length."""
         if self._given_up or not phrases:
-            return [fall_back(phrase.text, self._given_up) for phrase in phrases]
+            return [fall_back(phrase, self._given_up) for phrase in phrases]
         order = sorted(range(len(phrases)), key=lambda row: len(phrases[row].text))
         answers: dict[int, Answer] = {}
         errors: list[Exception | None] = []
         for start in range(0, len(order), self._config.batch_size):
             rows = order[start : start + self._config.batch_size]
-            said, error = self._ask([phrases[row].text for row in rows])
+            said, error = self._ask([phrases[row] for row in rows])
             answers |= zip(rows, said, strict=True)
             errors.append(error)
         if (last := errors[-1]) and all(errors):
             self._give_up("the model was given up", last)
         return [answers[row] for row in range(len(phrases))]
 
-    def _ask(self, texts: list[str]) -> tuple[list[Answer], Exception | None]:
+    def _ask(self, phrases: list[Phrase]) -> tuple[list[Answer], Exception | None]:
         """Answers of one batch, and what broke the model, if anything did."""
         try:
-            said = self.generate([PROMPT.write(text) for text in texts])
+            said = self.generate([PROMPT.write(phrase.text) for phrase in phrases])
         except Exception as error:  # whatever a model can do wrong, out of memory included, must not end the run
-            return [fall_back(text, type(error).__name__) for text in texts], error
+            return [fall_back(phrase, type(error).__name__) for phrase in phrases], error
         return [
-            judge_answer(answer, text, finished=finished, source=self._source, gen=self._gen)
-            for text, (answer, finished) in zip(texts, said, strict=True)
+            judge_answer(answer, phrase, finished=finished, source=self._source, gen=self._gen)
+            for phrase, (answer, finished) in zip(phrases, said, strict=True)
         ], None
 
     @torch.inference_mode()

@@ -9,6 +9,7 @@ from pydantic.dataclasses import dataclass
 
 from deixis.core.config import STRICT
 from deixis.core.errors import ConfigError
+from deixis.core.progress import say
 from deixis.cues.answers import Answer, Phrase, import_extra
 from deixis.cues.prompt import PROMPT, judge_answer
 from deixis.cues.rule import fall_back
@@ -62,21 +63,28 @@ class EndpointCues:
     def answer(self, phrases: Sequence[Phrase]) -> list[Answer]:
         """Ask about every phrase, several at a time."""
         if self._given_up:
-            return [fall_back(phrase.text, "the endpoint was given up") for phrase in phrases]
+            return [fall_back(phrase, "the endpoint was given up") for phrase in phrases]
         with ThreadPoolExecutor(self._config.concurrency) as pool:
-            asked = list(pool.map(self._ask, (phrase.text for phrase in phrases)))
+            asked = list(pool.map(self._ask, phrases))
         self._given_up = not any(reached for _, reached in asked)
+        if self._given_up:
+            say(
+                f"no question reached the endpoint ({asked[0][0].error}): the rule answers in its place. "
+                "Once it does, run: dvc repro -f write_cues"
+            )
         return [answer for answer, _ in asked]
 
-    def _ask(self, text: str) -> tuple[Answer, bool]:
+    def _ask(self, phrase: Phrase) -> tuple[Answer, bool]:
         """The answer, and whether the server gave one, good or bad."""
-        messages = [{"role": "user", "content": PROMPT.write(text)}]
+        messages = [{"role": "user", "content": PROMPT.write(phrase.text)}]
         try:
             reply = self._client.chat.completions.create(model=self._model, messages=messages, **self._gen)
-            said, finished = reply.choices[0].message.content or "", reply.choices[0].finish_reason == "stop"
+            said, finished = reply.choices[0].message.content, reply.choices[0].finish_reason == "stop"
         except Exception as error:  # whatever a server can do wrong must not end the run
             # The message may quote the key or the address, so only the kind of error and the HTTP status are kept.
             status = getattr(error, "status_code", None)
-            return fall_back(text, f"{type(error).__name__} {status}" if status else type(error).__name__), False
+            return fall_back(phrase, f"{type(error).__name__} {status}" if status else type(error).__name__), False
+        if not isinstance(said, str):
+            return fall_back(phrase, "no text in the answer"), True
         source = f"openai:{self._model}"
-        return judge_answer(said, text, finished=finished, source=source, gen=self._gen), True
+        return judge_answer(said, phrase, finished=finished, source=source, gen=self._gen), True

@@ -47,14 +47,14 @@ class ParserCues:
 
     def answer(self, phrases: Sequence[Phrase]) -> list[Answer]:
         """Parse every phrase."""
-        return [self._ask(phrase.text) for phrase in phrases]
+        return [self._ask(phrase) for phrase in phrases]
 
-    def _ask(self, text: str) -> Answer:
+    def _ask(self, phrase: Phrase) -> Answer:
         try:
-            cues = parsed_cues(self._parse(text))
+            cues = parsed_cues(self._parse(phrase.text))
         except Exception as error:  # whatever a model can do wrong must not end the run
-            return fall_back(text, type(error).__name__)
-        return Answer(cues, self._source) if cues else fall_back(text, "no noun phrase is root or subject")
+            return fall_back(phrase, type(error).__name__)
+        return Answer(cues, self._source) if cues else fall_back(phrase, "no noun phrase is root or subject")
 
 
 def parsed_cues(parse: Any) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import re
 from dataclasses import astuple, dataclass
 from typing import Any
 
-from deixis.cues.answers import MAX_CUES, Answer
+from deixis.cues.answers import MAX_CUES, Answer, Phrase
 from deixis.cues.rule import NO_NOUN, fall_back
 from deixis.cues.word_classes import DETERMINERS, PREPOSITIONS, RELATIVISERS, VERBS
 from deixis.text import normalise
@@ -80,12 +80,12 @@ class BadAnswer(Exception):
     """An answer that cannot be used; says why, in words that are the same every time."""
 
 
-def judge_answer(answer: str, text: str, *, finished: bool, source: str, gen: dict[str, Any]) -> Answer:
+def judge_answer(answer: str, phrase: Phrase, *, finished: bool, source: str, gen: dict[str, Any]) -> Answer:
     """The cues of a model's answer where it is good, those of the rule where it is not."""
     try:
-        return Answer(read_answer(answer, text, finished=finished), source, PROMPT.sha1(), gen)
+        return Answer(read_answer(answer, phrase.text, finished=finished), source, PROMPT.sha1(), gen)
     except BadAnswer as reason:
-        return fall_back(text, str(reason))
+        return fall_back(phrase, str(reason))
 
 
 def read_answer(answer: str, text: str, *, finished: bool) -> tuple[str, ...]:
@@ -119,12 +119,19 @@ def read_answer(answer: str, text: str, *, finished: bool) -> tuple[str, ...]:
 
 
 def _json_list(answer: str) -> list[Any] | None:
-    """The first whole JSON list, also of an object's value; None where there is none."""
-    for start in (found.start() for found in re.finditer(r"\[", answer)):
+    """The first JSON list, also as a value of an object; None where there is none, or the answer ends inside it."""
+    answer = answer.rstrip()
+    for start in (found.start() for found in re.finditer(r"[\[{]", answer)):
         try:
-            return json.JSONDecoder().raw_decode(answer, start)[0]
-        except (json.JSONDecodeError, RecursionError):
-            continue
+            value = json.JSONDecoder().raw_decode(answer, start)[0]
+        except RecursionError:
+            return None
+        except json.JSONDecodeError as error:
+            if error.pos >= len(answer) - 1 or error.msg.startswith("Unterminated"):
+                return None  # cut: what is whole inside it is only a part of the answer
+            continue  # brackets in a sentence
+        values = list(value.values()) if isinstance(value, dict) else [value]
+        return next((value for value in values if isinstance(value, list)), None)
     return None
 
 

@@ -6,6 +6,7 @@ among words that are no places, so that "left of the bus" asks for an object and
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pydantic.dataclasses import dataclass
 
@@ -24,8 +25,9 @@ from deixis.cues.word_classes import (
     VERBS,
 )
 from deixis.place_words import ORDINALS
+from deixis.text import normalise
 
-RULE = "rule-v1"  # raise it with any change of what `rule_cues` answers
+RULE = "rule-v2"  # raise it with any change of what `rule_cues` answers
 NO_NOUN = "object"
 
 
@@ -33,9 +35,9 @@ def rule_cues(text: str) -> list[str]:
     """Split an expression into one to five cues about its target, coarse to fine.
 
     Args:
-        text: An expression, normalised or raw; commas separate where they are left.
+        text: An expression, as it was written or normalised; commas and the like separate where they are left.
     """
-    clauses = [words for clause in text.lower().split(",") if (words := re.findall(r"[^\s.!?;:]+", clause))]
+    clauses = [words for clause in re.split(r"[,;:.!?]", text) if (words := normalise(clause).split())]
     head, segments = _cut([_without_ands(words) for words in clauses])
     while head and head[0] in DETERMINERS | {"that"}:
         head = head[1:]
@@ -120,9 +122,13 @@ def _without_ands(words: list[str]) -> list[str]:
     return words[start:end]
 
 
-def fall_back(text: str, error: str) -> Answer:
+def fall_back(phrase: Phrase, error: str) -> Answer:
     """The rule's answer in place of one that failed; `error` says why, without keys and addresses."""
-    return Answer(tuple(rule_cues(text)), RULE, fallback=True, error=error)
+    return replace(_by_rule(phrase), fallback=True, error=error)
+
+
+def _by_rule(phrase: Phrase) -> Answer:
+    return Answer(tuple(rule_cues(phrase.expression or phrase.text)), RULE)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -141,7 +147,7 @@ class RuleCues:
 
     def answer(self, phrases: Sequence[Phrase]) -> list[Answer]:
         """Split every phrase."""
-        return [Answer(tuple(rule_cues(phrase.text)), RULE) for phrase in phrases]
+        return [_by_rule(phrase) for phrase in phrases]
 
 
 class NoCues:

@@ -15,6 +15,7 @@ from deixis.core.records import write_table
 from deixis.cues.asking import CHUNK
 from deixis.cues.prompt import PROMPT
 from deixis.cues.reading import read_cues
+from deixis.text import normalise
 from stages.write_cues import distinct_phrases, summarise, write_cues
 from tests.deixis.cues.servers import KEY, chat_server, use_server
 
@@ -31,8 +32,9 @@ def place(tmp_path, monkeypatch):
 
 
 def write_pairs(folder, texts) -> None:
-    rows = [(text, 10 + number, 100 + number) for number, text in enumerate(texts)]
-    write_table(pd.DataFrame(rows, columns=["text", "ref_id", "sent_id"]), folder / "pairs.parquet")
+    rows = [(text, normalise(text), 10 + number, 100 + number) for number, text in enumerate(texts)]
+    columns = ["expression", "text", "ref_id", "sent_id"]
+    write_table(pd.DataFrame(rows, columns=columns), folder / "pairs.parquet")
 
 
 def configure(folder, source: str, settings: str = "{}") -> None:
@@ -62,10 +64,19 @@ def test_one_line_per_distinct_text_in_order_of_appearance(place, capsys):
     }  # fmt: skip
     assert statistics(place) == {
         "texts": 3, "mean_cues": pytest.approx(5 / 3), "share_below_three": 1.0, "fallbacks": 0, "fallback_rate": 0.0,
-        "errors": {}, "sources": {"rule-v1": 3}, "prompt_sha1": PROMPT.hashes(),
+        "errors": {}, "sources": {"rule-v2": 3}, "prompt_sha1": PROMPT.hashes(),
     }  # fmt: skip
     assert "cues of 3 texts by rule; the rule stood in for 0" in capsys.readouterr().err
     assert not list((place / "scratch/write_cues").iterdir())
+
+
+def test_commas_as_written_divide(place):
+    write_pairs(place, ["Woman, blue jacket", "the dog, brown"])
+    configure(place, "rule")
+    assert [(row["text"], row["cues"]) for row in run(place)] == [
+        ("woman blue jacket", ["woman", "woman blue jacket"]),
+        ("the dog brown", ["dog", "dog brown"]),
+    ]
 
 
 def test_what_fell_back_is_counted_and_said(place, capsys):
@@ -75,14 +86,14 @@ def test_what_fell_back_is_counted_and_said(place, capsys):
     assert [row["fallback"] for row in run(place)] == [True, False, True]
     found = statistics(place)
     assert (found["fallbacks"], found["errors"], found["fallback_rate"]) == (2, {"not in the cache": 2}, 2 / 3)
-    assert found["sources"] == {"imported": 1, "rule-v1": 2} and found["share_below_three"] == 2 / 3
+    assert found["sources"] == {"imported": 1, "rule-v2": 2} and found["share_below_three"] == 2 / 3
     assert "the rule stood in for 2 (2 not in the cache)" in capsys.readouterr().err
 
 
 def test_a_model_that_is_not_there_does_not_stop_the_stage(place, capsys):
     (place / "empty").mkdir()
     configure(place, "hf", "{model: empty}")
-    assert all(row["fallback"] and row["source"] == "rule-v1" for row in run(place))
+    assert all(row["fallback"] and row["source"] == "rule-v2" for row in run(place))
     (error,) = statistics(place)["errors"]
     assert f"the rule stood in for 3 (3 {error})" in capsys.readouterr().err
 
@@ -96,7 +107,7 @@ def test_a_file_of_cues_serves_another_dataset(place):
 
 
 def test_no_pairs():
-    empty = pd.DataFrame({"text": [], "ref_id": [], "sent_id": []})
+    empty = pd.DataFrame({"expression": [], "text": [], "ref_id": [], "sent_id": []})
     assert distinct_phrases(empty) == [] and summarise([])["mean_cues"] == 0.0
 
 
@@ -136,7 +147,7 @@ def test_a_cache_that_grew_since_a_run_was_stopped_is_read_anew(place):
 
 @pytest.mark.parametrize(("refs", "expected"), [([None] * 4, [None] * 3), ([7, None, None, 8], [7, None, None])])
 def test_phrases_that_no_group_holds_have_cues_too(place, refs, expected):
-    columns = {"text": TEXTS, "ref_id": pa.array(refs, pa.int64()), "sent_id": range(4)}
+    columns = {"expression": TEXTS, "text": TEXTS, "ref_id": pa.array(refs, pa.int64()), "sent_id": range(4)}
     pq.write_table(pa.table(columns), place / "pairs.parquet")  # as the adapter of own corpora writes it
     configure(place, "rule")
     records = run(place)

@@ -6,12 +6,13 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 KEY = "sk-very-secret"
 
 
 @contextmanager
-def chat_server(reply: Callable[[str], str | int]) -> Iterator[tuple[str, list[str]]]:
+def chat_server(reply: Callable[[str], Any]) -> Iterator[tuple[str, list[str]]]:
     """Serve what `reply` says about an expression: the content of a message, or an HTTP status.
 
     Yields the base URL and the expressions that were asked about.

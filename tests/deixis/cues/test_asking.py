@@ -30,7 +30,7 @@ def sources(lines) -> list[str]:
 def test_a_record_says_whose_it_is_and_who_made_it(tmp_path):
     assert json.loads(ask(tmp_path / "s.jsonl", [Phrase("left guy", 7, (70, 71))])[0]) == {
         "dataset": "toy", "split_by": "unc", "ref_id": 7, "sent_id": 70, "text": "left guy",
-        "text_sha1": "5dc45df105e2f6524557788d422d6d0451a8237a", "cues": ["guy", "left guy"], "source": "rule-v1",
+        "text_sha1": "5dc45df105e2f6524557788d422d6d0451a8237a", "cues": ["guy", "left guy"], "source": "rule-v2",
         "prompt_sha1": None, "gen": None, "fallback": False, "error": "",
     }  # fmt: skip
 
@@ -41,7 +41,7 @@ def test_a_half_written_file_is_continued_from_its_last_whole_chunk(tmp_path):
     before = [marked(line) for line in fresh[: CHUNK + 3]]
     scratch.write_text("".join(before) + fresh[CHUNK + 3][:40])
     lines = ask(scratch)
-    assert sources(lines) == ["earlier"] * CHUNK + ["rule-v1"] * (CHUNK + 10)
+    assert sources(lines) == ["earlier"] * CHUNK + ["rule-v2"] * (CHUNK + 10)
     assert lines[CHUNK:] == fresh[CHUNK:] and scratch.read_text() == "".join(lines)
 
 
@@ -64,7 +64,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_lines(tmp_path):
     whole = scratch.read_text().count("\n") // CHUNK * CHUNK
     scratch.write_text("".join(marked(line) for line in scratch.read_text().split("\n")[:whole]))
     lines = ask(scratch, phrases)
-    assert sources(lines) == ["earlier"] * whole + ["rule-v1"] * (len(phrases) - whole)
+    assert sources(lines) == ["earlier"] * whole + ["rule-v2"] * (len(phrases) - whole)
     assert lines[whole:] == ask(tmp_path / "fresh.jsonl", phrases[whole:])
 
 

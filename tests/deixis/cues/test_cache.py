@@ -37,7 +37,7 @@ def test_an_entry_that_is_no_list_of_texts_falls_back_and_keeps_the_others(tmp_p
     (tmp_path / "7.json").write_text(json.dumps({"71": entry}))
     (tmp_path / "8.json").write_text('{"80": ["bus"]}')
     left, bus = CachedCues(CacheConfig(tmp_path)).answer([LEFT, BUS])
-    assert (left.cues, left.source, left.fallback) == (("guy", "left guy"), "rule-v1", True)
+    assert (left.cues, left.source, left.fallback) == (("guy", "left guy"), "rule-v2", True)
     assert left.error == "an entry that is no list of texts"
     assert (bus.cues, bus.fallback) == (("bus",), False)
 

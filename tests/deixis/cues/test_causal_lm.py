@@ -53,7 +53,7 @@ def test_rubbish_falls_back_and_keeps_its_place(tmp_path):
     source = CausalLMCues(CausalLMConfig(save(tmp_path), max_new_tokens=4, batch_size=2))
     answers = source.answer(PHRASES)
     assert [answer.cues[-1] for answer in answers] == ["man on the right", "guy", "guy near a bus"]
-    assert {(answer.source, answer.error) for answer in answers} == {("rule-v1", "no cue in the answer")}
+    assert {(answer.source, answer.error) for answer in answers} == {("rule-v2", "no cue in the answer")}
 
 
 def test_a_good_answer_is_kept_and_one_that_does_not_fit_the_phrase_is_not(tmp_path):
@@ -140,6 +140,6 @@ def test_a_model_that_cannot_be_loaded_is_given_up_and_said_once(tmp_path, monke
     for _ in range(2):
         answers = source.answer(PHRASES)
         expected = f"the model was not loaded: {type(error).__name__}"
-        assert {(answer.source, answer.fallback, answer.error) for answer in answers} == {("rule-v1", True, expected)}
+        assert {(answer.source, answer.fallback, answer.error) for answer in answers} == {("rule-v2", True, expected)}
     assert capsys.readouterr().err.count("the rule stands in") == 1
     assert source.inputs != fine.inputs  # what the rule answered is not taken for the model's in a run that goes on

@@ -34,14 +34,17 @@ def test_good_lists(monkeypatch):
         ('["man", "man on the', "no cue in the answer"),
         (500, "InternalServerError 500"),
         (401, "AuthenticationError 401"),
+        (None, "no text in the answer"),
+        ([{"type": "text", "text": '["man"]'}], "no text in the answer"),
+        ({"cues": ["man"]}, "no text in the answer"),
     ],
-    ids=["rubbish", "half a list", "server error", "refused"],
+    ids=["rubbish", "half a list", "server error", "refused", "nothing", "parts", "object"],
 )
 def test_the_rule_stands_in_for_one_bad_answer_and_no_other(monkeypatch, reply, error):
     with chat_server(lambda text: reply if text.startswith("man") else '["guy"]') as (address, _):
         use_server(monkeypatch, address)
         bad, good = EndpointCues(QUICK).answer(PHRASES)
-    assert (bad.cues, bad.source, bad.fallback, bad.error) == (("man", "man on the right"), "rule-v1", True, error)
+    assert (bad.cues, bad.source, bad.fallback, bad.error) == (("man", "man on the right"), "rule-v2", True, error)
     assert (good.cues, good.fallback) == (("guy",), False)
     assert not any(secret in json.dumps([asdict(bad), asdict(good)]) for secret in (KEY, address))
 
@@ -56,7 +59,7 @@ def test_a_busy_server_is_asked_again(monkeypatch):
 
 
 @needs_client
-def test_a_server_out_of_reach_is_given_up(monkeypatch):
+def test_a_server_out_of_reach_is_given_up(monkeypatch, capsys):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         use_server(monkeypatch, f"http://127.0.0.1:{free.getsockname()[1]}/v1")
@@ -65,6 +68,7 @@ def test_a_server_out_of_reach_is_given_up(monkeypatch):
     assert {answer.error for answer in first} == {"APIConnectionError"}
     assert {answer.error for answer in second} == {"the endpoint was given up"}
     assert [answer.cues for answer in first] == [answer.cues for answer in second]
+    assert "APIConnectionError" in (said := capsys.readouterr().err) and "dvc repro -f write_cues" in said
 
 
 @pytest.mark.parametrize("absent", VARIABLES)

@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pytest
 
+from deixis.cues.answers import Phrase
 from deixis.cues.prompt import PROMPT, BadAnswer, judge_answer, read_answer
 
 TEXT = "woman in a red coat near the bus"
@@ -34,6 +35,11 @@ def test_numbers_inside_a_line_do_not_divide_it():
         pytest.param("[]", True, "no cue in the answer", id="empty list"),
         pytest.param("woman in red", True, "no cue in the answer", id="prose"),
         pytest.param('["woman", "woman in a r', True, "no cue in the answer", id="half a list"),
+        pytest.param('[["woman"], ["woman in a r', False, "no cue in the answer", id="half a list of lists"),
+        pytest.param('["red woman", ["woman"]', False, "no cue in the answer", id="a list in half a list"),
+        pytest.param('{"cues": {"a": ["woman"], "b": ["wo', False, "no cue in the answer", id="half an object"),
+        pytest.param('{"cues": {"a": ["woman"]}}', True, "no cue in the answer", id="object in an object"),
+        pytest.param("[" * 100_000, True, "no cue in the answer", id="brackets"),
         pytest.param("1. woman\n2. woman in a r", False, "no cue in the answer", id="lines cut short"),
         pytest.param('["woman", 3]', True, "a cue is not text", id="number"),
         pytest.param('["woman", "..."]', True, "a cue is empty", id="punctuation"),
@@ -53,11 +59,11 @@ def test_plural_and_object_count_as_said():
 
 
 def test_a_judged_answer_carries_what_made_it_or_why_it_failed():
-    good = judge_answer('["woman"]', TEXT, finished=True, source="hf:x@1", gen={"do_sample": False})
+    good = judge_answer('["woman"]', Phrase(TEXT, 1, (1,)), finished=True, source="hf:x@1", gen={"do_sample": False})
     assert (good.cues, good.source, good.fallback) == (("woman",), "hf:x@1", False)
     assert good.prompt_sha1 == PROMPT.sha1() and good.gen == {"do_sample": False}
-    bad = judge_answer("no", TEXT, finished=True, source="hf:x@1", gen={})
-    assert (bad.source, bad.prompt_sha1, bad.gen, bad.error) == ("rule-v1", None, None, "no cue in the answer")
+    bad = judge_answer("no", Phrase(TEXT, 1, (1,)), finished=True, source="hf:x@1", gen={})
+    assert (bad.source, bad.prompt_sha1, bad.gen, bad.error) == ("rule-v2", None, None, "no cue in the answer")
 
 
 def test_the_prompt_obeys_its_own_constraints():

@@ -79,11 +79,19 @@ def test_sources_that_need_no_model():
     phrases = [Phrase("man on the right", 1, (1,)), Phrase("ball", 2, (2,))]
     by_rule = RuleCues(NoSettings()).answer(phrases)
     assert [answer.cues for answer in by_rule] == [("man", "man on the right"), ("ball",)]
-    assert {answer.source for answer in by_rule} == {"rule-v1"}
+    assert {answer.source for answer in by_rule} == {"rule-v2"}
     assert [answer.cues for answer in NoCues(NoSettings()).answer(phrases)] == [("man on the right",), ("ball",)]
 
 
+def test_commas_of_what_was_written_part_what_the_normalised_text_runs_together():
+    phrase = Phrase("woman blue jacket", 1, (1,), "Woman, blue jacket!")
+    (answer,) = RuleCues(NoSettings()).answer([phrase])
+    assert answer.cues == fall_back(phrase, "why").cues == ("woman", "woman blue jacket")
+    (answer,) = RuleCues(NoSettings()).answer([Phrase("the dogs ball", 2, (2,), "the dog's ball")])
+    assert answer.cues == ("ball", "dogs ball")  # cues are normalised
+
+
 def test_standing_in_says_so():
-    answer = fall_back("left guy", "no cue in the answer")
-    assert answer.cues == ("guy", "left guy") and answer.source == "rule-v1"
+    answer = fall_back(Phrase("left guy", 1, (1,)), "no cue in the answer")
+    assert answer.cues == ("guy", "left guy") and answer.source == "rule-v2"
     assert answer.fallback and answer.error == "no cue in the answer" and answer.prompt_sha1 is None
