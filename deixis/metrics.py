@@ -17,7 +17,10 @@ CARD_FACTS = {  # what belongs beside the numbers of those whose card has it
     "labels_dropped": "labels that no candidate overlapped, so that nothing was learnt from them",
     "labels_without_mask": "labels that taught no mask",
     "masks_refused": "of those, the ones whose mask was empty or unlike the box that prompted it",
+    "labels_missing": "training pairs for which there was no label, so that nothing was learnt from them",
+    "labels_refused": "labels of training pairs that were refused, so that nothing was learnt from them",
     "cue_fallbacks": "phrases whose cues are the rule's, because the named source failed",
+    "images_without_proposals": "training images without a mask proposal, which taught by classification alone",
 }
 
 
@@ -36,8 +39,9 @@ def summarise(samples: pd.DataFrame, *, resamples: int, seed: int) -> dict[str, 
     """Metrics of one split.
 
     Args:
-        samples: One row per expression: image_id, iou (box), group, floors and ceiling as hit shares; where
-            masks were predicted, intersection and union in pixels, point_in_mask and point_in_box; iou_match of the
+        samples: One row per expression: image_id, answered, iou (box), group, floors and ceiling as hit shares; where
+            masks were predicted, point_in_box and, with gaps where the truth has no mask, intersection and union in
+            pixels and point_in_mask; iou_match of the
             box that matches best, before place words count; iou_any of the best of several boxes (TRIS's any-box rule)
             and iou_map_box of the one box of the map's part that holds its peak, whatever mask the answer is;
             mask_iou_<name> of the masks that stand beside the answer, see `OTHER_MASKS`; confidence in [0, 1], by which
@@ -45,28 +49,32 @@ def summarise(samples: pd.DataFrame, *, resamples: int, seed: int) -> dict[str, 
         resamples: Bootstrap resamples; images, not expressions, are drawn.
 
     Returns:
-        Fractions with 95 % percentile intervals (`_lo`, `_hi`), counts as integers.
+        Fractions with 95 % percentile intervals (`_lo`, `_hi`), counts as integers: of expressions (`n`), those without
+        a prediction, which count as misses (`unanswered`), and those whose true mask is known, over which metrics of
+        masks are taken (`n_masks`).
     """
     columns = {"acc50": samples["iou"] > THRESHOLD, "miou_box": samples["iou"]}
     for name in ("match", "any", "map_box"):
         if f"iou_{name}" in samples:
             columns[f"acc50_{name}"] = samples[f"iou_{name}"] > THRESHOLD
     ratios: dict[str, tuple[str, str]] = {}
-    if "union" in samples:
+    counts = {"n": len(samples), "unanswered": int((~samples["answered"]).sum())}
+    if "point_in_box" in samples:
+        columns["point_in_box"] = samples["point_in_box"]
+    if "union" in samples and (drawn := samples["union"].notna()).any():
         mask_iou = samples["intersection"] / samples["union"].clip(lower=1)
         columns |= {"miou": mask_iou}
-        columns |= {f"p{percent}": mask_iou >= percent / 100 for percent in MASK_PERCENTS}
+        columns |= {f"p{percent}": (mask_iou >= percent / 100).where(drawn) for percent in MASK_PERCENTS}
         columns |= {
-            "inconsistency": columns["acc50"] != (mask_iou >= THRESHOLD),
+            "inconsistency": (columns["acc50"] != (mask_iou >= THRESHOLD)).where(drawn),
             "point_in_mask": samples["point_in_mask"],
-            "point_in_box": samples["point_in_box"],
         }
         for name in OTHER_MASKS:
             if f"mask_iou_{name}" in samples:
                 columns[f"miou_{name}"] = samples[f"mask_iou_{name}"]
         ratios["oiou"] = ("intersection", "union")
-    result: dict[str, Any] = {
-        "n": len(samples),
+        counts["n_masks"] = int(drawn.sum())
+    result: dict[str, Any] = counts | {
         "hits": int(columns["acc50"].sum()),
         "images": int(samples["image_id"].nunique()),
     }
@@ -109,11 +117,12 @@ def _with_intervals(
     resamples: int,
     seed: int,
 ) -> dict[str, float]:
-    """Means and ratios of sums, and the same over resampled images."""
+    """Means and ratios of sums, and the same over resampled images; gaps count for nothing."""
     values = pd.DataFrame({name: column.astype(float) for name, column in columns.items()})
+    for name in columns:
+        values[f"count:{name}"] = values[name].notna().astype(float)
     for name in {part for pair in ratios.values() for part in pair}:
         values[f"sum:{name}"] = samples[name].astype(float)
-    values["count"] = 1.0
     per_image = values.groupby(samples["image_id"].to_numpy()).sum()
     images = len(per_image)
     draws = np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), size=resamples)
@@ -121,10 +130,11 @@ def _with_intervals(
     whole = per_image.sum()
 
     result = {}
-    quotients = {name: (name, "count") for name in columns}
+    quotients = {name: (name, f"count:{name}") for name in columns}
     quotients |= {name: (f"sum:{top}", f"sum:{bottom}") for name, (top, bottom) in ratios.items()}
     for name, (top, bottom) in quotients.items():
-        low, high = np.percentile(totals[top] / totals[bottom], (2.5, 97.5))
+        drawn = totals[bottom] > 0  # a resample may hold no mask at all
+        low, high = np.percentile(totals.loc[drawn, top] / totals.loc[drawn, bottom], (2.5, 97.5))
         result |= {name: _round(whole[top] / whole[bottom]), f"{name}_lo": _round(low), f"{name}_hi": _round(high)}
     return result
 

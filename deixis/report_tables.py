@@ -30,6 +30,8 @@ NOTES = {  # on columns that not every dataset has
     "box at the peak": "Acc@0.5 of the box of that part of a response map which holds its peak",
     "PointIt": "how often the point lies in the true box",
     "inconsistency": "how often one of box and mask reaches 0.5 and the other does not",
+    "refused": "labels that the teacher's rules refuse, of all splits, by reason",
+    "unanswered": "phrases without a prediction, which count as misses",
 } | CARD_FACTS
 FACTS = ("supervision", "num_parameters", "selection", "effective_ema_decay", "seed")
 
@@ -112,16 +114,27 @@ def speed_table(folder: Path, names: list[str]) -> str:
 
 
 def facts_table(scores: dict[str, Any]) -> pd.DataFrame:
-    """What belongs beside every number, and what a card has counted, where there is one that has."""
-    counted = [name for name in CARD_FACTS if any(name in score["meta"] for score in scores.values())]
+    """What belongs beside every number, and what was counted, where there is a predictor that has some of it."""
+    counted = {name: counted_facts(score) for name, score in scores.items()}
+    titles = [title for title in ("refused", "unanswered", *CARD_FACTS) if any(title in c for c in counted.values())]
     return pd.DataFrame(
         [
             {"predictor": name}
             | {fact: score["meta"][fact] for fact in FACTS}
-            | {fact: score["meta"].get(fact, "") for fact in counted}
+            | {title: counted[name].get(title, "") for title in titles}
             for name, score in scores.items()
         ]
     )
+
+
+def counted_facts(score: dict[str, Any]) -> dict[str, Any]:
+    """What a predictor's card and its answers have counted."""
+    found = {name: score["meta"][name] for name in CARD_FACTS if name in score["meta"]}
+    if refused := score["meta"].get("refused"):
+        found["refused"] = ", ".join(f"{count} {reason}" for reason, count in refused.items())
+    if unanswered := sum(score[split]["unanswered"] for split in SPLITS if split in score):
+        found["unanswered"] = unanswered
+    return found
 
 
 def markdown(table: pd.DataFrame) -> str:

@@ -1,6 +1,6 @@
 """How any student is trained on any boxes: shared by the stages that train on labels and on truth."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ def fit_student(
     supervision: str,
     candidates: Path | None = None,
     candidates_from: CandidateSource = "detections",
+    counted: Mapping[str, int] | None = None,
 ) -> None:
     """Train on `train` (sample_id, image_id, text, box in stored pixels, mask) and write checkpoint and curves.
 
@@ -46,6 +47,7 @@ def fit_student(
         supervision: Who drew the boxes; a teacher's name or "truth". Recorded in the card.
         candidates: Table of boxes, for students that rank candidates; others never open it.
         candidates_from: Whose boxes they are. Recorded in the card of such students.
+        counted: What was left out of `train`, for the card.
     """
     config = student_config(student, params)
     recipe = read_section(params, f"students.{student}.recipe", Recipe)
@@ -54,10 +56,10 @@ def fit_student(
     hardware = pick_device(device)
     vocabulary = read_vocabulary(config.text, weights, train["text"])
     model = build_student(student, config, vocabulary)
-    about: dict[str, Any] = {}
+    about: dict[str, Any] = dict(counted or {})
     if model.needs_masks:
         train, refused = refuse_masks(train)
-        about = {"labels_without_mask": int(train["mask"].isna().sum()), "masks_refused": refused}
+        about |= {"labels_without_mask": int(train["mask"].isna().sum()), "masks_refused": refused}
         if about["labels_without_mask"] == len(train):
             raise DataError(
                 f"{student} learns masks, and none of the {len(train)} labels has one to learn from; {refused} are "

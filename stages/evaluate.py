@@ -62,7 +62,7 @@ def evaluate(
             best_iou(boxes, true_box) for boxes, true_box in zip(samples["boxes"], samples["true_box"], strict=True)
         ]
     samples["group"] = samples["text"].map(difficulty)
-    if samples["mask"].notna().any() and samples["true_mask"].notna().all():  # some sets have true boxes only
+    if samples["mask"].notna().any() or "point" in samples:  # whoever answers with masks or points
         samples = samples.join(mask_scores(samples))
     facts = read_json(card, made_by="the predictor's training stage")
     exposure = read_json(leakage, made_by="check_leakage")[pairs.parent.name]
@@ -79,7 +79,7 @@ def evaluate(
 def join_truth(predictions: Path, pairs: Path, truth: Path) -> pd.DataFrame:
     """Evaluation pairs with truth and prediction.
 
-    An expression without a prediction has no mask, no boxes, and a box and a point that never hit.
+    An expression without a prediction has no mask, no boxes, and a box and a point that never hit; `answered` says so.
     """
     table = read_table(pairs, columns=("sample_id", "image_id", "expression", "text", "split"), made_by="prepare")
     table = table[table["split"] != "train"]
@@ -96,6 +96,7 @@ def join_truth(predictions: Path, pairs: Path, truth: Path) -> pd.DataFrame:
         missing = samples.loc[samples["true_box"].isna(), "sample_id"].iloc[0]
         raise DataError(f"{truth}: no truth for {missing}. Run: dvc repro -f prepare")
     samples = samples.merge(found, on="sample_id", how="left", validate="one_to_one")
+    samples["answered"] = samples["sample_id"].isin(found["sample_id"])
     nothing: dict[str, Any] = dict.fromkeys(BOX_COLUMNS, np.full(4, np.nan))
     nothing |= {"boxes": [], "point": NOWHERE} | dict.fromkeys(("mask", *MASK_COLUMNS))
     for column in nothing.keys() & set(samples):
@@ -124,21 +125,22 @@ def reference_scores(samples: pd.DataFrame, candidates: Path, images: Path) -> p
 
 
 def mask_scores(samples: pd.DataFrame) -> pd.DataFrame:
-    """Overlap in pixels, and whether the predictor's point lies in the true mask (PointM) and box (PointIt)."""
-    overlaps = [mask_overlap(found, true) for found, true in zip(samples["mask"], samples["true_mask"], strict=True)]
-    others = {}
-    for name in OTHER_MASKS:
-        if f"{name}_mask" in samples:
-            pairs = zip(samples[f"{name}_mask"], samples["true_mask"], strict=True)
-            others[f"mask_iou_{name}"] = [shared / max(union, 1) for shared, union in (mask_overlap(*p) for p in pairs)]
+    """Overlap in pixels, and whether the predictor's point lies in the true mask (PointM) and box (PointIt).
+
+    Some truth is a box alone: there, only PointIt has a value.
+    """
+    drawn = samples[samples["true_mask"].notna()]
     points = samples["point"] if "point" in samples else samples["box"].map(middle)
-    hits = [
-        point_hits(point, mask=decode_mask(mask), box=box)
-        for point, mask, box in zip(points, samples["true_mask"], samples["true_box"], strict=True)
-    ]
-    table = pd.DataFrame(overlaps, columns=["intersection", "union"], index=samples.index)
-    table = table.join(pd.DataFrame(hits, columns=["point_in_mask", "point_in_box"], index=samples.index))
-    return table.assign(**others)
+    overlaps = [mask_overlap(found, true) for found, true in zip(drawn["mask"], drawn["true_mask"], strict=True)]
+    scores = pd.DataFrame(overlaps, columns=["intersection", "union"], index=drawn.index)
+    for name in OTHER_MASKS:
+        if f"{name}_mask" in drawn:
+            found = [mask_overlap(*pair) for pair in zip(drawn[f"{name}_mask"], drawn["true_mask"], strict=True)]
+            scores[f"mask_iou_{name}"] = [shared / max(union, 1) for shared, union in found]
+    pairs = zip(points[drawn.index], drawn["true_mask"], strict=True)
+    scores["point_in_mask"] = [point_in_mask(point, decode_mask(mask)) for point, mask in pairs]
+    in_box = [point_in_box(point, box) for point, box in zip(points, samples["true_box"], strict=True)]
+    return scores.reindex(samples.index).assign(point_in_box=in_box)
 
 
 def middle(box: np.ndarray) -> tuple[int, int]:
@@ -150,13 +152,18 @@ def middle(box: np.ndarray) -> tuple[int, int]:
     return int(x), int(y)
 
 
-def point_hits(point: Sequence[int] | np.ndarray, *, mask: np.ndarray, box: np.ndarray) -> tuple[bool, bool]:
-    """Whether a pixel (x, y) lies in the mask, and in the box cut to whole pixels, all four sides included."""
+def point_in_mask(point: Sequence[int] | np.ndarray, mask: np.ndarray) -> bool:
+    """Whether a pixel (x, y) lies in the mask."""
     x, y = int(point[0]), int(point[1])
-    in_image = 0 <= y < mask.shape[0] and 0 <= x < mask.shape[1]
+    return bool(0 <= y < mask.shape[0] and 0 <= x < mask.shape[1] and mask[y, x])
+
+
+def point_in_box(point: Sequence[int] | np.ndarray, box: Sequence[float] | np.ndarray) -> bool:
+    """Whether a pixel (x, y) lies in the box cut to whole pixels, all four sides included."""
+    x, y = int(point[0]), int(point[1])
     left, top = int(box[0]), int(box[1])
     right, bottom = left + int(box[2] - box[0]), top + int(box[3] - box[1])
-    return bool(in_image and mask[y, x]), bool(in_image and left <= x <= right and top <= y <= bottom)
+    return x >= 0 and y >= 0 and left <= x <= right and top <= y <= bottom
 
 
 def best_iou(boxes: Any, true_box: np.ndarray) -> float:
@@ -179,6 +186,9 @@ def describe(card: dict[str, Any], predictions: Path, seed: int) -> dict[str, An
     }
     meta |= {name: card[name] for name in CARD_FACTS if name in card}
     table = pd.read_parquet(predictions)
+    if "reason" in table:
+        refused = table.loc[~table["accept"].astype(bool), "reason"].value_counts().sort_index()
+        meta |= {"refused": {str(reason): int(count) for reason, count in refused.items()}} if len(refused) else {}
     if "supervision" in table:  # labels may use more than their teacher did
         meta["supervision"] = str(table["supervision"].iloc[0])
     if "experts" in table and table["experts"].str.len().any():

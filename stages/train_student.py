@@ -41,7 +41,10 @@ def train_student(
     table = read_table(pairs, columns=PAIR_COLUMNS, made_by="prepare")
     found = read_table(labels, columns=LABEL_COLUMNS, optional=MASK_COLUMNS, made_by="segment_boxes")
     found = found.assign(prompted=prompted_by_box(found))
-    train = table[table["split"] == "train"].merge(found[found["accept"]], on="sample_id")
+    wanted = table[table["split"] == "train"]
+    labelled = wanted.merge(found, on="sample_id")
+    train = labelled[labelled["accept"]].reset_index(drop=True)
+    left_out = {"labels_missing": len(wanted) - len(labelled), "labels_refused": len(labelled) - len(train)}
     if train.empty:
         raise DataError(
             f"{labels}: no accepted label of a training pair. "
@@ -60,6 +63,7 @@ def train_student(
         candidates=candidates,
         candidates_from=candidates_from,
         supervision=str(train["teacher"].iloc[0]),
+        counted={name: count for name, count in left_out.items() if count},
     )
 
 

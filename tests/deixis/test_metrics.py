@@ -12,7 +12,12 @@ from deixis.metrics import box_iou, calibration_error, coverage_curve, summarise
 
 def samples(ious, *, image_ids=None, **columns) -> pd.DataFrame:
     count = len(ious)
-    made = {"image_id": list(range(count)) if image_ids is None else image_ids, "iou": ious, "group": "simple"}
+    made = {
+        "image_id": list(range(count)) if image_ids is None else image_ids,
+        "iou": ious,
+        "group": "simple",
+        "answered": True,
+    }
     floors = dict.fromkeys(("floor_random", "floor_confident", "floor_whole", "ceiling"), 0.5)
     return pd.DataFrame(made | floors | columns)
 

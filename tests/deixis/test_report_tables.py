@@ -24,7 +24,7 @@ EXPOSURES = {"val": {"detector": {"images": 10, "overlap": 0, "level": "none", "
 def score(value: float) -> dict:
     bounds = {"acc50": value, "acc50_lo": value - 0.1, "acc50_hi": value + 0.1}
     floors = dict.fromkeys(("floor_random", "floor_confident", "floor_whole"), 0.1) | {"ceiling": 0.9}
-    return {"n": 10, "exposure": "none"} | bounds | floors
+    return {"n": 10, "unanswered": 0, "exposure": "none"} | bounds | floors
 
 
 def test_the_papers_rows_stand_below_ours_of_the_same_split():
@@ -73,6 +73,10 @@ def test_what_fell_back_or_was_left_out_stands_among_the_facts():
     assert facts.loc["student", list(counted)].tolist() == [3, 5, 0, 7]
     assert facts.loc["simrec", list(counted)].tolist() == [""] * 4
     assert list(facts_table({"simrec": answered()})) == ["predictor", *FACTS]
+    partly = answered(refused={"margin": 2, "no mask": 1})
+    partly["val"]["unanswered"] = 4
+    facts = facts_table({"dvin": partly, "simrec": answered()}).set_index("predictor")
+    assert facts[["refused", "unanswered"]].to_numpy().tolist() == [["2 margin, 1 no mask", 4], ["", ""]]
 
 
 def test_metrics_of_maps_and_of_students_of_masks_are_shown_where_there_are_such():

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from deixis.imaging.masks import encode_mask
-from stages.evaluate import best_iou, describe, evaluate, middle, point_hits
+from stages.evaluate import best_iou, describe, evaluate, middle, point_in_box, point_in_mask
 
 LEFT, RIGHT = [0.0, 0.0, 4.0, 6.0], [5.0, 1.0, 8.0, 6.0]
 CARD = {"num_parameters": 1, "sha256": "0", "training": {"last_ema_decay": 0.5}}
@@ -34,13 +34,14 @@ def map_predictions(**columns) -> pd.DataFrame:
     return predictions(**kinds | boxes | columns)
 
 
-def scored(folder, answers: pd.DataFrame) -> dict:
-    """Metrics of the stage on the pictures of those phrases."""
+def scored(folder, answers: pd.DataFrame, *, masks=(LEFT, LEFT, LEFT)) -> dict:
+    """Metrics of the stage on the pictures of those phrases; their true masks may be unknown."""
     (folder / "toy").mkdir(parents=True)
     names = {"sample_id": ["a", "b", "c"], "image_id": [1, 1, 2]}
     pairs = pd.DataFrame(names | {"expression": "Star", "text": "star", "split": "val"})
     pairs.to_parquet(folder / "toy/pairs.parquet")
-    truth = pd.DataFrame({"sample_id": ["a", "b", "c"], "box": [LEFT] * 3, "mask": [rectangle(LEFT)] * 3})
+    truth = pd.DataFrame({"sample_id": ["a", "b", "c"], "box": [LEFT] * 3})
+    truth["mask"] = pd.Series([None if mask is None else rectangle(mask) for mask in masks], dtype=object)
     truth.to_parquet(folder / "truth.parquet")
     pd.DataFrame({"image_id": [1, 2], "width": 8, "height": 6}).to_parquet(folder / "images.parquet")
     pd.DataFrame({"image_id": [1, 2], "boxes": [LEFT + RIGHT] * 2}).to_parquet(folder / "candidates.parquet")
@@ -63,12 +64,12 @@ def scored(folder, answers: pd.DataFrame) -> dict:
 def test_12_a_peak_may_lie_in_the_box_and_not_in_the_mask(box):
     mask = np.ones((4, 4), bool)
     mask[1, 2] = False
-    assert point_hits((2, 1), mask=mask, box=box) == (False, True)
+    assert not point_in_mask((2, 1), mask) and point_in_box((2, 1), box)
 
 
 def test_a_point_outside_the_picture_hits_nothing():
     mask = np.ones((4, 4), bool)
-    assert point_hits((-1, -1), mask=mask, box=np.array([0, 0, 4, 4])) == (False, False)
+    assert not point_in_mask((-1, -1), mask) and not point_in_box((-1, -1), np.array([0, 0, 4, 4]))
     assert middle(np.array([np.nan] * 4)) == (-1, -1)
     assert middle(np.array([1.0, 2.0, 4.9, 4.0])) == (2, 3)
 
@@ -107,11 +108,42 @@ def test_a_phrase_without_a_prediction_is_a_miss_everywhere(tmp_path, make):
 def test_an_empty_table_of_predictions_hits_nothing(tmp_path):
     report = scored(tmp_path, map_predictions()[:0])
     assert (report["n"], report["hits"], report["acc50_any"], report["acc50_map_box"]) == (3, 0, 0.0, 0.0)
-    assert "miou" not in report
+    assert report["unanswered"] == 3 and report["miou"] == report["point_in_mask"] == 0.0
+
+
+@pytest.mark.parametrize("point", [[[1, 2]] * 3, None], ids=["a point", "the middle of the box"])
+def test_metrics_of_masks_are_taken_over_the_phrases_whose_true_mask_is_known(tmp_path, point):
+    answers = map_predictions(mask=[rectangle(LEFT), rectangle(RIGHT), rectangle(RIGHT)])
+    answers = answers.drop(columns="point") if point is None else answers.assign(point=point)
+    report = scored(tmp_path / "some", answers, masks=(LEFT, None, LEFT))
+    assert (report["n"], report["n_masks"], report["unanswered"]) == (3, 2, 0)
+    assert (report["acc50"], report["miou"], report["p50"], report["inconsistency"]) == (1.0, 0.5, 0.5, 0.5)
+    assert (report["point_in_mask"], report["point_in_box"], report["miou_map"]) == (1.0, 1.0, 1.0)
+    assert report["oiou"] == pytest.approx(24 / (24 + 24 + 15), abs=1e-6)
+    bare = scored(tmp_path / "none", answers, masks=(None, None, None))
+    assert bare["point_in_box"] == 1.0 and not {"n_masks", "miou", "oiou", "point_in_mask", "miou_map"} & bare.keys()
+
+
+def test_a_predictor_that_only_points_is_scored(tmp_path):
+    report = scored(tmp_path, map_predictions(mask=[None] * 3))
+    assert (report["miou"], report["point_in_mask"]) == (0.0, 1.0)
+
+
+def test_refusals_are_counted_by_reason(tmp_path):
+    accept, reason = [False, True, False], ["margin", "", "margin"]
+    scored(tmp_path, predictions(accept=accept, reason=reason))
+    assert json.loads((tmp_path / "metrics.json").read_text())["meta"]["refused"] == {"margin": 2}
 
 
 def test_what_a_card_has_counted_stands_beside_the_numbers(tmp_path):
-    counted = {"labels_dropped": 3, "labels_without_mask": 5, "masks_refused": 0, "cue_fallbacks": 7}
+    counted = {
+        "labels_missing": 2,
+        "images_without_proposals": 1,
+        "labels_dropped": 3,
+        "labels_without_mask": 5,
+        "masks_refused": 0,
+        "cue_fallbacks": 7,
+    }
     card = {"num_parameters": 1, "sha256": "0", "training": {"last_ema_decay": 0.5}, "student": "mcn"}
     pd.DataFrame({"split": ["val"]}).to_parquet(tmp_path / "predictions.parquet")
     meta = describe(card | counted, tmp_path / "predictions.parquet", 0)

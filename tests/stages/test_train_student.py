@@ -26,9 +26,14 @@ def rectangle(width: int) -> RLE:
 def card(tmp_path, monkeypatch):
     """Trains MCN for no step on labels with the given masks and columns, and returns its card."""
     found: dict[str, Any] = {}
+
+    def keep(_model: Any, _out: Any, config: dict[str, Any]) -> None:
+        found.clear()
+        found.update(config)
+
     monkeypatch.setattr(student_training, "fit", lambda *_, **__: {})
     monkeypatch.setattr(student_training, "start_part", lambda *_: None)
-    monkeypatch.setattr(student_training, "save_checkpoint", lambda _model, _out, config: found.update(config))
+    monkeypatch.setattr(student_training, "save_checkpoint", keep)
     monkeypatch.setattr(student_training, "run_key", lambda *_: "key")
     ids = [str(number) for number in range(COUNT)]
     pairs = pd.DataFrame({"sample_id": ids, "image_id": range(COUNT), "expression": "ball", "text": "ball"})
@@ -47,6 +52,14 @@ def card(tmp_path, monkeypatch):
         return found
 
     return train
+
+
+def test_the_card_counts_pairs_without_a_label_and_refused_labels(card):
+    ids, accept = ["elsewhere", *map(str, range(1, COUNT))], [True] * (COUNT - 2) + [False] * 2
+    found = card([rectangle(20)] * COUNT, sample_id=ids, accept=accept)
+    assert (found["labels_missing"], found["labels_refused"]) == (1, 2)
+    whole = card([rectangle(20)] * COUNT)
+    assert not {"labels_missing", "labels_refused"} & whole.keys()
 
 
 MASKS = [rectangle(20), rectangle(5), rectangle(0), *[None] * (COUNT - 3)]
