@@ -8,13 +8,16 @@ import pandas as pd
 import torch
 
 from deixis.core.errors import DataError
+from deixis.core.records import read_json
 from deixis.cues.reading import Padding, answer_of, pad_cues, read_cues, read_records
-from deixis.features import FeatureStore
+from deixis.features import FeatureStore, chunks
 from deixis.imaging.images import ImageReader
 from deixis.imaging.letterbox import Letterbox
 from deixis.samples import unique_images, unpack_bits
 from deixis.tokens import encode
 from deixis.types import MapBatch, Reading
+
+IMAGES_AT_ONCE = 256  # of which proposals are counted
 
 
 def padded_cues(path: Path, texts: Iterable[str], *, count: int, policy: Padding) -> dict[str, list[str]]:
@@ -53,6 +56,21 @@ def read_needed_cues(model: Any, cues: Path | None, texts: Iterable[str]) -> dic
 def count_fallbacks(cues: Path) -> int:
     """Phrases of a file of cues, of all splits, for which the rule stood in because the named source failed."""
     return sum(answer_of(record).fallback for record in read_records(cues))
+
+
+def refuse_other_squares(proposals: Path, *, stretch: bool) -> None:
+    """Stop where proposals lie in another square than the teacher's pictures.
+
+    Raises:
+        DataError: Says which setting mends it.
+    """
+    found = read_json(proposals / "meta.json", made_by="propose_masks").get("stretch", False)
+    if found != stretch:
+        raise DataError(
+            f"{proposals}: proposals of {'stretched' if found else 'letterboxed'} pictures, but this teacher reads "
+            f"{'stretched' if stretch else 'letterboxed'} ones. Set proposals.stretch: {str(stretch).lower()} in "
+            "params.yaml, then run: dvc repro"
+        )
 
 
 class MapReader:
@@ -111,6 +129,15 @@ class MapReader:
         if self._proposals is None:
             return None
         return unpack_bits(self._proposals.read("masks", image_ids)).to(self._device)
+
+    def images_without_proposals(self) -> int:
+        """How many of its images have none, where it reads proposals: they teach by classification alone."""
+        if self._proposals is None:
+            return 0
+        bare = 0
+        for part in chunks(list(dict.fromkeys(self.image_ids)), IMAGES_AT_ONCE):
+            bare += int((~self._proposals.read("masks", part).flatten(1).any(1)).sum())
+        return bare
 
     def letterbox(self, image_id: int) -> Letterbox:
         """How an image lies in its square."""

@@ -120,15 +120,15 @@ class PairReader:
         return BoxMasks(cells=cells.long(), masks=unpack_bits(packed), content_xyxy=content)
 
 
-def pack_bits(masks: Bool[np.ndarray, "*n width"]) -> UInt8[np.ndarray, "*n bytes"]:
-    """Eight pixels of a row to a byte."""
+def pack_bits(masks: Bool[np.ndarray, "*n side side"]) -> UInt8[np.ndarray, "*n side bytes"]:
+    """Eight pixels of a row to a byte; the last one is filled up where the side is no multiple of eight."""
     return np.packbits(masks, axis=-1)
 
 
-def unpack_bits(packed: Tensor) -> Bool[Tensor, "*n width"]:
-    """What `pack_bits` packed, for widths that are multiples of eight."""
+def unpack_bits(packed: Tensor) -> Bool[Tensor, "*n side side"]:
+    """What `pack_bits` packed: as many columns as there are rows."""
     shifts = torch.arange(7, -1, -1, device=packed.device)
-    return ((packed.long()[..., None] >> shifts) & 1).flatten(-2).bool()
+    return ((packed.long()[..., None] >> shifts) & 1).flatten(-2)[..., : packed.shape[-2]].bool()
 
 
 def unique_images(image_ids: Sequence[int]) -> tuple[list[int], Int[Tensor, " phrases"]]:

@@ -19,7 +19,7 @@ from deixis.core.config import STRICT, read_section
 from deixis.core.progress import say
 from deixis.core.records import file_sha256, read_table
 from deixis.core.runtime import Device, pick_device
-from deixis.features import extract
+from deixis.features import FeatureStore, chunks, extract
 from deixis.imaging.images import ImageReader
 from deixis.proposals import clean_proposals
 from deixis.samples import pack_bits
@@ -76,9 +76,6 @@ def propose_masks(
         lost = proposed - int(squares.any((2, 3)).sum())
         if lost:  # no cell is covered by more than half
             say(f"{lost} of {proposed} masks too thin for a grid of {config.grid}")
-        empty = int((~squares.any((1, 2, 3))).sum())
-        if empty:  # such images teach by classification alone
-            say(f"{empty} of {len(image_ids)} images without a proposal")
         return {"masks": pack_bits(squares)}
 
     checksum = file_sha256(segmenter / "model.safetensors")
@@ -91,6 +88,10 @@ def propose_masks(
         | ({"stretch": True} if config.stretch else {}),
         batch_size=BATCH_SIZE,
     )
+    store = FeatureStore(out, made_by="propose_masks")
+    parts = (store.read("masks", part) for part in chunks(table["image_id"].tolist(), BATCH_SIZE))
+    bare = sum(int((~part.flatten(1).any(1)).sum()) for part in parts)
+    say(f"{bare} of {len(table)} images without a proposal")  # they teach by classification alone
 
 
 if __name__ == "__main__":

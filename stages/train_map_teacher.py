@@ -13,11 +13,11 @@ from deixis.core.checkpoints import run_key, save_checkpoint
 from deixis.core.cli import run_stage
 from deixis.core.config import read_section
 from deixis.core.errors import DataError
-from deixis.core.records import read_json, read_table
+from deixis.core.records import read_table
 from deixis.core.registry import resolve
 from deixis.core.runtime import Device, pick_device, seed_everything
 from deixis.fit import Recipe, fit
-from deixis.map_data import MapReader, count_fallbacks, read_needed_cues
+from deixis.map_data import MapReader, count_fallbacks, read_needed_cues, refuse_other_squares
 from deixis.roles import MapTeacher
 from deixis.samples import grouped_pairs, image_batches, refuse_ungrouped
 from models.map_teachers import MAP_TEACHERS
@@ -105,6 +105,8 @@ def train_map_teacher(
     }
     if cues and phrase_cues:
         about["cue_fallbacks"] = count_fallbacks(cues)
+    if weighed:
+        about["images_without_proposals"] = reader.images_without_proposals()
     save_checkpoint(model, out, config=card | about)
 
 
@@ -122,21 +124,6 @@ def needed_proposals(model: MapTeacher, proposals: Path | None) -> Path | None:
             "Put it under run.proposal_teachers in params.yaml, then run: dvc repro"
         )
     return proposals
-
-
-def refuse_other_squares(proposals: Path, *, stretch: bool) -> None:
-    """Stop where proposals lie in another square than the teacher's pictures.
-
-    Raises:
-        DataError: Says which setting mends it.
-    """
-    found = read_json(proposals / "meta.json", made_by="propose_masks").get("stretch", False)
-    if found != stretch:
-        raise DataError(
-            f"{proposals}: proposals of {'stretched' if found else 'letterboxed'} pictures, but this teacher reads "
-            f"{'stretched' if stretch else 'letterboxed'} ones. Set proposals.stretch: {str(stretch).lower()} in "
-            "params.yaml, then run: dvc repro"
-        )
 
 
 if __name__ == "__main__":

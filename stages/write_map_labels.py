@@ -30,7 +30,7 @@ from deixis.features import FeatureStore
 from deixis.imaging.letterbox import Letterbox
 from deixis.imaging.masks import decode_mask, encode_mask
 from deixis.imaging.pictures import open_image
-from deixis.map_data import MapReader, read_needed_cues
+from deixis.map_data import MapReader, read_needed_cues, refuse_other_squares
 from deixis.map_refinement import refine
 from deixis.response_maps import (
     Box,
@@ -102,7 +102,10 @@ def write_map_labels(
     if rules.select != "none":
         judge = load_image_text(model.config.judge, weights, model.reading.vocabulary, hardware)
     paths = {image_id: image_root / path for image_id, path in pictures[["image_id", "path"]].itertuples(index=False)}
-    store = None if proposals is None else FeatureStore(proposals, made_by="propose_masks")
+    store = None
+    if proposals is not None:
+        refuse_other_squares(proposals, stretch=model.reading.stretch)
+        store = FeatureStore(proposals, made_by="propose_masks")
     labelled = read_maps(model, reader, table, paths=paths, rules=rules, judge=judge, proposals=store)
     segmenter = load_segmenter("small_sam", weights / "segmenter", hardware)
     labelled["prompted_mask"], labelled["mask_quality"] = segment_points(segmenter, labelled, paths=paths)

@@ -22,6 +22,11 @@ class PhraseMemory(nn.Module):
         super().__init__()
         self.register_buffer("tokens", torch.zeros(size, *shape, dtype=torch.long))
 
+    @property
+    def phrases(self) -> Int[Tensor, "seen *shape"]:
+        """Those that were seen: all but at the beginning, or where training has fewer."""
+        return self.tokens[self.tokens.flatten(1).any(1)]
+
     def remember(self, tokens: Int[Tensor, "phrases *shape"]) -> None:
         """Take in the phrases of a batch for the oldest ones."""
         self.tokens.copy_(torch.cat([tokens, self.tokens])[: len(self.tokens)])

@@ -44,6 +44,7 @@ class Towers(nn.Module):
         self.has_own_text = isinstance(config.text, CLIPTextConfig)  # or starts from the text tower of an expert
         encoder = CLIPText if self.has_own_text else GRUAttentionEncoder
         self.text_encoder = encoder(config.text, vocabulary)
+        self.text_width = config.text.width
         self.levels = config.levels
         self.pixel_width = sum(config.backbone.widths[-config.levels :])
         self.starts = ("clip_resnet" if is_clip else "backbone", *(["clip_text"] if self.has_own_text else []))
@@ -76,7 +77,9 @@ class Towers(nn.Module):
         return torch.cat([_place_norm(coarse), _place_norm(middle)], 1)
 
     def texts(self, tokens: Int[Tensor, "phrases length"]) -> Float[Tensor, "phrases width"]:
-        """One vector per phrase."""
+        """One vector per phrase, also of none."""
+        if not len(tokens):
+            return next(self.text_encoder.parameters()).new_zeros(0, self.text_width)
         return self.text_encoder(tokens).flat
 
 

@@ -88,7 +88,7 @@ class PCNet(nn.Module):
         self.config = config
         self.towers = Towers(config.towers, vocabulary)
         self.pixel_project = nn.Conv2d(self.towers.pixel_width, config.width, 1)
-        self.text_project = nn.Linear(config.towers.text.width, config.width)
+        self.text_project = nn.Linear(self.towers.text_width, config.width)
         self.stages = nn.ModuleList(
             ReferringStage(config.width, share=config.update_share, modulation=config.modulation)
             for _ in range(config.stages)
@@ -224,11 +224,9 @@ class PCNet(nn.Module):
         """The last stage's map of each phrase, whatever the batch: it reads its own cues, and those remembered."""
         pixels = self._pixels(batch).index_select(0, batch.image_of)
         side = round(pixels.shape[1] ** 0.5)
-        texts, cues = self._phrases(self._tokens(batch))
-        if self.memory is None:
-            others, other_cues = texts[:0], [cue[:0] for cue in cues]
-        else:
-            others, other_cues = self._phrases(self.memory.tokens)
+        tokens = self._tokens(batch)
+        texts, cues = self._phrases(tokens)
+        others, other_cues = self._phrases(tokens[:0] if self.memory is None else self.memory.phrases)
         state = StageState(pixels, _beside(texts, others))
         for stage, cue, other in zip(self.stages, cues, other_cues, strict=True):
             state = stage(state, _beside(cue, other))
@@ -265,12 +263,16 @@ def _beside(
 
 
 def pairs_of_objects(batch: MapBatch, *, most: int | None) -> tuple[Tensor, Tensor]:
-    """Rows of phrases about different objects of one picture that has proposals, each pair once, and `most` of them."""
+    """Rows of phrases about different objects of one picture that has proposals, each pair once, and `most` of them.
+
+    Never two that read the same: their maps are one, whatever they are about.
+    """
     assert batch.proposals is not None
     has_proposals = batch.proposals.flatten(1).any(1)[batch.image_of]
     same_image = (batch.image_of[:, None] == batch.image_of) & has_proposals
     differ = batch.group_of[:, None] != batch.group_of
-    one, other = (same_image & differ).triu(1).nonzero(as_tuple=True)
+    reads_same = (batch.tokens[:, None] == batch.tokens).all(-1)
+    one, other = (same_image & differ & ~reads_same).triu(1).nonzero(as_tuple=True)
     if most is None:
         return one, other
     image = batch.image_of[one]

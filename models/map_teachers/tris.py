@@ -6,8 +6,8 @@ grouped by the object they name: that is supervision beyond pairs, and the card 
 
 compat `released` takes the mean over same-image negatives with weights 5, 1, 2; `paper` their sum with weights 5, 1, 1.
 On CLIP's text tower, `released` also cuts the last token off long phrases, which makes one phrase of them all.
-`fixed` is `released`, but a phrase that a picture is not paired with counts as absent only if it differs from all that
-the picture is paired with.
+`fixed` is `released`, but the last token stays, and a phrase that a picture is not paired with counts as absent only if
+it differs from all that the picture is paired with.
 """
 
 from collections.abc import Sequence
@@ -60,7 +60,7 @@ class TRIS(nn.Module):
         self.towers = Towers(config.towers, vocabulary)
         self.bank = TextBank(
             self.towers.pixel_width,
-            config.towers.text.width,
+            self.towers.text_width,
             config.width,
             prompt=config.prompt,
             learns_scale=config.learns_temperature,
@@ -128,5 +128,5 @@ class TRIS(nn.Module):
         """One response map per phrase, each phrase by itself: no other phrase of the batch changes it."""
         pixels = self.towers.pixels(batch.squares).index_select(0, batch.image_of)
         texts = self.towers.texts(batch.tokens)
-        others = texts[:0] if self.memory is None else self.towers.texts(self.memory.tokens)
-        return ResponseMaps(self.bank.alone(pixels, texts, others))
+        remembered = batch.tokens[:0] if self.memory is None else self.memory.phrases
+        return ResponseMaps(self.bank.alone(pixels, texts, self.towers.texts(remembered)))

@@ -1,11 +1,21 @@
-"""Which phrases are about one object, and what may not be done where nobody says so."""
+"""Which phrases are about one object, what may not be done where nobody says so, and masks as bits."""
 
+import numpy as np
 import pytest
+import torch
 
 from deixis.core.errors import DataError
-from deixis.samples import grouped_pairs, refuse_ungrouped
+from deixis.samples import grouped_pairs, pack_bits, refuse_ungrouped, unpack_bits
 from stages.write_pseudo_labels import write_pseudo_labels
 from tests.factories import write_pairs, write_params
+
+
+@pytest.mark.parametrize("side", [1, 12, 16, 52])
+def test_packed_masks_come_back_whatever_their_side(side):
+    masks = np.random.default_rng(0).random((2, 3, side, side)) > 0.5
+    packed = torch.from_numpy(pack_bits(masks))
+    assert packed.shape == (2, 3, side, -(-side // 8))
+    assert (unpack_bits(packed).numpy() == masks).all()
 
 
 def test_only_a_set_that_groups_every_phrase_passes(tmp_path):

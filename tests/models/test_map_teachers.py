@@ -8,6 +8,7 @@ from pydantic import TypeAdapter
 
 from deixis.core.config import read_section
 from deixis.core.errors import ConfigError, DataError
+from deixis.map_data import refuse_other_squares
 from deixis.types import MapBatch
 from models.backbones.clip_resnet import CLIPResNetConfig
 from models.blocks.csp_darknet import CSPConfig
@@ -16,7 +17,6 @@ from models.map_teachers.pcnet import PCNet, PCNetConfig, pairs_of_objects
 from models.map_teachers.tris import TRIS, TRISConfig
 from models.text.clip_text import CLIPTextConfig
 from models.text.gru_attention import TextConfig
-from stages.train_map_teacher import refuse_other_squares
 from tests.factories import VOCABULARY
 
 TEXT = TextConfig(length=6, word_width=8, width=8, heads=2, feedforward=8, layers=1, pool_hidden=4)
@@ -128,6 +128,8 @@ def test_what_training_saw_last_stays_in_sight_and_in_the_checkpoint(config):
     assert torch.equal(model.memory.tokens, read.memory.tokens)  # asking changes nothing
     model.memory.tokens.copy_(model.memory.tokens.flip(0))
     torch.testing.assert_close(model.respond(batch).scores, maps, atol=1e-4, rtol=1e-4)  # their order says nothing
+    model.memory.tokens[4:] = 0  # not yet seen
+    assert len(model.memory.phrases) == 4
     model.loss(map_batch(seed=2))
     assert not torch.allclose(model.respond(batch).scores, maps, atol=1e-4)
 
@@ -215,6 +217,13 @@ def test_pcnet_calibrates_as_tris_does_where_asked():
 def test_disambiguation_compares_so_many_pairs_of_a_picture(most, pairs):
     batch = replace(map_batch(), image_of=torch.tensor([0, 0, 1, 0]), group_of=torch.tensor([0, 1, 2, 3]))
     assert set(zip(*(rows.tolist() for rows in pairs_of_objects(batch, most=most)), strict=True)) == pairs
+
+
+def test_phrases_that_read_the_same_are_not_parted():
+    batch = map_batch()
+    batch.tokens[1] = batch.tokens[0]
+    one, other = pairs_of_objects(replace(batch, image_of=torch.tensor([0, 0, 0, 1])), most=None)
+    assert set(zip(one.tolist(), other.tolist(), strict=True)) == {(0, 2), (1, 2)}
 
 
 def test_disambiguation_parts_phrases_that_collide():

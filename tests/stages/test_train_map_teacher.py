@@ -3,10 +3,13 @@
 import json
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from deixis.core.errors import DataError
+from deixis.features import extract
+from deixis.samples import pack_bits
 from models.map_teachers.pcnet import PCNet
 from stages import train_map_teacher as stage
 from tests.factories import write_pairs, write_params
@@ -47,3 +50,26 @@ def test_the_card_counts_phrases_whose_cues_are_the_rules(tmp_path, monkeypatch,
         cues=tmp_path / "cues.jsonl", params=write_params(tmp_path, **off), device="cpu",
     )  # fmt: skip
     assert card["cue_fallbacks"] == failed
+
+
+def test_the_card_counts_images_without_a_proposal(tmp_path, monkeypatch):
+    card: dict[str, Any] = {}
+    monkeypatch.setattr(stage, "fit", lambda *_, **__: {})
+    monkeypatch.setattr(stage, "save_checkpoint", lambda _model, _out, config: card.update(config))
+    monkeypatch.setattr(PCNet, "start_from", lambda *_: None)
+    images = pd.DataFrame({"image_id": range(24), "path": "none.png", "width": 32, "height": 16})
+    images.to_parquet(tmp_path / "images.parquet")
+    (tmp_path / "cues.jsonl").write_text('{"text": "red star", "cues": ["star"]}\n{"text": "ball", "cues": ["ball"]}\n')
+    masks = np.zeros((24, 2, 32, 32), bool)
+    masks[5:, 0, :4] = True
+    extract(
+        list(range(24)), lambda ids: {"masks": pack_bits(masks[list(ids)])}, scratch=tmp_path / "scratch",
+        out=tmp_path / "proposals", meta={}, batch_size=8,
+    )  # fmt: skip
+    monkeypatch.setattr(stage, "run_key", lambda *_: "key")
+    stage.train_map_teacher(
+        teacher="pcnet", pairs=write_pairs(tmp_path, [1] * 48), images=tmp_path / "images.parquet",
+        image_root=tmp_path, weights=tmp_path, out=tmp_path / "out", curves=tmp_path / "curves.csv",
+        cues=tmp_path / "cues.jsonl", proposals=tmp_path / "proposals", params=write_params(tmp_path), device="cpu",
+    )  # fmt: skip
+    assert card["images_without_proposals"] == 5
