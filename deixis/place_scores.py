@@ -120,7 +120,8 @@ def place_scores(
     has_landmark = torch.tensor([bool(word.landmark) for word in words])[:, None]
     scores = along + torch.where(is_middle, to_middle, 0.0)
     scores = torch.where(rank > 0, rank_scores(along, boxes, match, rank), scores)
-    return torch.where(has_landmark, relation_scores(centre, boxes, landmark_match, direction), scores)
+    bearing = torch.tensor([word.bearing or (0, 0) for word in words], dtype=boxes.dtype)
+    return scores + torch.where(has_landmark, relation_scores(centre, boxes, landmark_match, bearing), 0.0)
 
 
 def rank_scores(
@@ -146,13 +147,13 @@ def relation_scores(
     centre: Float[Tensor, "phrases candidates 2"],
     boxes: Float[Tensor, "phrases candidates 4"],
     landmark_match: Float[Tensor, "phrases candidates"],
-    direction: Float[Tensor, "phrases 2"],
+    bearing: Float[Tensor, "phrases 2"],
 ) -> Float[Tensor, "phrases candidates"]:
-    """How surely each candidate lies in `direction` from the landmark, or near it where that is zero."""
+    """How surely each candidate lies in direction `bearing` from the landmark, or near it where that is zero."""
     gap = centre[:, :, None] - centre[:, None]  # from each candidate landmark (last) to each candidate
-    beyond = ((gap * direction[:, None, None]).sum(-1) / SOFT).sigmoid()
+    beyond = ((gap * bearing[:, None, None]).sum(-1) / SOFT).sigmoid()
     beside = torch.exp(-gap.norm(dim=-1) / NEAR)
-    fits = torch.where(direction.any(-1)[:, None, None], beyond, beside)
+    fits = torch.where(bearing.any(-1)[:, None, None], beyond, beside)
     fits = fits.masked_fill(_overlap(boxes) > SAME_OBJECT, 0.0)  # nothing lies beside itself
     return torch.einsum("pcl,pl->pc", fits, landmark_match.softmax(-1)) - 0.5
 

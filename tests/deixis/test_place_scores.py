@@ -80,6 +80,12 @@ def test_next_to_the_landmark_and_not_the_landmark_itself():
     assert best("star next to the box", ROW, landmark=[-9.0, 9.0, -9.0, -9.0, -9.0]) == 3
 
 
+@pytest.mark.parametrize(("text", "place"), [("left star next to the box", 1), ("right star next to the box", 4)])
+def test_a_side_chooses_among_those_next_to_the_landmark(text, place):
+    boxes = [square(x, 0.5) for x in (0.05, 0.4, 0.95, 0.5, 0.6)]  # the box in the middle
+    assert best(text, boxes, landmark=[-9.0, -9.0, -9.0, 9.0, -9.0]) == place
+
+
 def test_without_place_words_nothing_counts():
     boxes = torch.tensor([CROSS, CROSS])
     words = [parse_place_words(text) for text in ("red star", "left star")]

@@ -23,6 +23,14 @@ LEFT, RIGHT, UP, DOWN = (-1, 0), (1, 0), (0, -1), (0, 1)
         ("zebra on the left hand side", "zebra", LEFT),
         ("the man who is on the left", "man", LEFT),
         ("left side of the screen", "", LEFT),
+        ("lower right hand corner", "", (1, 1)),
+        ("left hand guy", "guy", LEFT),
+        ("man over on the left", "man", LEFT),
+        ("elephant near the left", "elephant", LEFT),
+        ("closest to the left", "", LEFT),
+        ("farthest to the right", "", RIGHT),
+        ("not the left one", "one", RIGHT),
+        ("the one not at the top", "one", DOWN),
     ],
 )
 def test_sides_and_corners(text, rest, direction):
@@ -39,6 +47,14 @@ def test_sides_and_corners(text, rest, direction):
         ("closest sheep", PlaceWords("sheep", depth=1)),
         ("person in the background", PlaceWords("person", depth=-1)),
         ("back left chair", PlaceWords("chair", direction=LEFT, depth=-1)),
+        ("man closest to the camera", PlaceWords("man", depth=1)),
+        ("lady closest to us", PlaceWords("lady", depth=1)),
+        ("horse furthest away", PlaceWords("horse", depth=-1)),
+        ("right in the middle", PlaceWords("", is_middle=True)),
+        ("right up front", PlaceWords("", depth=1)),
+        ("middle of three", PlaceWords("", is_middle=True)),
+        ("not the middle one", PlaceWords("one")),
+        ("dog not in front", PlaceWords("dog", depth=-1)),
     ],
 )
 def test_middle_front_and_back(text, expected):
@@ -52,6 +68,10 @@ def test_middle_front_and_back(text, expected):
         ("third player from the right", PlaceWords("player", direction=RIGHT, rank=3)),
         ("the 2nd bus from the left of the picture", PlaceWords("bus", direction=LEFT, rank=2)),
         ("second from back", PlaceWords("", depth=-1, rank=2)),
+        ("third star on the right", PlaceWords("star", direction=RIGHT, rank=3)),
+        ("second on left", PlaceWords("", direction=LEFT, rank=2)),
+        ("seventh from left", PlaceWords("", direction=LEFT, rank=7)),
+        ("two from the left", PlaceWords("", direction=LEFT, rank=2)),
     ],
 )
 def test_ordinals(text, expected):
@@ -61,11 +81,20 @@ def test_ordinals(text, expected):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("man left of the bus", PlaceWords("man", direction=LEFT, landmark="bus")),
-        ("the ball that is to the right of the red box", PlaceWords("ball", direction=RIGHT, landmark="red box")),
-        ("the cross higher than the blue moon", PlaceWords("cross", direction=UP, landmark="blue moon")),
-        ("star underneath the ring", PlaceWords("star", direction=DOWN, landmark="ring")),
-        ("cat on top of the car", PlaceWords("cat", direction=UP, landmark="car")),
+        ("man left of the bus", PlaceWords("man", bearing=LEFT, landmark="bus")),
+        ("the ball that is to the right of the red box", PlaceWords("ball", bearing=RIGHT, landmark="red box")),
+        ("the cross higher than the blue moon", PlaceWords("cross", bearing=UP, landmark="blue moon")),
+        ("star underneath the ring", PlaceWords("star", bearing=DOWN, landmark="ring")),
+        ("cat on top of the car", PlaceWords("cat", bearing=UP, landmark="car")),
+        ("to the left of the bus", PlaceWords("", bearing=LEFT, landmark="bus")),
+        ("next to the right most chair", PlaceWords("", landmark="right most chair")),
+        ("left star next to the box", PlaceWords("star", direction=LEFT, landmark="box")),
+        (
+            "second star from the left above the box",
+            PlaceWords("star", direction=LEFT, rank=2, bearing=UP, landmark="box"),
+        ),
+        ("man in the left of the picture next to the car", PlaceWords("man", direction=LEFT, landmark="car")),
+        ("cat left of the picture on the wall", PlaceWords("cat", bearing=LEFT, landmark="picture on the wall")),
         ("person next to the tree", PlaceWords("person", landmark="tree")),
         ("girl right next to the dog", PlaceWords("girl", landmark="dog")),
     ],
@@ -85,6 +114,10 @@ def test_relations_name_a_landmark(text, expected):
         "man with back to camera",
         "dog facing left",
         "man in top hat",
+        "left hand of man",
+        "man with left hand raised",
+        "man over there",
+        "lady holding umbrella over her head",
         "",
     ],
 )
