@@ -35,8 +35,9 @@ class Recipe:
     start_lr: float = 1e-7
     warmup_epochs: float = 3.0
     # after the warm-up. cosine: RefCLIP's family; poly: TRIS and PCNet; poly_by_epoch: TRIS's released step 2, which
-    # counts epochs where steps are meant, and so hardly falls; tenths: MAttNet
-    schedule: Literal["cosine", "poly", "poly_by_epoch", "tenths"] = "cosine"
+    # counts epochs where steps are meant, and so hardly falls; tenths: MAttNet; drop: TransVG, a tenth for the last
+    # third of the epochs
+    schedule: Literal["cosine", "poly", "poly_by_epoch", "tenths", "drop"] = "cosine"
     tenth_steps: PositiveInt = 8000  # of tenths: constant for so many steps, then a tenth in every so many
     betas: tuple[float, float] = (0.9, 0.98)
     eps: float = 1e-9
@@ -56,6 +57,8 @@ def learning_rate(step: int, *, steps_per_epoch: int, recipe: Recipe) -> float:
         share = 0.1 ** max(0.0, after / recipe.tenth_steps - 1)
     elif recipe.schedule == "poly":
         share = (1 - after / left) ** POLY_POWER
+    elif recipe.schedule == "drop":
+        share = 1.0 if 3 * after < 2 * left else 0.1
     elif recipe.schedule == "poly_by_epoch":
         share = (1 - after // steps_per_epoch / left) ** POLY_POWER
     else:

@@ -87,9 +87,10 @@ class MCN(nn.Module):
         entropy = F.binary_cross_entropy_with_logits(self._mask_logits(mask, squares), target, reduction="none")
         drawn = batch.masks.flatten(1).any(1)  # a label whose mask is missing trains the box alone
         per_phrase = entropy.sum((1, 2)) * drawn
+        agreement = consistency(mask, self.mask_energy(mask), boxes, self.box_energy(boxes))
         return terms | {
             "mask": per_phrase.mean() / MASK_LOSS_DIVISOR * (self.config.input_size / squares.shape[-1]) ** 2,
-            "consistency": consistency_loss(mask, self.mask_energy(mask), boxes, self.box_energy(boxes)),
+            "consistency": (agreement * drawn).mean(),
         }
 
     def parameter_groups(self) -> list[tuple[list[nn.Parameter], float]]:
@@ -183,13 +184,13 @@ def anchor_terms(
     }
 
 
-def consistency_loss(
+def consistency(
     one: Float[Tensor, "batch width h w"],
     one_energy: Float[Tensor, "batch 1 h w"],
     other: Float[Tensor, "batch width h2 w2"],
     other_energy: Float[Tensor, "batch 1 h2 w2"],
-) -> Float[Tensor, ""]:
-    """CEM: both maps put their weight where features agree; -log of the expected (cosine + 1) / 2.
+) -> Float[Tensor, " batch"]:
+    """CEM's loss per phrase: maps put their weight where features agree; -log of the expected (cosine + 1) / 2.
 
     The expectation over pairs of places is the product of two means, so the pairs themselves are never built.
     """
@@ -199,7 +200,7 @@ def consistency_loss(
         return torch.einsum("bcp,bp->bc", directions, energy.float().flatten(1).softmax(-1))
 
     cosine = (mean_direction(one, one_energy) * mean_direction(other, other_energy)).sum(1)
-    return -((cosine + 1) / 2 + 1e-6).log().mean()
+    return -((cosine + 1) / 2 + 1e-6).log()
 
 
 def suppress_outside(

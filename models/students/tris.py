@@ -26,7 +26,7 @@ from models.text.gru_attention import GRUAttentionEncoder, TextConfig, TextFeatu
 
 @dataclass(frozen=True, config=STRICT)
 class TRISSegmenterConfig(OneStageConfig):
-    """Sizes; the defaults are the published ones, on SimREC's backbone."""
+    """Sizes; the defaults are the published ones, on SimREC's backbone, whose maps are half as fine as CLIP's."""
 
     backbone_factor: float = 0.1  # on the learning rate
     decoder_widths: tuple[int, int, int, int] = (512, 256, 128, 64)  # coarse, middle, fine, last

@@ -31,6 +31,9 @@ def test_learning_rate(steps_per_epoch, step, expected):
         pytest.param("poly", 10, 100, 500, 0.535887, id="32 half way"),
         pytest.param("poly_by_epoch", 15, 880, 14 * 880, 0.999045, id="32 epoch 14 of 15, as released"),
         pytest.param("poly_by_epoch", 15, 880, 15 * 880 - 1, 0.999045, id="32 its last step"),
+        pytest.param("drop", 90, 1884, 60 * 1884 - 1, 1.0, id="TransVG before epoch 60 of 90"),
+        pytest.param("drop", 90, 1884, 60 * 1884, 0.1, id="TransVG from there on"),
+        pytest.param("drop", 180, 1877, 120 * 1877 - 1, 1.0, id="before epoch 120 of 180"),
         pytest.param("poly", 15, 880, 14 * 880, (1 / 15) ** 0.9, id="the same step, as meant"),
     ],
 )
@@ -49,7 +52,7 @@ def test_l2_mattnets_schedule(step, expected):
     assert learning_rate(step, steps_per_epoch=1000, recipe=recipe) == pytest.approx(expected, rel=1e-4)
 
 
-@pytest.mark.parametrize("schedule", ["cosine", "poly", "poly_by_epoch", "tenths"])
+@pytest.mark.parametrize("schedule", ["cosine", "poly", "poly_by_epoch", "tenths", "drop"])
 def test_every_schedule_starts_at_the_top_after_the_warm_up_and_ends_above_the_least(schedule):
     recipe = Recipe(schedule=schedule, tenth_steps=20)
     rates = [learning_rate(step, steps_per_epoch=10, recipe=recipe) for step in range(250)]

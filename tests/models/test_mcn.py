@@ -11,7 +11,7 @@ from models.students.mcn import (
     MCN,
     MCNConfig,
     anchor_terms,
-    consistency_loss,
+    consistency,
     decode_anchors,
     suppress_outside,
 )
@@ -77,7 +77,7 @@ def test_decoding_of_zero_outputs():
 )
 def test_c4_consistency_of_one_position(other, expected):
     one, energy = torch.tensor([1.0, 0.0]).view(1, 2, 1, 1), torch.zeros(1, 1, 1, 1)
-    found = consistency_loss(one, energy, 3 * torch.tensor(other).view(1, 2, 1, 1), energy)
+    found = consistency(one, energy, 3 * torch.tensor(other).view(1, 2, 1, 1), energy)
     assert float(found) == pytest.approx(expected, abs=1e-6)
 
 
@@ -87,8 +87,8 @@ def test_consistency_is_the_expectation_over_all_pairs_of_places():
     energies = torch.randn(2, 1, 3, 3, generator=generator), torch.randn(2, 1, 2, 2, generator=generator)
     pairs = torch.cosine_similarity(one.flatten(2)[:, :, :, None], other.flatten(2)[:, :, None], dim=1)
     p, q = (energy.flatten(1).softmax(1) for energy in energies)
-    expected = -(torch.einsum("bp,bq,bpq->b", p, q, (pairs + 1) / 2) + 1e-6).log().mean()
-    torch.testing.assert_close(consistency_loss(one, energies[0], other, energies[1]), expected)
+    expected = -(torch.einsum("bp,bq,bpq->b", p, q, (pairs + 1) / 2) + 1e-6).log()
+    torch.testing.assert_close(consistency(one, energies[0], other, energies[1]), expected)
 
 
 def test_c5_pixels_outside_the_box_are_suppressed():
@@ -104,6 +104,11 @@ def test_a_label_without_a_mask_trains_the_box_alone():
     batch.masks[1] = 0
     alone = model.loss(batch)["mask"].detach()
     assert 0 < alone < both
+    batch.masks[0] = 0
+    torch.stack(list(model.loss(batch).values())).sum().backward()
+    parts = (model.mask, model.mask_energy, model.mask_attention, model.box_energy)
+    assert not any(p.grad.any() for part in parts for p in part.parameters() if p.grad is not None)
+    assert model.boxes.weight.grad.any()
 
 
 def test_every_trained_part_gets_a_gradient():
