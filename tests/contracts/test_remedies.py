@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 from ruamel.yaml import YAML
+
+from deixis.run_lists import RunParams
+from models.detectors import MASK_HEADS
+from models.map_teachers import MAP_TEACHERS
+from models.students import STUDENTS
+from models.teachers import TEACHERS
 
 ROOT = Path(__file__).parents[2]
 SECTIONS = ("candidates", "cues", "detector", "labels", "leakage", "map_labels", "proposals", "ratings", "run")
@@ -46,6 +53,14 @@ def test_settings_that_are_named_exist():
     named = [(place, found[1], found[2]) for place, text in texts() for found in SETTING.finditer(text)]
     assert len(named) > 20
     assert not {entry for entry in named if entry[2] not in {*params[entry[1]], *FILES}}
+
+
+def test_every_system_at_once_names_lists_of_the_run_and_every_method():
+    page = (ROOT / "docs" / "settings.md").read_text()
+    (block,) = re.findall(r"```yaml\n(.+?)```", page, re.DOTALL)
+    run = TypeAdapter(RunParams).validate_python(loaded("params.yaml")["run"] | YAML(typ="safe").load(block)["run"])
+    assert {*run.teachers} == {*TEACHERS} and {*run.students} == {*STUDENTS}
+    assert {*run.map_teachers, *run.proposal_teachers} == {*MAP_TEACHERS} and {*run.mask_heads} <= {*MASK_HEADS}
 
 
 @pytest.mark.parametrize(
