@@ -42,6 +42,9 @@ RELATIONS: dict[str, Direction | None] = {  # words before a landmark -> where t
 VIEWER = r"(?:us|me|you|(?:the )?(?:camera|viewer))"
 PICTURE = r"(?:the |this )?(?:picture|pic|photo|image|screen|frame|shot|scene|photograph|page)"
 
+NEVER_LAST = frozenset("on in at to the a an that which who is of and with".split())
+NEVER_FIRST = frozenset("on in at to the a an one of and is".split())
+
 _any = "|".join
 _side = _any(SIDES)
 _edge = (
@@ -53,7 +56,7 @@ _of_picture = rf"(?: (?:of|in) {PICTURE})?"
 _lead = r"(?:(?:that|which|who) (?:is|are) |(?:is|are) )?"
 _not = r"(?:(?P<no>not) )?"
 _RELATION = re.compile(
-    rf"\b{_lead}(?:{_any(f'(?P<r{i}>{words})' for i, words in enumerate(RELATIONS))}) "
+    rf"\b{_not}{_lead}(?:{_any(f'(?P<r{i}>{words})' for i, words in enumerate(RELATIONS))}) "
     rf"(?P<mark>(?!{PICTURE}\b(?! (?:on|of)\b)).+)$"
 )
 _ORDINAL = re.compile(
@@ -129,6 +132,8 @@ def parse_place_words(text: str) -> PlaceWords:
     kept = _INTENSIFIER.sub("", _NOT_A_PLACE.sub(_shield, text))
     if (found := _RELATION.search(kept)) and (mark := _landmark(found)):
         of_what = _sides(kept[: found.start()])
+        if found["no"]:  # "not next to the box" leaves everywhere else
+            return of_what
         bearing = next(bearing for i, bearing in enumerate(RELATIONS.values()) if found[f"r{i}"])
         return replace(of_what, landmark=mark, bearing=bearing)
     return _sides(kept)
@@ -187,23 +192,8 @@ def _unshield(text: str) -> str:
 def _tidy(text: str) -> str:
     """Single spaces; no function word left hanging at either end."""
     words = text.split()
-    while words and words[-1] in {
-        "on",
-        "in",
-        "at",
-        "to",
-        "the",
-        "a",
-        "an",
-        "that",
-        "which",
-        "who",
-        "is",
-        "of",
-        "and",
-        "with",
-    }:
+    while words and words[-1] in NEVER_LAST:
         words.pop()
-    while words and words[0] in {"on", "in", "at", "to", "the", "a", "an", "one", "of", "and", "is"} and len(words) > 1:
+    while len(words) > 1 and words[0] in NEVER_FIRST:
         words.pop(0)
     return " ".join(words)

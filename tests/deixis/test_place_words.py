@@ -88,6 +88,7 @@ def test_ordinals(text, expected):
         ("cat on top of the car", PlaceWords("cat", bearing=UP, landmark="car")),
         ("to the left of the bus", PlaceWords("", bearing=LEFT, landmark="bus")),
         ("next to the right most chair", PlaceWords("", landmark="right most chair")),
+        ("man not next to the car", PlaceWords("man")),
         ("left star next to the box", PlaceWords("star", direction=LEFT, landmark="box")),
         (
             "second star from the left above the box",
