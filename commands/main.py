@@ -8,6 +8,7 @@ app = App(
     name="deixis",
     help="Boxes, masks and trained models from images and phrases. `dvc repro` trains; these use what it made.",
     version_flags=[],
+    help_format="plaintext",  # others take <dataset> for markup, and leave it out
 )
 COMMANDS = {  # name -> where it is, and what it does
     "predict": ("commands.predict:predict", "Answer phrases about one picture."),

@@ -1,11 +1,14 @@
 """Pairs to label: a prepared dataset, or a table of images and phrases that is prepared first."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deixis.core.errors import ConfigError, DataError
 from deixis.core.registry import resolve
 from deixis.datasets import DATASETS
+from deixis.datasets.pairs.adapter import then_run
+from deixis.datasets.pairs.guess import guess_fields, read_names
+from deixis.datasets.pairs.sources import find_sources
 
 ALL_MAY_FAIL = 1.0  # share of rows; whoever labels counts what was refused and goes on with the others
 
@@ -64,6 +67,9 @@ def prepare_pairs(path: Path, out: Path, images: Path | None) -> PairSource:
     adapter = resolve(DATASETS, "pairs", role="dataset adapter")
     source = "" if path.is_dir() else path.name
     config = adapter.Config(adapter="pairs", source=source, boxes="none", max_quarantined=ALL_MAY_FAIL)
+    with then_run("deixis label"):
+        kind, files = find_sources(raw, config)
+        config = replace(config, fields=guess_fields(read_names(kind, files[0])))
     adapter(config).ingest(raw=raw, out=out, dataset=path.stem, again="deixis label")
     return PairSource(out / "pairs.parquet", out / "images.parquet", root, out / "quarantine.parquet")
 

@@ -58,8 +58,9 @@ def scan(corpus: Path, /, *, boxes: BoxConvention | None = None, params: Path = 
 
 def stated(name: str, params: Path) -> PairsConfig | None:
     """What params.yaml says of a dataset of that name, where that is one of own pairs."""
-    known = load_params(params).get("datasets", {}) if params.exists() else {}
-    if known.get(name, {}).get("adapter") != "pairs":
+    known = load_params(params).get("datasets") if params.exists() else None
+    entry = known.get(name) if isinstance(known, dict) else None
+    if not isinstance(entry, dict) or entry.get("adapter") != "pairs":
         return None
     return read_section(params, f"datasets.{name}", PairsConfig)
 

@@ -60,7 +60,7 @@ _RELATION = re.compile(
     rf"(?P<mark>(?!{PICTURE}\b(?! (?:on|of)\b)).+)$"
 )
 _ORDINAL = re.compile(
-    rf"\b(?:the )?(?:(?P<rank>{_any(ORDINALS)}) (?:(?P<noun>[a-z]+) )?(?:(?:in )?from|on|at)|"
+    rf"\b{_not}(?:the )?(?:(?P<rank>{_any(ORDINALS)}) (?:(?P<noun>[a-z]+) )?(?:(?:in )?from|on|at)|"
     rf"(?P<count>{_any(CARDINALS)}) (?:in )?from) "
     rf"(?:the )?(?:far )?(?P<side>{_side}|front|back)(?: hand)?(?: side)?{_of_picture}\b"
 )
@@ -152,6 +152,8 @@ def _sides(kept: str) -> PlaceWords:
     """Words of place with respect to the picture."""
     if found := _ORDINAL.search(kept):
         rest = _tidy(f"{kept[: found.start()]} {found['noun'] or ''} {kept[found.end() :]}")
+        if found["no"]:  # "not second from the left" leaves every other one
+            return PlaceWords(_unshield(rest))
         rest, rank = _unshield(rest), ORDINALS[found["rank"]] if found["rank"] else CARDINALS[found["count"]]
         if found["side"] in SIDES:
             return PlaceWords(rest, direction=SIDES[found["side"]], rank=rank)

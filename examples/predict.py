@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import deixis
+from deixis.core.errors import ConfigError, DataError
 
 MODEL = "data/teachers/scenes_plus/dvin"  # what `dvc repro` trains; any folder of data/teachers or data/students
 
@@ -25,4 +26,9 @@ def main(picture: str, *phrases: str, model: str = MODEL) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
+    try:
+        main(*sys.argv[1:])
+    except (ConfigError, DataError) as error:  # the message says what to run first
+        sys.exit(f"error: {error}")

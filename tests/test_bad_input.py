@@ -12,7 +12,7 @@ import torch
 from deixis.core.checkpoints import load_checkpoint, load_state, save_checkpoint
 from deixis.core.config import read_section
 from deixis.core.errors import ConfigError, DataError
-from deixis.core.records import read_table, write_table
+from deixis.core.records import read_json, read_table, write_table
 from deixis.core.registry import resolve
 from deixis.core.runtime import pick_device
 from deixis.features import FeatureStore, extract
@@ -51,6 +51,21 @@ def params_file(folder: Path, text: str) -> Path:
 def test_params(tmp_path, text, section, kind, match):
     with pytest.raises(ConfigError, match=match):
         read_section(params_file(tmp_path, text), section, kind)
+
+
+@pytest.mark.parametrize(("content", "match"), [(None, "Is a directory"), (b"seed: \xff", "not UTF-8")])
+def test_params_that_cannot_be_read(tmp_path, content, match):
+    path = tmp_path / "params.yaml"
+    path.mkdir() if content is None else path.write_bytes(content)
+    with pytest.raises(ConfigError, match=rf"params.yaml: cannot be read: {match}. Pass --params FILE"):
+        read_section(path, "seed", int)
+
+
+def test_folders_in_the_place_of_files(tmp_path):
+    with pytest.raises(DataError, match="cannot be read: Is a directory"):
+        read_json(tmp_path, made_by="prepare")
+    with pytest.raises(DataError, match=r"a folder\. Name a Parquet file that prepare wrote"):
+        read_table(tmp_path, columns=("sample_id",), made_by="prepare")
 
 
 def test_params_file_absent(tmp_path):

@@ -4,6 +4,7 @@ import ctypes
 import gc
 import os
 import platform
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -39,6 +40,9 @@ def run_app(app: App) -> None:
     except (ConfigError, DataError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except BrokenPipeError:  # who reads has seen enough: `deixis scan FOLDER | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
 
 
 def _keep_freed_memory() -> None:

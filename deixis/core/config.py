@@ -25,6 +25,9 @@ def load_params(path: Path) -> dict[str, Any]:
         params = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file. Run from the root of the checkout, or pass --params FILE.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise ConfigError(f"{path}: cannot be read: {reason}. Pass --params FILE, a text file of YAML.") from None
     except YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {error}. Mend the file, then run the command again.") from None
     if not isinstance(params, dict):

@@ -39,6 +39,8 @@ def read_json(path: Path, *, made_by: str) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(f"{path}: missing. It is written by {made_by}; run: dvc repro {made_by}") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}. It is written by {made_by}") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not valid JSON ({error}). Delete it, then run: dvc repro {made_by}") from None
 
@@ -59,6 +61,8 @@ def read_table(path: Path, *, columns: tuple[str, ...], made_by: str, optional: 
     Raises:
         DataError: If the file is missing, cut short, or lacks a column.
     """
+    if path.is_dir():  # pandas would read what lies in it
+        raise DataError(f"{path}: a folder. Name a Parquet file that {made_by} wrote")
     try:
         table = pd.read_parquet(path)
     except FileNotFoundError:

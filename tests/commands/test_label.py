@@ -136,8 +136,8 @@ def test_pictures_beside_the_tables_count_as_inside(world, tmp_path):
 
 def test_a_table_of_images_and_phrases_is_prepared_first(world, tmp_path):
     shutil.copytree(world / "data/raw/toy/images", tmp_path / "own/images")
-    rows = [{"image": f"{number}.png", "text": phrase} for number in range(6) for phrase in PHRASES]
-    rows += [{"image": "none.png", "text": "red ball"}, {"image": "0.png", "text": "?!"}]
+    rows = [{"file_name": f"{number}.png", "Caption": phrase} for number in range(6) for phrase in PHRASES]
+    rows += [{"file_name": "none.png", "Caption": "red ball"}, {"file_name": "0.png", "Caption": "?!"}]
     (tmp_path / "own/pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     label(pairs=tmp_path / "own/pairs.jsonl", out=tmp_path / "out", model=world / "data/teachers/toy/refclip")
     found = pd.read_parquet(tmp_path / "out/labels.parquet")
@@ -161,8 +161,8 @@ def test_where_no_pair_is_sound_the_reason_is_told(world, tmp_path):
     ("content", "message"),
     [
         (
-            "image,phrase\n0.png,red ball\n",
-            "no column text. Found: image, phrase. Rename it, or .*, then run: deixis label$",
+            "image,words\n0.png,red ball\n",
+            "no column text. Found: image, words. Rename it, or .*, then run: deixis label$",
         ),
         ("", "an empty file. Restore it, then run: deixis label$"),
         (

@@ -82,6 +82,10 @@ def test_what_cannot_be_scanned_names_the_remedy(tmp_path, monkeypatch):
     write(tmp_path / "odd", "csv", [{"a": "0.png", "b": "red ball"}])
     with pytest.raises(DataError, match=r"no column image, text\. Found: a;?b?.*, then run: deixis scan .*odd$"):
         scan(tmp_path / "odd")
+    for params in ("datasets:\n", "datasets: [odd]\n", "datasets: {odd: pairs}\n"):  # none of them says anything of it
+        (tmp_path / "params.yaml").write_text(params)
+        with pytest.raises(DataError, match="no column image, text"):
+            scan(tmp_path / "odd")
     write(tmp_path / "bad", "jsonl", [{"image": "none.png", "text": "red ball"}])
     with pytest.raises(DataError, match=r"bad: no usable pair"):
         scan(tmp_path / "bad")

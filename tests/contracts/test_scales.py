@@ -1,9 +1,11 @@
 """The papers' scale is the same graph with other parameters: they parse, and every stage of it resolves."""
 
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import TypeAdapter
@@ -30,6 +32,28 @@ METHODS = [
     for group, registry in (("teachers", TEACHERS), ("map_teachers", MAP_TEACHERS), ("students", STUDENTS))
     for name in PARAMS[group]
 ]
+
+
+@pytest.mark.parametrize("scale", [ROOT / "params.yaml", PAPER], ids=["embedded", "paper"])
+def test_every_parameter_that_a_stage_depends_on_is_there(scale):
+    """DVC tells what is missing only when it runs the stage."""
+
+    def value(key: str) -> Any:
+        found: Any = load_params(scale)
+        for part in key.split("."):
+            assert isinstance(found, dict) and part in found, key
+            found = found[part]
+        return found
+
+    named: set[str] = set()
+    for stage in load_params(ROOT / "dvc.yaml")["stages"].values():
+        lists = re.findall(r"\$\{([a-z_.]+)\}", str(stage.get("matrix") or stage.get("foreach") or ""))
+        if all(value(key) for key in lists):  # else nothing is built of it
+            params = stage.get("do", stage).get("params", [])
+            named |= {key for key in params if isinstance(key, str) and "${" not in key}
+    assert len(named) > 10
+    for key in named:
+        value(key)
 
 
 @pytest.mark.parametrize(("group", "name", "registry"), METHODS, ids=[f"{group}-{name}" for group, name, _ in METHODS])

@@ -72,6 +72,7 @@ def test_middle_front_and_back(text, expected):
         ("second on left", PlaceWords("", direction=LEFT, rank=2)),
         ("seventh from left", PlaceWords("", direction=LEFT, rank=7)),
         ("two from the left", PlaceWords("", direction=LEFT, rank=2)),
+        ("ball not second from the left", PlaceWords("ball")),
     ],
 )
 def test_ordinals(text, expected):
