@@ -138,6 +138,7 @@ def scores() -> pd.DataFrame:
         point_in_mask=table["iou"] > 0.3,
         point_in_box=True,
         group="all",
+        answered=True,
         floor_random=0.0,
         floor_confident=0.0,
         floor_whole=0.0,
