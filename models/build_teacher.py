@@ -21,6 +21,11 @@ def build_teacher(name: str, config: Any, vocabulary: list[str]) -> Any:
     return resolve(TEACHERS, name, role="teacher")(config, vocabulary)
 
 
+def feature_names(teacher: Any) -> tuple[str, ...]:
+    """Feature stores that its training reads."""
+    return ("detector", *teacher.expert_names, *(["box_masks"] if teacher.needs_box_masks else []))
+
+
 def load_teacher(folder: Path, device: torch.device) -> Any:
     """A trained teacher, frozen."""
     return load_trained(folder, role="teacher", registry=TEACHERS, device=device)

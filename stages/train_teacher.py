@@ -21,7 +21,7 @@ from deixis.features import open_stores
 from deixis.fit import Recipe, fit
 from deixis.samples import PAIR_COLUMNS, PairReader, shuffled_batches
 from deixis.text import build_vocabulary
-from models.build_teacher import build_teacher, teacher_config
+from models.build_teacher import build_teacher, feature_names, teacher_config
 from models.starts import named_vectors, start_words
 
 
@@ -51,7 +51,7 @@ def train_teacher(
         )
     vocabulary = build_vocabulary(train["text"])
     model = build_teacher(teacher, config, vocabulary).to(hardware).to(memory_format=torch.channels_last)
-    names = ("detector", *model.expert_names, *(["box_masks"] if model.needs_box_masks else []))
+    names = feature_names(model)
     reader = PairReader(
         train,
         stores=open_stores(features, names),

@@ -60,6 +60,9 @@ LAZY = {  # what a stage loads through a registry, by the module that asks
     "models.encoders": [
         target.split(":")[0] for registry in (DETECTORS, EXPERTS, SEGMENTERS) for target in registry.values()
     ],
+    "stages.list_inputs": [
+        target.split(":")[0] for registry in (TEACHERS, MAP_TEACHERS, STUDENTS) for target in registry.values()
+    ],
     "stages.draw_candidates": [target.split(":")[0] for target in MASK_HEADS.values()],
     "stages.pretrain_expert": [target.split(":")[0] for target in EXPERTS.values()],
     "stages.prepare": [target.split(":")[0] for target in DATASETS.values()],
@@ -85,6 +88,12 @@ def outs(stage: dict[str, Any]) -> list[str]:
     return [path for kind in ("outs", "metrics", "plots") for path in paths(stage, kind)]
 
 
+def inputs(stage: dict[str, Any]) -> list[str]:
+    """What a stage depends on, and files of parameters that another stage writes."""
+    files = [file for entry in stage.get("params", []) if isinstance(entry, dict) for file in entry]
+    return [*paths(stage, "deps"), *(file for file in files if file.startswith("data/"))]
+
+
 def overlap(one: str, other: str) -> bool:
     return one == other or one.startswith(other + "/") or other.startswith(one + "/")
 
@@ -101,7 +110,7 @@ def upstream(name: str, graph: dict[str, Any]) -> set[str]:
         current = todo.pop()
         if current not in seen:
             seen.add(current)
-            wanted = [generic(path) for path in paths(graph[current], "deps")]
+            wanted = [generic(path) for path in inputs(graph[current])]
             todo += [
                 other
                 for other, stage in graph.items()
@@ -181,7 +190,8 @@ def code_deps(stage: dict[str, Any]) -> set[str]:
     such as `TEACHERS.${item.teacher}`, for that file: so a new method makes no other one stale.
     """
     found = [path for path in paths(stage, "deps") if path.startswith(FIRST_PARTY)]
-    found += [file for entry in stage.get("params", []) if isinstance(entry, dict) for file in entry]
+    files = [file for entry in stage.get("params", []) if isinstance(entry, dict) for file in entry]
+    found += [file for file in files if file.startswith(FIRST_PARTY)]
     for path in [path for path in found if "${" in path]:
         folder = path.rsplit("/", 1)[0]
         modules = [target.split(":")[0] for registry in REGISTRIES.values() for target in registry.values()]
@@ -235,7 +245,9 @@ def test_paths_in_the_command_are_declared(name):
     declared = [*paths(stage, "deps"), *outs(stage)]
     if any(overlap("data/prepared/${item.dataset}/images.parquet", path) for path in declared):
         declared.append("data/raw")  # its checksums stand for the image folder
-    used = [word for word in stage["cmd"].split() if re.match(r"(data|reports|\$\{weights\})/", word)]
+    if any(path.startswith("data/inputs/") for path in inputs(stage)):  # its checksums stand for both
+        declared += ["data/features/${item.dataset}", "${weights}"]
+    used = [word for word in stage["cmd"].split() if re.match(r"(data|reports|\$\{weights\})(/|$)", word)]
     assert not [path for path in used if not any(overlap(path, known) for known in declared)]
 
 

@@ -1,0 +1,98 @@
+"""Say by checksum what each method reads of the frozen models and features, so that no other's make it stale.
+
+A stage of one method depends on that method's entry instead of on whole folders: naming another teacher under `run`, or
+importing another expert, trains nothing again that does not read it.
+
+reads   the folder of frozen models, a dataset's features; params: run, teachers, map_teachers, students
+writes  the checksums of every method under `run`: teachers of boxes where features are given, else all others
+run     dvc repro list_inputs@scenes_plus
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from deixis.core.cli import run_stage
+from deixis.core.config import read_section
+from deixis.core.records import file_sha256, write_json
+from deixis.core.registry import resolve
+from deixis.run_lists import RunParams
+from deixis.text import build_vocabulary
+from models.build_teacher import feature_names
+from models.map_teachers import MAP_TEACHERS
+from models.starts import named_vectors
+from models.students import STUDENTS
+from models.teachers import TEACHERS
+
+
+def list_inputs(*, weights: Path, out: Path, features: Path | None = None, params: Path = Path("params.yaml")) -> None:
+    """List what the methods under `run` read."""
+    run = read_section(params, "run", RunParams)
+    if features is not None:
+        write_json({"teachers": {name: teacher_inputs(name, features, weights, params) for name in run.teachers}}, out)
+        return
+    map_teachers = {*run.map_teachers, *run.proposal_teachers}
+    students = {*run.students, *run.annotation_students, *run.upper_bounds}
+    found = {
+        "map_teachers": {name: map_teacher_inputs(name, weights, params) for name in sorted(map_teachers)},
+        "students": {name: student_inputs(name, weights, params) for name in sorted(students)},
+    }
+    write_json(found, out)
+
+
+def teacher_inputs(name: str, features: Path, weights: Path, params: Path) -> dict[str, dict[str, str | None]]:
+    """Of a teacher of boxes: its stores, and the frozen models behind them, which it asks when it labels again."""
+    model = outline(TEACHERS, "teacher", name, params)
+    models = {"detector", *model.expert_names, *vectors_of(f"teachers.{name}", params)}
+    return {
+        "features": checksums(features, feature_names(model), lambda path: not path.name.startswith("shard-")),
+        "weights": checksums(weights, models),
+    }
+
+
+def map_teacher_inputs(name: str, weights: Path, params: Path) -> dict[str, str | None]:
+    """Of a teacher of response maps: what it starts from, and the judge of its maps."""
+    model = outline(MAP_TEACHERS, "map_teacher", name, params)
+    return checksums(weights, {*model.starts, model.config.judge})
+
+
+def student_inputs(name: str, weights: Path, params: Path) -> dict[str, str | None]:
+    """Of a student: what it starts from."""
+    starts = outline(STUDENTS, "student", name, params).starts
+    return checksums(weights, {*starts, *vectors_of(f"students.{name}", params)})
+
+
+def outline(registry: Mapping[str, str], role: str, name: str, params: Path) -> Any:
+    """A method as configured, without storage for its weights: it only has to say what it reads."""
+    kind = resolve(registry, name, role=role)
+    config = read_section(params, f"{role}s.{name}.model", kind.Config)
+    with torch.device("meta"):
+        return kind(config, build_vocabulary([]))
+
+
+def vectors_of(section: str, params: Path) -> list[str]:
+    """The import of word vectors that a method names, if any."""
+    found = named_vectors(section, params)
+    return [] if found is None else [found]
+
+
+def checksums(
+    folder: Path, names: Iterable[str], counts: Callable[[Path], bool] = lambda path: True
+) -> dict[str, str | None]:
+    """One checksum for each named folder, of all its files that count; None where there is no such folder.
+
+    A store's `meta.json` holds the checksums of its shards, so those need not count.
+    """
+    found: dict[str, str | None] = {}
+    for name in sorted(names):
+        files = sorted(path for path in (folder / name).rglob("*") if path.is_file() and counts(path))
+        listed = "\n".join(f"{path.relative_to(folder)} {file_sha256(path)}" for path in files)
+        found[name] = hashlib.sha256(listed.encode()).hexdigest() if files else None
+    return found
+
+
+if __name__ == "__main__":
+    run_stage(list_inputs)
