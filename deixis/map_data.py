@@ -112,7 +112,7 @@ class MapReader:
         """Number of phrases."""
         return len(self.image_ids)
 
-    def batch(self, rows: Sequence[int]) -> MapBatch:
+    def batch(self, rows: Sequence[int], *, epoch: int = 0) -> MapBatch:
         """Some phrases, by position."""
         rows = list(rows)
         ids, image_of = unique_images([self.image_ids[row] for row in rows])
@@ -123,6 +123,7 @@ class MapReader:
             group_of=self._groups[rows].to(self._device),
             cues=None if self._cues is None else self._cues[rows].to(self._device),
             proposals=self._read_proposals(ids),
+            epoch=epoch,
         )
 
     def _read_proposals(self, image_ids: Sequence[int]) -> torch.Tensor | None:

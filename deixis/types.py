@@ -170,6 +170,7 @@ class MapBatch:
         cues: Token ids of each phrase's cues, coarse to fine, for teachers that read cues.
         proposals: Masks that may be objects, over the whole square at any resolution; all false where an image has
             fewer than others. For teachers that weigh proposals, in training.
+        epoch: Of training, from 0.
     """
 
     squares: UInt8[Tensor, "images 3 side side"]
@@ -178,6 +179,7 @@ class MapBatch:
     group_of: Int[Tensor, " phrases"]
     cues: Int[Tensor, "phrases cues length"] | None = None
     proposals: Bool[Tensor, "images proposals h w"] | None = None
+    epoch: int = 0
 
 
 @dataclass(frozen=True)

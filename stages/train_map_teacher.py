@@ -12,7 +12,7 @@ from typing import Any
 from deixis.core.checkpoints import run_key, save_checkpoint
 from deixis.core.cli import run_stage
 from deixis.core.config import read_section
-from deixis.core.errors import DataError
+from deixis.core.errors import ConfigError, DataError
 from deixis.core.records import read_table
 from deixis.core.registry import resolve
 from deixis.core.runtime import Device, pick_device, seed_everything
@@ -58,6 +58,7 @@ def train_map_teacher(
     model = kind(config, vocabulary).to(hardware)
     if model.needs_groups:
         setting, without = model.needs_groups
+        refuse_lone_objects(config.objects_per_image, teacher, setting, without)
         refuse_ungrouped(train, found_in=pairs, setting=f"map_teachers.{teacher}.model.{setting}", without=without)
     model.start_from(weights, hardware)
     pictures = read_table(images, columns=("image_id", "path", "width", "height"), made_by="prepare")
@@ -88,7 +89,7 @@ def train_map_teacher(
     facts = fit(
         model,
         model.loss,
-        lambda epoch: (reader.batch(rows) for rows in order(epoch)),
+        lambda epoch: (reader.batch(rows, epoch=epoch) for rows in order(epoch)),
         steps_per_epoch=steps,
         recipe=recipe,
         device=hardware,
@@ -108,6 +109,20 @@ def train_map_teacher(
     if weighed:
         about["images_without_proposals"] = reader.images_without_proposals()
     save_checkpoint(model, out, config=card | about)
+
+
+def refuse_lone_objects(objects_per_image: int, teacher: str, setting: str, without: str) -> None:
+    """Stop where a loss compares phrases about different objects of a picture, and a batch has one of each picture.
+
+    Raises:
+        ConfigError: If so; else the loss would be zero without a word.
+    """
+    if objects_per_image == 1:
+        name = f"map_teachers.{teacher}.model"
+        raise ConfigError(
+            f"{name}.objects_per_image is 1, so that no batch holds two objects of a picture, which {name}.{setting} "
+            f"compares. Allowed: 2 or more, or {name}.{setting}: {without}. Mend params.yaml, then run: dvc repro"
+        )
 
 
 def needed_proposals(model: MapTeacher, proposals: Path | None) -> Path | None:

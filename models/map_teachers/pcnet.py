@@ -67,6 +67,7 @@ class PCNetConfig:
     has_disambiguation: bool = True
     disambiguation: Literal["winner", "divergence"] = "winner"  # divergence: of the shares of all proposals
     proposal_score: Literal["max", "mean"] = "max"
+    warm_epochs: NonNegativeInt = 0  # of classification alone: only a map that means something is worth shrinking
     same_image_negatives: int = 0  # K of TRIS's calibration, on the last stage's map; 0 switches the term off
     objects_per_image: int = 3  # of a training batch, one phrase each; what IaD compares
     pairs_per_image: PositiveInt | None = None  # of these objects, that IaD compares (N_d); null: all
@@ -110,8 +111,6 @@ class PCNet(nn.Module):
     @property
     def needs_groups(self) -> tuple[str, str] | None:
         """The setting whose loss must know which phrases name one object, and its value when off; None if off."""
-        if self.config.objects_per_image == 1:
-            return None
         if self.config.has_disambiguation:
             return "has_disambiguation", "false"
         return ("same_image_negatives", "0") if self.config.same_image_negatives else None
@@ -139,7 +138,7 @@ class PCNet(nn.Module):
         self.towers.start_from(weights, judge)
 
     def loss(self, batch: MapBatch) -> dict[str, Float[Tensor, ""]]:
-        """`class`, a mean over stages, and where switched on `shrinking`, `collision` and `negative`."""
+        """`class`, a mean over stages, where switched on `negative`, and from `warm_epochs` on the terms of regions."""
         if self.memory is not None:
             self.memory.remember(self._tokens(batch))
         pixels = self._pixels(batch)
@@ -156,7 +155,7 @@ class PCNet(nn.Module):
             classes.append(classification_loss(image_logits(scores).logits, shown, ignored))
             own.append(scores[batch.image_of, :, row].unflatten(1, (side, side)))
         terms = {"class": torch.stack(classes).mean()}
-        if self.needs_proposals:
+        if self.needs_proposals and batch.epoch >= self.config.warm_epochs:
             terms |= self._region_terms(own, batch)
         if count := self.config.same_image_negatives:
             picked, found = draw_negatives(batch.tokens, batch.image_of, batch.group_of, count=count)

@@ -71,8 +71,7 @@ class TRIS(nn.Module):
     @property
     def needs_groups(self) -> tuple[str, str] | None:
         """The setting whose loss must know which phrases name one object, and its value when off; None if off."""
-        compares = self.config.same_image_negatives and self.config.objects_per_image > 1
-        return ("same_image_negatives", "0") if compares else None
+        return ("same_image_negatives", "0") if self.config.same_image_negatives else None
 
     @property
     def reading(self) -> Reading:

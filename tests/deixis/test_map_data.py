@@ -72,8 +72,8 @@ def test_a_batch_holds_each_picture_once_with_its_proposals(tmp_path):
         table, images, image_root=tmp_path, reading=Reading(32, VOCABULARY, 4), device=torch.device("cpu"),
         cues=cues, proposals=tmp_path / "proposals",
     )  # fmt: skip
-    batch = reader.batch([0, 1, 2])
+    batch = reader.batch([0, 1, 2], epoch=3)
     assert batch.squares.shape == (2, 3, 32, 32) and batch.image_of.tolist() == [0, 1, 0]
-    assert batch.group_of.tolist() == [0, 1, 2] and batch.cues.shape == (3, 2, 4)
+    assert batch.epoch == 3 and batch.group_of.tolist() == [0, 1, 2] and batch.cues.shape == (3, 2, 4)
     assert torch.equal(batch.proposals, torch.from_numpy(masks[[1, 0]]))
     assert batch.cues[0, 1].tolist() == batch.tokens[0].tolist()

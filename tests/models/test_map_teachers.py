@@ -173,14 +173,18 @@ def test_without_region_losses_no_proposals_are_needed():
     [
         (PLAIN, None),
         (replace(PLAIN, same_image_negatives=3), ("same_image_negatives", "0")),
-        (replace(PLAIN, same_image_negatives=3, objects_per_image=1), None),  # then no two are of one picture
         (STAGED, ("has_disambiguation", "false")),
-        (replace(STAGED, objects_per_image=1), None),
         (replace(STAGED, has_disambiguation=False), None),
     ],
 )
 def test_what_parts_phrases_of_different_objects_is_named(config, needs):
     assert build(config).needs_groups == needs
+
+
+def test_regions_are_weighed_after_the_epochs_of_classification_alone():
+    model = build(replace(STAGED, warm_epochs=2))
+    terms = [set(model.loss(replace(map_batch(), epoch=epoch))) for epoch in range(4)]
+    assert terms == [{"class"}] * 2 + [{"class", "shrinking", "collision"}] * 2
 
 
 @pytest.mark.parametrize("empty", ["one image", "all images"])

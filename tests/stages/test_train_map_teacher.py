@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deixis.core.errors import DataError
+from deixis.core.errors import ConfigError, DataError
 from deixis.features import extract
 from deixis.samples import pack_bits
 from models.map_teachers.pcnet import PCNet
@@ -29,6 +29,23 @@ def test_a_teacher_that_parts_objects_refuses_phrases_that_nobody_grouped(tmp_pa
         stage.train_map_teacher(
             teacher=teacher, pairs=pairs, images=nowhere, image_root=nowhere, weights=nowhere, out=tmp_path / "out",
             curves=tmp_path / "curves.csv", params=params, device="cpu",
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("teacher", "setting"), [("tris", {"same_image_negatives": 3}), ("pcnet", {"has_disambiguation": True})]
+)
+def test_a_comparison_within_pictures_is_refused_where_batches_have_one_object_of_each(tmp_path, teacher, setting):
+    changes = {"objects_per_image": 1, **setting}
+    params = write_params(
+        tmp_path,
+        **{f"map_teachers.{teacher}.model.{name}": v for name, v in changes.items()},
+        **{f"map_teachers.{teacher}.recipe.batch_size": 24},
+    )
+    with pytest.raises(ConfigError, match=rf"objects_per_image is 1.*Allowed: 2 or more, or .*{next(iter(setting))}: "):
+        stage.train_map_teacher(
+            teacher=teacher, pairs=write_pairs(tmp_path, [1] * 48), images=tmp_path, image_root=tmp_path,
+            weights=tmp_path, out=tmp_path / "out", curves=tmp_path / "curves.csv", params=params, device="cpu",
         )  # fmt: skip
 
 
