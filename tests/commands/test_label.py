@@ -162,7 +162,7 @@ def test_where_no_pair_is_sound_the_reason_is_told(world, tmp_path):
     [
         (
             "image,words\n0.png,red ball\n",
-            "no column text. Found: image, words. Rename it, or .*, then run: deixis label$",
+            "no column text. Found: image, words. Rename it; .*, then run: deixis label$",
         ),
         ("", "an empty file. Restore it, then run: deixis label$"),
         (

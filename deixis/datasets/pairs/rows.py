@@ -74,8 +74,8 @@ def check_columns(found: list[str], fields: Fields, *, file: str) -> None:
     missing = sorted(({fields.image, fields.text} | fields.named()) - set(found))
     if missing:
         raise DataError(
-            f"{file}: no column {', '.join(missing)}. Found: {', '.join(found)}. Rename it, or say which is "
-            "which with datasets.<name>.fields in params.yaml, as {text: caption}"
+            f"{file}: no column {', '.join(missing)}. Found: {', '.join(found)}. Rename it; a dataset of "
+            "params.yaml may say instead which is which, as datasets.<name>.fields: {text: caption}"
         )
 
 
