@@ -1,8 +1,9 @@
 """RealGIN (Zhou et al. 2019): one-stage student. The phrase chooses among three scales, then attends globally.
 
-Built as RefCLIP must have built it: SimREC's backbone, text encoder, head and recipe round RealGIN's own parts, which
-are adaptive feature selection, global attention, and a loss that pulls the attention to the target. The released code
-is a ZSGNet with 19,215 anchors for other collections: `realgin_anchors`.
+SimREC's backbone, text encoder, head and recipe round RealGIN's own parts: adaptive feature selection, global attention,
+the attended map times the phrase, and a loss that pulls the attention to the target. Order and product are those of its
+author's Keras code for RefCOCO. The released PyTorch code is a ZSGNet with 19,215 anchors for other collections:
+`realgin_anchors`.
 """
 
 from collections.abc import Sequence
@@ -16,9 +17,9 @@ from torch.nn import functional as F
 from deixis.core.config import STRICT
 from deixis.resize import random_resize
 from deixis.types import Grounding, StudentBatch
-from models.blocks.garan import Attended, GlobalAttention, Orientation
+from models.blocks.garan import Attended, GlobalAttention, Orientation, TextProduct
 from models.student_blocks.cell_head import TERM_WEIGHTS, CellHead, best_cell, detection_terms
-from models.student_blocks.feature_selection import FeatureSelection, cell_places, iou_heat_map
+from models.student_blocks.feature_selection import FeatureSelection, iou_heat_map
 from models.student_blocks.one_stage import OneStageConfig, build_backbone, phrase_maps
 from models.text.gru_attention import GRUAttentionEncoder
 
@@ -32,8 +33,8 @@ class RealGINConfig(OneStageConfig):
     attention_heads: int = 2
     attention_orientation: Orientation = "correct"  # the release swaps rows and columns
     weight_attention: float = 1.0
+    product_width: int = 1024  # of the attended map times the phrase, which the head reads
     head_width: int = 256
-    head_reads_text: bool = True  # and where each cell lies, as in the released code
 
 
 class RealGIN(nn.Module):
@@ -62,8 +63,8 @@ class RealGIN(nn.Module):
             orientation=config.attention_orientation,
             has_projection=False,
         )
-        told = config.text.width + 2 if config.head_reads_text else 0
-        self.head = CellHead(width + told, config.head_width)
+        self.product = TextProduct(width, config.text.width, config.product_width)
+        self.head = CellHead(config.product_width, config.head_width)
 
     @property
     def term_weights(self) -> dict[str, float]:
@@ -95,8 +96,4 @@ class RealGIN(nn.Module):
         text = self.text_encoder(batch.tokens).flat
         maps = phrase_maps(self.backbone, squares, batch.image_of)
         attended = self.attention(self.selection(maps, text), text)
-        seen = attended.map
-        if self.config.head_reads_text:
-            told = text[:, :, None, None].expand(-1, -1, *seen.shape[2:])
-            seen = torch.cat([seen, told, cell_places(seen)], 1)
-        return attended, self.head(seen)
+        return attended, self.head(self.product(attended.map, text))

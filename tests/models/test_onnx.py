@@ -32,7 +32,7 @@ CSP = CSPConfig(stem=4, widths=(8, 8, 16), blocks=(1, 1, 1))
 ONE_STAGE: dict[str, Any] = {"input_size": SIDE, "backbone": CSP, "text": TINY_TEXT, "fused_width": 16}
 SIZES: dict[str, dict[str, Any]] = {
     "simrec": ONE_STAGE | {"head_width": 8},
-    "realgin": ONE_STAGE | {"head_width": 8, "selection_width": 8},
+    "realgin": ONE_STAGE | {"head_width": 8, "selection_width": 8, "product_width": 8},
     "realgin_anchors": {
         "input_size": SIDE, "cnn": None, "backbone": CSP, "fused_width": 16, "selection_width": 8, "pyramid_width": 8,
         "head_width": 8, "head_depth": 1, "text": LastStatesConfig(length=6, word_width=8, width=16),

@@ -16,7 +16,10 @@ TINY = CSPConfig(stem=4, widths=(8, 8, 16), blocks=(1, 1, 1))
 
 def realgin(**changes) -> RealGIN:
     torch.manual_seed(0)
-    sizes = {"input_size": 64, "resize_sides": (48, 64, 80), "fused_width": 16, "selection_width": 8, "head_width": 8}
+    sizes = {
+        "input_size": 64, "resize_sides": (48, 64, 80), "fused_width": 16, "selection_width": 8, "product_width": 8,
+        "head_width": 8,
+    }  # fmt: skip
     return RealGIN(RealGINConfig(backbone=TINY, text=TINY_TEXT, **(sizes | changes)), VOCABULARY)
 
 
