@@ -1,9 +1,9 @@
 """RealGIN (Zhou et al. 2019): one-stage student. The phrase chooses among three scales, then attends globally.
 
-SimREC's backbone, text encoder, head and recipe round RealGIN's own parts: adaptive feature selection, global attention,
-the attended map times the phrase, and a loss that pulls the attention to the target. Order and product are those of its
-author's Keras code for RefCOCO. The released PyTorch code is a ZSGNet with 19,215 anchors for other collections:
-`realgin_anchors`.
+SimREC's backbone, text encoder, head and recipe round RealGIN's own parts: adaptive feature selection, global
+attention, the attended map times the phrase, and a loss that pulls the attention to the target. Order and product are
+those of its author's Keras code for RefCOCO. The released PyTorch code is a ZSGNet with 19,215 anchors for other
+collections: `realgin_anchors`.
 """
 
 from collections.abc import Sequence
