@@ -5,6 +5,7 @@ run     uv run python -m pipelines.rebuild [--workers 2] [STAGE ...]
 
 import os
 import signal
+from graphlib import TopologicalSorter
 from typing import Any
 
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
@@ -13,6 +14,7 @@ from cyclopts import App
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.futures import as_completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from deixis.core.cli import run_app
@@ -38,16 +40,30 @@ def bring_up_to_date(name: str, runner: Runner) -> StageOutcome:
 
 @flow(name="rebuild")
 def rebuild(targets: tuple[str, ...] = (), workers: int = 2) -> list[StageOutcome]:
-    """Bring `targets` (all stages by default) and what they need up to date."""
+    """Bring `targets` (all stages by default) and what they need up to date.
+
+    A stage goes to the pool when all that it needs is there: one that waited inside would hold a worker meanwhile.
+    """
     runner = Runner()
+    upstream = {node.name: node.upstream for node in plan(targets)}
+    order = TopologicalSorter(upstream)
+    order.prepare()
     futures: dict[str, Any] = {}
+    running: dict[Any, str] = {}
     submit = bring_up_to_date.with_options()
     with ThreadPoolTaskRunner(max_workers=workers) as pool:
         try:
-            for node in plan(targets):
-                waits = [futures[name] for name in node.upstream]
-                futures[node.name] = pool.submit(submit, {"name": node.name, "runner": runner}, wait_for=waits)
-            outcomes = [future.result() for future in futures.values()]
+            while order.is_active():
+                for name in order.get_ready():
+                    waits = [
+                        futures[needed] for needed in upstream[name]
+                    ]  # all done; Prefect draws the graph from them
+                    futures[name] = pool.submit(submit, {"name": name, "runner": runner}, wait_for=waits)
+                    running[futures[name]] = name
+                ended = next(as_completed(list(running)))
+                ended.result()  # raises where the stage failed
+                order.done(running.pop(ended))
+            outcomes = [futures[name].result() for name in upstream]
         except BaseException:
             runner.stop()  # a cancelled or failed run leaves no child behind
             raise

@@ -1,0 +1,50 @@
+"""The flow under a real Prefect server, on a graph of small stages."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+# `long` ends when `d` is there. `b` needs `long`: a worker that waits for that would leave none for `c` and `d`.
+GRAPH = """stages:
+  a: {cmd: touch a, outs: [a]}
+  long: {cmd: 'for i in $(seq 300); do test -e d && touch long && exit; sleep 0.2; done; exit 1', outs: [long]}
+  b: {cmd: touch b, deps: [long], outs: [b]}
+  c: {cmd: touch c, deps: [a], outs: [c]}
+  d: {cmd: touch d, deps: [c], outs: [d]}
+"""
+FAILING = """stages:
+  a: {cmd: exit 1, outs: [a]}
+  b: {cmd: touch b, deps: [a], outs: [b]}
+"""
+
+
+def rebuild(folder: Path, graph: str) -> subprocess.CompletedProcess[str]:
+    subprocess.run([sys.executable, "-m", "dvc", "init", "-q", "--no-scm"], cwd=folder, check=True)
+    (folder / "dvc.yaml").write_text(graph)
+    environment = os.environ | {
+        "PREFECT_HOME": str(folder / "prefect"),
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "90",
+        "PYTHONPATH": str(ROOT),
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "pipelines.rebuild", "--workers", "2"], cwd=folder, env=environment, timeout=300,
+        capture_output=True, text=True,
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_no_worker_waits_for_a_stage_while_another_could_run(tmp_path):
+    done = rebuild(tmp_path, GRAPH)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert sorted(done.stdout.split()[1::2]) == ["a", "b", "c", "d", "long"]
+
+
+@pytest.mark.slow
+def test_a_failed_stage_ends_the_flow_with_the_command_that_shows_it(tmp_path):
+    done = rebuild(tmp_path, FAILING)
+    assert done.returncode != 0 and not (tmp_path / "b").exists()
+    assert "dvc repro -s a" in done.stderr
