@@ -29,7 +29,13 @@ from models.teachers import TEACHERS
 
 
 def list_inputs(*, weights: Path, out: Path, features: Path | None = None, params: Path = Path("params.yaml")) -> None:
-    """List what the methods under `run` read."""
+    """List what the methods under `run` read.
+
+    Args:
+        weights: Folder of frozen models.
+        features: A dataset's folder of features, to list teachers of boxes; without it students and teachers of
+            response maps are listed, which read none.
+    """
     run = read_section(params, "run", RunParams)
     if features is not None:
         write_json({"teachers": {name: teacher_inputs(name, features, weights, params) for name in run.teachers}}, out)
