@@ -5,7 +5,6 @@ run     uv run python -m pipelines.rebuild [--workers 2] [STAGE ...]
 
 import os
 import signal
-from graphlib import TopologicalSorter
 from typing import Any
 
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
@@ -45,25 +44,23 @@ def rebuild(targets: tuple[str, ...] = (), workers: int = 2) -> list[StageOutcom
     A stage goes to the pool when all that it needs is there: one that waited inside would hold a worker meanwhile.
     """
     runner = Runner()
-    upstream = {node.name: node.upstream for node in plan(targets)}
-    order = TopologicalSorter(upstream)
-    order.prepare()
+    nodes = plan(targets)
     futures: dict[str, Any] = {}
     running: dict[Any, str] = {}
+    done: set[str] = set()
     submit = bring_up_to_date.with_options()
     with ThreadPoolTaskRunner(max_workers=workers) as pool:
         try:
-            while order.is_active():
-                for name in order.get_ready():
-                    waits = [
-                        futures[needed] for needed in upstream[name]
-                    ]  # all done; Prefect draws the graph from them
-                    futures[name] = pool.submit(submit, {"name": name, "runner": runner}, wait_for=waits)
-                    running[futures[name]] = name
+            while len(done) < len(nodes):
+                for node in nodes:
+                    if node.name not in futures and done.issuperset(node.upstream):
+                        waits = [futures[name] for name in node.upstream]  # for Prefect's picture of the graph
+                        future = pool.submit(submit, {"name": node.name, "runner": runner}, wait_for=waits)
+                        futures[node.name], running[future] = future, node.name
                 ended = next(as_completed(list(running)))
                 ended.result()  # raises where the stage failed
-                order.done(running.pop(ended))
-            outcomes = [futures[name].result() for name in upstream]
+                done.add(running.pop(ended))
+            outcomes = [futures[node.name].result() for node in nodes]
         except BaseException:
             runner.stop()  # a cancelled or failed run leaves no child behind
             raise

@@ -89,9 +89,12 @@ def outs(stage: dict[str, Any]) -> list[str]:
 
 
 def inputs(stage: dict[str, Any]) -> list[str]:
-    """What a stage depends on, and files of parameters that another stage writes."""
-    files = [file for entry in stage.get("params", []) if isinstance(entry, dict) for file in entry]
-    return [*paths(stage, "deps"), *(file for file in files if file.startswith("data/"))]
+    """What a stage depends on, files of parameters among it: another stage may have written those."""
+    return [*paths(stage, "deps"), *parameter_files(stage)]
+
+
+def parameter_files(stage: dict[str, Any]) -> list[str]:
+    return [file for entry in stage.get("params", []) if isinstance(entry, dict) for file in entry]
 
 
 def overlap(one: str, other: str) -> bool:
@@ -121,7 +124,7 @@ def upstream(name: str, graph: dict[str, Any]) -> set[str]:
 
 def reads_truth(stage: dict[str, Any]) -> bool:
     truth = "data/prepared/*/truth.parquet"
-    return any(overlap(generic(dep), truth) for dep in paths(stage, "deps"))
+    return any(overlap(generic(dep), truth) for dep in inputs(stage))
 
 
 @pytest.mark.parametrize("name", sorted(set(stages()) - MAY_READ_TRUTH - {"check_leakage", "build_report"}))
@@ -137,7 +140,7 @@ def test_annotated_boxes_reach_only_stages_that_say_so_in_their_name(name):
     graph = stages()
     objects = "data/prepared/*/objects.parquet"
     chain = upstream(name, graph)
-    assert not [stage for stage in chain if any(overlap(generic(dep), objects) for dep in paths(graph[stage], "deps"))]
+    assert not [stage for stage in chain if any(overlap(generic(dep), objects) for dep in inputs(graph[stage]))]
     assert not chain & MAY_READ_OBJECTS
 
 
@@ -157,7 +160,7 @@ def test_what_evaluation_writes_is_read_by_the_report_alone(name):
     readers = {
         other
         for other, stage in graph.items()
-        if any(overlap(generic(dep), path) for dep in paths(stage, "deps") for path in written)
+        if any(overlap(generic(dep), path) for dep in inputs(stage) for path in written)
     }
     assert readers <= {"build_report"}
 
@@ -190,8 +193,7 @@ def code_deps(stage: dict[str, Any]) -> set[str]:
     such as `TEACHERS.${item.teacher}`, for that file: so a new method makes no other one stale.
     """
     found = [path for path in paths(stage, "deps") if path.startswith(FIRST_PARTY)]
-    files = [file for entry in stage.get("params", []) if isinstance(entry, dict) for file in entry]
-    found += [file for file in files if file.startswith(FIRST_PARTY)]
+    found += [file for file in parameter_files(stage) if file.startswith(FIRST_PARTY)]
     for path in [path for path in found if "${" in path]:
         folder = path.rsplit("/", 1)[0]
         modules = [target.split(":")[0] for registry in REGISTRIES.values() for target in registry.values()]
@@ -245,10 +247,25 @@ def test_paths_in_the_command_are_declared(name):
     declared = [*paths(stage, "deps"), *outs(stage)]
     if any(overlap("data/prepared/${item.dataset}/images.parquet", path) for path in declared):
         declared.append("data/raw")  # its checksums stand for the image folder
-    if any(path.startswith("data/inputs/") for path in inputs(stage)):  # its checksums stand for both
-        declared += ["data/features/${item.dataset}", "${weights}"]
+    if any(path.startswith("data/inputs/") for path in parameter_files(stage)):  # its checksums stand for what is read
+        declared.append("${weights}")
+    if "data/inputs/${item.dataset}.json" in parameter_files(stage):
+        declared.append("data/features/${item.dataset}")
     used = [word for word in stage["cmd"].split() if re.match(r"(data|reports|\$\{weights\})(/|$)", word)]
     assert not [path for path in used if not any(overlap(path, known) for known in declared)]
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, stage in stages().items() if any("data/inputs/" in file for file in parameter_files(stage))]
+)
+def test_a_stage_depends_on_the_list_of_its_own_method(name):
+    params = [entry for entry in stages()[name]["params"] if isinstance(entry, dict)]
+    keys = {file: key for entry in params for file, (key,) in entry.items()}
+    listed = [(file, key) for file, key in keys.items() if file.startswith("data/inputs/")]
+    [(registry, method)] = [(file, key) for file, key in keys.items() if file.startswith("models/")]
+    group = registry.split("/")[1]
+    of = "${item.dataset}" if group == "teachers" else "starts"
+    assert listed == [(f"data/inputs/{of}.json", f"{group}.{method.split('.', 1)[1]}")]
 
 
 @pytest.mark.parametrize(("role", "name"), [(role, name) for role, registry in REGISTRIES.items() for name in registry])
