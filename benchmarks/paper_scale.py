@@ -21,14 +21,14 @@ from deixis.core.frozen import freeze
 from deixis.core.progress import say
 from deixis.core.records import write_json
 from deixis.core.runtime import Device, autocast, pick_device, seed_everything
-from deixis.text import SPECIAL
+from deixis.language.text import SPECIAL
 from deixis.types import StudentBatch, TeacherBatch
+from models.blocks.build_sam import SmallSAMConfig
 from models.detectors.yolov3 import YOLOv3, YOLOv3Config
 from models.experts.contrastive_convnet import ContrastiveConvNet, ContrastiveConvNetConfig
 from models.experts.contrastive_vit import ContrastiveViT, ContrastiveViTConfig
 from models.experts.distilled_vit import DistilledViT, DistilledViTConfig
 from models.experts.segmentation_vit import SegmentationViT
-from models.segmenters.small_sam import SmallSAMConfig
 from models.students.simrec import SimREC, SimRECConfig
 from models.students.transvg import TransVG, TransVGConfig
 from models.teachers.dvin import DViN, DViNConfig

@@ -5,8 +5,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from deixis.batches.samples import PAIR_COLUMNS
 from deixis.core.records import read_table, write_table
-from deixis.samples import PAIR_COLUMNS
 
 SPLIT = "val"  # what claims are decided on
 

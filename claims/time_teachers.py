@@ -15,11 +15,11 @@ import torch
 from claims.entries import Plan, model_folder, read_claims, score_file
 from claims.inputs import SPLIT
 from claims.verdict import SPEED
+from deixis.batches.samples import PAIR_COLUMNS
 from deixis.core.cli import run_stage
 from deixis.core.config import read_section
 from deixis.core.records import read_table, write_table
 from deixis.core.runtime import Device, autocast, pick_device
-from deixis.samples import PAIR_COLUMNS
 from stages.measure_speed import Stopwatch, teacher_pass
 
 

@@ -10,7 +10,7 @@ from scipy.stats import t as student
 
 from claims.entries import Claim
 from deixis.core.errors import DataError
-from deixis.metrics import THRESHOLD
+from deixis.measuring.metrics import THRESHOLD
 
 Verdict = Literal["holds", "does not hold here", "not decidable here"]
 SPEED = "per_second"

@@ -4,8 +4,8 @@ import shutil
 from pathlib import Path
 from typing import Any, Literal
 
+from answering.cards import read_card
 from commands.export import write_folder
-from commands.trained import read_card
 from deixis.core.errors import DataError
 from deixis.core.progress import say
 from deixis.core.records import file_sha256, write_json
@@ -39,9 +39,9 @@ def export_model(
 def _write(model: Path, card: dict[str, Any], to: str, folder: Path, reports: Path) -> None:
     import torch  # seconds, which `--help` need not wait for
 
-    from models.build_student import load_student
-    from models.model_card import image_licences, model_card
-    from models.onnx_export import export_onnx
+    from models.exporting.model_card import image_licences, model_card
+    from models.exporting.onnx_graph import export_onnx
+    from models.loading.students import load_student
 
     student = load_student(model, torch.device("cpu"))  # strictly: an export of what cannot be loaded helps nobody
     where = model.resolve()

@@ -8,17 +8,17 @@ from typing import Annotated, Any
 import pyarrow.parquet as pq
 from cyclopts import Parameter
 
+from answering.cards import DEFAULT_MODEL
+from answering.predictor import Predictor
 from commands.label_piece import label_piece
 from commands.pair_source import PairSource, prepare_pairs
 from commands.pieces import ROWS_PER_PIECE, count_pieces, join_pieces, pieces, write_piece
-from commands.predictor import Predictor
-from commands.trained import DEFAULT_MODEL
+from deixis.batches.samples import PAIR_COLUMNS
 from deixis.core.checkpoints import run_key
 from deixis.core.errors import ConfigError, DataError
 from deixis.core.progress import quietly, say, track
 from deixis.core.records import read_json, write_json
 from deixis.core.runtime import Device
-from deixis.samples import PAIR_COLUMNS
 
 
 def label(

@@ -5,12 +5,12 @@ from typing import Any
 
 import pandas as pd
 
+from answering.predictor import Predictor
 from commands.pair_source import PairSource
 from commands.pieces import rows_about
-from commands.predictor import Predictor
 from deixis.core.errors import DataError
+from deixis.datasets.quarantine import Code, Quarantine
 from deixis.imaging.pictures import PictureError, open_image
-from deixis.quarantine import Code, Quarantine
 
 PICTURE_COLUMNS = ("image_id", "path", "width", "height")
 Faults = dict[Any, tuple[Code, str]]  # image id -> what is wrong with its picture

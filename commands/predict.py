@@ -10,13 +10,13 @@ import numpy as np
 from cyclopts import Parameter
 from PIL import Image
 
-from commands.predictor import Answer, Predictor
-from commands.trained import DEFAULT_MODEL
-from commands.user_pictures import upright
+from answering.cards import DEFAULT_MODEL
+from answering.predictor import Answer, Predictor
+from answering.user_pictures import upright
 from deixis.core.errors import ConfigError
 from deixis.core.records import write_atomically
 from deixis.core.runtime import Device
-from deixis.draw import STUDENT, TEACHER, overlay, panel
+from deixis.imaging.draw import STUDENT, TEACHER, overlay, panel
 
 DRAWN_SIDE = 640  # pixels of the long side of a drawn picture, so that lines show on pictures of any size
 

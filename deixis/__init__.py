@@ -8,11 +8,11 @@ import importlib
 from typing import Any
 
 _NAMES = {
-    "load": "commands.predictor:Predictor",
-    "Predictor": "commands.predictor:Predictor",
-    "Answer": "commands.predictor:Answer",
-    "iterate_labels": "deixis.labels:iterate_labels",
-    "Label": "deixis.labels:Label",
+    "load": "answering.predictor:Predictor",
+    "Predictor": "answering.predictor:Predictor",
+    "Answer": "answering.predictor:Answer",
+    "iterate_labels": "deixis.labelling.labels:iterate_labels",
+    "Label": "deixis.labelling.labels:Label",
 }
 __all__ = list(_NAMES)  # pyright: ignore[reportUnsupportedDunderAll]
 

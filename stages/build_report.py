@@ -13,15 +13,16 @@ import jinja2
 import numpy as np
 import pandas as pd
 
-from deixis.charts import coverage_chart, curves_chart, usage_chart
 from deixis.core.cli import run_stage
 from deixis.core.config import read_section
 from deixis.core.records import read_json, read_table, write_atomically
-from deixis.draw import STUDENT, TEACHER, TRUTH, data_uri, overlay, panel
+from deixis.core.run_lists import RunParams
+from deixis.imaging.draw import STUDENT, TEACHER, TRUTH, data_uri, overlay, panel
 from deixis.imaging.masks import decode_mask
 from deixis.imaging.pictures import open_image
-from deixis.metrics import THRESHOLD
-from deixis.report_tables import (
+from deixis.measuring.charts import coverage_chart, curves_chart, usage_chart
+from deixis.measuring.metrics import THRESHOLD
+from deixis.measuring.report_tables import (
     NOTES,
     facts_table,
     group_table,
@@ -31,7 +32,6 @@ from deixis.report_tables import (
     speed_table,
     split_tables,
 )
-from deixis.run_lists import RunParams
 
 GALLERY = 8  # pictures per row of the gallery: hits, then misses
 TEMPLATE = Path(__file__).with_name("report.html.jinja")

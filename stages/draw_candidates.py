@@ -16,7 +16,8 @@ from pydantic import TypeAdapter
 from torch import Tensor
 
 from deixis.anchors import best_boxes, gather_cells, keep_confident_cells
-from deixis.candidates import CandidateParams
+from deixis.batches.candidates import CandidateParams
+from deixis.batches.features import FeatureStore, chunks
 from deixis.core.checkpoints import load_checkpoint
 from deixis.core.cli import run_stage
 from deixis.core.config import read_section
@@ -26,7 +27,6 @@ from deixis.core.progress import track
 from deixis.core.records import read_json, read_table, write_table
 from deixis.core.registry import resolve
 from deixis.core.runtime import Device, pick_device
-from deixis.features import FeatureStore, chunks
 from deixis.imaging.letterbox import Letterbox
 from deixis.imaging.masks import encode_mask
 from models.detectors import MASK_HEADS

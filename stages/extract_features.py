@@ -11,16 +11,16 @@ from pathlib import Path
 import numpy as np
 from pydantic.dataclasses import dataclass
 
+from answering.live_store import detector_arrays, encode_squares, expert_arrays
+from deixis.batches.features import extract
 from deixis.core.checkpoints import run_key
 from deixis.core.cli import run_stage
 from deixis.core.config import STRICT, read_section
 from deixis.core.records import file_sha256, read_table
 from deixis.core.runtime import Device, pick_device
-from deixis.features import extract
 from deixis.imaging.images import ImageReader
 from deixis.types import Scales
-from models.encoders import load_detector, load_expert
-from models.live_store import detector_arrays, encode_squares, expert_arrays
+from models.loading.encoders import load_detector, load_expert
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -11,18 +11,18 @@ run     dvc repro label_again@scenes_plus-dvin, with scenes_plus under run.rated
 
 from pathlib import Path
 
+from answering.live_store import LiveStore, detector_arrays, expert_arrays
+from deixis.batches.samples import grouped_pairs
 from deixis.core.cli import run_stage
 from deixis.core.config import read_section
 from deixis.core.records import read_table, write_table
 from deixis.core.runtime import Device, pick_device
 from deixis.imaging.images import ImageReader
-from deixis.matching import Matcher
-from deixis.place_knowledge import with_place_words
-from deixis.rating import RatingParams
-from deixis.samples import grouped_pairs
-from models.build_teacher import load_teacher
-from models.encoders import load_detector, load_expert
-from models.live_store import LiveStore, detector_arrays, expert_arrays
+from deixis.labelling.location_knowledge import with_place_words
+from deixis.labelling.matching import Matcher
+from deixis.labelling.rating import RatingParams
+from models.loading.encoders import load_detector, load_expert
+from models.loading.teachers import load_teacher
 from stages.write_pseudo_labels import LabelParams, choose_labels
 
 

@@ -11,11 +11,11 @@ import pandas as pd
 import torch
 
 from deixis.anchors import best_boxes, gather_cells, keep_confident_cells
-from deixis.candidates import CandidateParams
+from deixis.batches.candidates import CandidateParams
+from deixis.batches.features import ArrayStore, FeatureStore, chunks
 from deixis.core.cli import run_stage
 from deixis.core.config import read_section
 from deixis.core.records import read_json, read_table, write_table
-from deixis.features import ArrayStore, FeatureStore, chunks
 from deixis.imaging.letterbox import Letterbox
 
 IMAGES_PER_READ = 256

@@ -19,11 +19,11 @@ from deixis.core.cli import run_stage
 from deixis.core.config import read_section
 from deixis.core.records import file_sha256, write_json
 from deixis.core.registry import resolve
-from deixis.run_lists import RunParams
-from deixis.text import build_vocabulary
-from models.build_teacher import feature_names
+from deixis.core.run_lists import RunParams
+from deixis.language.text import build_vocabulary
+from models.loading.starts import named_vectors
+from models.loading.teachers import feature_names
 from models.map_teachers import MAP_TEACHERS
-from models.starts import named_vectors
 from models.students import STUDENTS
 from models.teachers import TEACHERS
 

@@ -19,17 +19,17 @@ import pandas as pd
 import torch
 from pydantic.dataclasses import dataclass
 
+from deixis.batches.samples import PAIR_COLUMNS
 from deixis.core.cli import run_stage
 from deixis.core.config import STRICT, read_section
 from deixis.core.records import read_json, read_table, write_json
 from deixis.core.runtime import Device, autocast, pick_device
 from deixis.imaging.images import ImageReader
-from deixis.samples import PAIR_COLUMNS
-from deixis.tokens import encode
+from deixis.language.tokens import encode
 from deixis.types import TeacherBatch
-from models.build_student import load_student, phrase_reader, read_candidates
-from models.build_teacher import load_teacher
-from models.encoders import load_detector, load_expert
+from models.loading.encoders import load_detector, load_expert
+from models.loading.students import load_student, phrase_reader, read_candidates
+from models.loading.teachers import load_teacher
 
 
 @dataclass(frozen=True, config=STRICT)

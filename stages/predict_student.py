@@ -14,18 +14,18 @@ from typing import Any
 import pandas as pd
 import torch
 
+from deixis.batches.features import chunks
+from deixis.batches.samples import PAIR_COLUMNS
+from deixis.batches.student_data import PhraseReader
 from deixis.core.cli import run_stage
 from deixis.core.progress import track
 from deixis.core.records import read_json, read_table, write_table
 from deixis.core.runtime import Device, autocast, pick_device
-from deixis.features import chunks
 from deixis.imaging.masks import RLE
+from deixis.labelling.segmenting import segment_table
 from deixis.roles import Segmenter
-from deixis.samples import PAIR_COLUMNS
-from deixis.segmenting import segment_table
-from deixis.student_data import PhraseReader
-from models.build_student import load_student, phrase_reader, read_candidates
-from models.encoders import load_segmenter
+from models.loading.encoders import load_segmenter
+from models.loading.students import load_student, phrase_reader, read_candidates
 
 BATCH_SIZE = 64
 

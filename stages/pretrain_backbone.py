@@ -23,7 +23,7 @@ from deixis.core.config import STRICT, read_section
 from deixis.core.records import write_table
 from deixis.core.runtime import Device, pick_device, seed_everything
 from deixis.datasets.pretraining import PretrainingSet
-from deixis.fit import Recipe, fit
+from deixis.training.fit import Recipe, fit
 from models.blocks.csp_darknet import CellDetector, CSPConfig, CSPDarkNet, as_input
 from models.experts.contrastive_objective import CaptionObjective
 

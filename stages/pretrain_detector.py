@@ -20,8 +20,8 @@ from deixis.core.config import STRICT, read_section
 from deixis.core.records import read_table, write_table
 from deixis.core.runtime import Device, pick_device, seed_everything
 from deixis.datasets.pretraining import PretrainingSet
-from deixis.fit import Recipe, fit
 from deixis.imaging.images import standardise
+from deixis.training.fit import Recipe, fit
 from models.detectors.yolov3 import YOLOv3, YOLOv3Config
 from models.detectors.yolov3_loss import detection_loss
 

@@ -18,7 +18,7 @@ from deixis.core.records import write_table
 from deixis.core.registry import resolve
 from deixis.core.runtime import Device, pick_device, seed_everything
 from deixis.datasets.pretraining import PretrainingSet
-from deixis.fit import Recipe, fit
+from deixis.training.fit import Recipe, fit
 from models.experts import EXPERTS
 from models.experts.contrastive_objective import ContrastiveObjective
 

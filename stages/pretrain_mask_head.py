@@ -22,9 +22,9 @@ from deixis.core.config import STRICT, read_section
 from deixis.core.records import write_table
 from deixis.core.runtime import Device, pick_device, seed_everything
 from deixis.datasets.pretraining import PretrainingSet
-from deixis.fit import Recipe, fit
+from deixis.training.fit import Recipe, fit
 from models.detectors.prototype_masks import GROWTH, PrototypeMasks, PrototypeMasksConfig, mask_head_loss
-from models.encoders import load_detector
+from models.loading.encoders import load_detector
 
 
 @dataclass(frozen=True, config=STRICT)

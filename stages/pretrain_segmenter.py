@@ -20,10 +20,11 @@ from deixis.core.config import STRICT, read_section
 from deixis.core.records import write_table
 from deixis.core.runtime import Device, pick_device, seed_everything
 from deixis.datasets.pretraining import PretrainingSet
-from deixis.fit import Recipe, fit
+from deixis.training.fit import Recipe, fit
+from models.blocks.build_sam import SmallSAMConfig
 from models.experts.segmentation_vit import SegmentationViT
 from models.segmenters.sam_objective import TERM_WEIGHTS, mask_terms
-from models.segmenters.small_sam import SmallSAM, SmallSAMConfig
+from models.segmenters.small_sam import SmallSAM
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -13,17 +13,17 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch.nn import functional as F
 
+from deixis.batches.features import FeatureStore, chunks, extract
+from deixis.batches.samples import pack_bits
 from deixis.core.checkpoints import run_key
 from deixis.core.cli import run_stage
 from deixis.core.config import STRICT, read_section
 from deixis.core.progress import say
 from deixis.core.records import file_sha256, read_table
 from deixis.core.runtime import Device, pick_device
-from deixis.features import FeatureStore, chunks, extract
 from deixis.imaging.images import ImageReader
-from deixis.proposals import clean_proposals
-from deixis.samples import pack_bits
-from models.encoders import load_segmenter
+from deixis.labelling.proposals import clean_proposals
+from models.loading.encoders import load_segmenter
 
 BATCH_SIZE = 32
 

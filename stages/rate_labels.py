@@ -1,7 +1,7 @@
 """Rate a teacher's labels by margin, stability and agreement with other teachers; accept the surest. No truth is read.
 
 reads   labels.parquet, what each teacher answered again; params: run.teachers, ratings.coverage
-writes  labels.parquet of the same rows with agreement, stability and confidence (deixis/confidence.py)
+writes  labels.parquet of the same rows with agreement, stability and confidence (deixis/labelling/confidence.py)
 run     dvc repro rate_labels@scenes_plus-dvin, with both under run.rated_* in params.yaml
 """
 
@@ -12,13 +12,13 @@ import pandas as pd
 import torch
 
 from deixis.boxes import paired_iou
-from deixis.confidence import rate
 from deixis.core.cli import run_stage
 from deixis.core.config import read_section
 from deixis.core.errors import ConfigError, DataError
 from deixis.core.progress import say
 from deixis.core.records import read_table, write_table
-from deixis.rating import RatingParams
+from deixis.labelling.confidence import rate
+from deixis.labelling.rating import RatingParams
 
 LABEL_COLUMNS = (
     "sample_id", "image_id", "expression", "split", "box", "runner_up", "match_box", "score", "margin", "objectness",

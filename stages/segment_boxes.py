@@ -18,8 +18,8 @@ from deixis.core.cli import run_stage
 from deixis.core.records import read_json, read_table, write_table
 from deixis.core.runtime import Device, pick_device
 from deixis.imaging.masks import RLE
-from deixis.segmenting import segment_table
-from models.encoders import load_segmenter
+from deixis.labelling.segmenting import segment_table
+from models.loading.encoders import load_segmenter
 
 SCHEMA_VERSION = 1
 BOX_COLUMNS = (

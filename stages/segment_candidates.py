@@ -13,17 +13,17 @@ import torch
 from torch.nn import functional as F
 
 from deixis.anchors import best_boxes, gather_cells, keep_confident_cells
-from deixis.candidates import CandidateParams
+from deixis.batches.candidates import CandidateParams
+from deixis.batches.features import FeatureStore, extract
+from deixis.batches.samples import pack_bits
 from deixis.core.checkpoints import run_key
 from deixis.core.cli import run_stage
 from deixis.core.config import read_section
 from deixis.core.records import file_sha256, read_json, read_table
 from deixis.core.runtime import Device, pick_device
-from deixis.features import FeatureStore, extract
 from deixis.imaging.images import ImageReader
 from deixis.imaging.letterbox import Letterbox
-from deixis.samples import pack_bits
-from models.encoders import load_segmenter
+from models.loading.encoders import load_segmenter
 
 BATCH_SIZE = 32
 

@@ -9,6 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from deixis.batches.map_data import MapReader, count_fallbacks, read_needed_cues, refuse_other_squares
+from deixis.batches.samples import grouped_pairs, image_batches, refuse_ungrouped
 from deixis.core.checkpoints import run_key, save_checkpoint
 from deixis.core.cli import run_stage
 from deixis.core.config import read_section
@@ -16,12 +18,10 @@ from deixis.core.errors import ConfigError, DataError
 from deixis.core.records import read_table
 from deixis.core.registry import resolve
 from deixis.core.runtime import Device, pick_device, seed_everything
-from deixis.fit import Recipe, fit
-from deixis.map_data import MapReader, count_fallbacks, read_needed_cues, refuse_other_squares
 from deixis.roles import MapTeacher
-from deixis.samples import grouped_pairs, image_batches, refuse_ungrouped
+from deixis.training.fit import Recipe, fit
+from models.loading.starts import read_vocabulary
 from models.map_teachers import MAP_TEACHERS
-from models.starts import read_vocabulary
 
 
 def train_map_teacher(

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from deixis.candidates import CandidateSource
+from deixis.batches.candidates import CandidateSource
+from deixis.batches.samples import PAIR_COLUMNS
 from deixis.core.cli import run_stage
 from deixis.core.errors import DataError
 from deixis.core.records import read_table
 from deixis.core.runtime import Device
-from deixis.samples import PAIR_COLUMNS
-from models.student_training import fit_student
+from training.students import fit_student
 
 LABEL_COLUMNS = ("sample_id", "box", "mask", "accept", "teacher")
 MASK_COLUMNS = ("mask_source", "point")

@@ -11,18 +11,18 @@ from typing import Any
 
 import torch
 
+from deixis.batches.features import open_stores
+from deixis.batches.samples import PAIR_COLUMNS, PairReader, shuffled_batches
 from deixis.core.checkpoints import run_key, save_checkpoint
 from deixis.core.cli import run_stage
 from deixis.core.config import read_section
 from deixis.core.errors import DataError
 from deixis.core.records import read_table
 from deixis.core.runtime import Device, pick_device, seed_everything
-from deixis.features import open_stores
-from deixis.fit import Recipe, fit
-from deixis.samples import PAIR_COLUMNS, PairReader, shuffled_batches
-from deixis.text import build_vocabulary
-from models.build_teacher import build_teacher, feature_names, teacher_config
-from models.starts import named_vectors, start_words
+from deixis.language.text import build_vocabulary
+from deixis.training.fit import Recipe, fit
+from models.loading.starts import named_vectors, start_words
+from models.loading.teachers import build_teacher, feature_names, teacher_config
 
 
 def train_teacher(

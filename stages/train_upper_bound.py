@@ -8,11 +8,11 @@ run     dvc repro train_upper_bound@scenes_plus-simrec, with simrec under run.up
 
 from pathlib import Path
 
+from deixis.batches.samples import PAIR_COLUMNS
 from deixis.core.cli import run_stage
 from deixis.core.records import read_table
 from deixis.core.runtime import Device
-from deixis.samples import PAIR_COLUMNS
-from models.student_training import fit_student
+from training.students import fit_student
 
 
 def train_upper_bound(

@@ -20,19 +20,20 @@ from jaxtyping import Float
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from deixis.batches.features import FeatureStore
+from deixis.batches.map_data import MapReader, read_needed_cues, refuse_other_squares
+from deixis.batches.samples import grouped_pairs, unpack_bits
 from deixis.core.cli import run_stage
 from deixis.core.config import STRICT, read_section
 from deixis.core.errors import DataError
 from deixis.core.progress import say, track
 from deixis.core.records import read_json, read_table, write_table
 from deixis.core.runtime import Device, autocast, pick_device
-from deixis.features import FeatureStore
 from deixis.imaging.letterbox import Letterbox
 from deixis.imaging.masks import decode_mask, encode_mask
 from deixis.imaging.pictures import open_image
-from deixis.map_data import MapReader, read_needed_cues, refuse_other_squares
-from deixis.map_refinement import refine
-from deixis.response_maps import (
+from deixis.labelling.map_refinement import refine
+from deixis.labelling.response_maps import (
     Box,
     box_holding,
     component_boxes,
@@ -42,14 +43,13 @@ from deixis.response_maps import (
     peak_of,
     upsample,
 )
-from deixis.samples import grouped_pairs, unpack_bits
-from deixis.segmenting import segment_points
+from deixis.labelling.segmenting import segment_points
 from deixis.types import MapBatch
-from models.encoders import load_segmenter
-from models.image_text import ImageText, load_image_text
+from models.image_text.judges import ImageText, load_image_text
+from models.loading.encoders import load_segmenter
+from models.loading.trained import load_trained
 from models.map_blocks.calibration import masked_cosines, select_maps
 from models.map_teachers import MAP_TEACHERS
-from models.trained import load_trained
 
 SCHEMA_VERSION = 1
 IMAGES_PER_BATCH = 16

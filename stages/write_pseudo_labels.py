@@ -15,19 +15,19 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from deixis.batches.features import open_stores
+from deixis.batches.samples import grouped_pairs, refuse_ungrouped
 from deixis.boxes import paired_iou
 from deixis.core.cli import run_stage
 from deixis.core.config import STRICT, read_section
 from deixis.core.records import read_json, read_table, write_json, write_table
 from deixis.core.runtime import Device, pick_device
-from deixis.distinct_objects import choose_distinct
-from deixis.features import open_stores
 from deixis.imaging.letterbox import Letterbox
-from deixis.matching import Matched, Matcher
-from deixis.place_knowledge import with_place_words, write_kinds
-from deixis.place_scores import SAME_OBJECT
-from deixis.samples import grouped_pairs, refuse_ungrouped
-from models.build_teacher import load_teacher
+from deixis.labelling.distinct_objects import choose_distinct
+from deixis.labelling.location_knowledge import with_place_words, write_kinds
+from deixis.labelling.location_scores import SAME_OBJECT
+from deixis.labelling.matching import Matched, Matcher
+from models.loading.teachers import load_teacher
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -9,16 +9,16 @@ import pandas as pd
 import pytest
 import torch
 
+from deixis.batches.features import FeatureStore, extract
 from deixis.core.checkpoints import load_checkpoint, load_state, save_checkpoint
 from deixis.core.config import read_section
 from deixis.core.errors import ConfigError, DataError
 from deixis.core.records import read_json, read_table, write_table
 from deixis.core.registry import resolve
 from deixis.core.runtime import pick_device
-from deixis.features import FeatureStore, extract
-from deixis.fit import Recipe
 from deixis.imaging.images import ImageReader
 from deixis.imaging.pictures import open_image
+from deixis.training.fit import Recipe
 from models.teachers import TEACHERS
 from models.teachers.refclip import RefCLIPConfig
 from stages.prepare import prepare

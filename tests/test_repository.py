@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SOURCES = [
     path
-    for folder in ("deixis", "models", "stages", "commands", "pipelines", "benchmarks")
+    for folder in ("deixis", "models", "training", "answering", "stages", "commands", "pipelines", "benchmarks")
     for path in (ROOT / folder).rglob("*.py")
 ]
 

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]  # of the checkout
 def run_key(*parts: Any) -> str:
     """Name of a scratch folder: a hash of everything that decides a run's result, our own source included."""
     digest = hashlib.sha256(repr((torch.__version__, torch.get_num_threads())).encode())
-    for folder in ("deixis", "models", "stages", "commands"):
+    for folder in ("deixis", "models", "training", "answering", "stages", "commands"):
         for path in sorted((ROOT / folder).rglob("*.py")):
             digest.update(path.read_bytes())
     for part in parts:

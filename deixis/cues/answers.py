@@ -16,7 +16,7 @@ class Phrase:
     """A distinct text and the sentences that say it.
 
     Attributes:
-        text: Normalised expression (`deixis.text.normalise`).
+        text: Normalised expression (`deixis.language.text.normalise`).
         ref_id: Referred object of the first of those sentences; None where the set does not group phrases by object.
         sent_ids: All of them, in the order of the table of pairs.
         expression: As the first of them was written; the normalised text has lost its commas. Empty where unknown.

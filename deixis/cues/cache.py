@@ -12,7 +12,7 @@ from deixis.core.errors import ConfigError, DataError
 from deixis.cues.answers import Answer, Phrase, first_distinct
 from deixis.cues.reading import answer_of, read_records
 from deixis.cues.rule import fall_back
-from deixis.text import normalise
+from deixis.language.text import normalise
 
 
 @dataclass(frozen=True, config=STRICT)

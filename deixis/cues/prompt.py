@@ -9,7 +9,7 @@ from typing import Any
 from deixis.cues.answers import MAX_CUES, Answer, Phrase
 from deixis.cues.rule import NO_NOUN, fall_back
 from deixis.cues.word_classes import DETERMINERS, PREPOSITIONS, RELATIVISERS, VERBS
-from deixis.text import normalise
+from deixis.language.text import normalise
 
 MAX_WORDS = 8
 MIN_SHARE_SAID = 0.5  # of a cue's content words that the expression must hold, too

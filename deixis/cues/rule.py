@@ -24,8 +24,8 @@ from deixis.cues.word_classes import (
     TAKE_AN_OBJECT,
     VERBS,
 )
-from deixis.place_words import ORDINALS
-from deixis.text import normalise
+from deixis.language.location_words import ORDINALS
+from deixis.language.text import normalise
 
 RULE = "rule-v2"  # raise it with any change of what `rule_cues` answers
 NO_NOUN = "object"

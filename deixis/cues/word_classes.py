@@ -1,6 +1,6 @@
 """Closed classes of English words, at which an expression can be cut or which say nothing by themselves."""
 
-from deixis.place_words import BACK, FRONT, MIDDLE, ORDINALS, SIDES
+from deixis.language.location_words import BACK, FRONT, MIDDLE, ORDINALS, SIDES
 
 DETERMINERS = frozenset("a an the this these those some any each his her its their my your our".split())
 PREPOSITIONS = frozenset(

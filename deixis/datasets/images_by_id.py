@@ -11,10 +11,10 @@ from PIL import Image
 from deixis.core.errors import DataError
 from deixis.core.progress import track
 from deixis.core.records import file_sha256
+from deixis.datasets.quarantine import Quarantine
 from deixis.datasets.tables import id_key, is_storable, natural
 from deixis.datasets.targets import Refusal
 from deixis.imaging.pictures import MAX_PIXELS, PictureError, open_image
-from deixis.quarantine import Quarantine
 
 COCO_NAMES = ("COCO_train2014_{:012d}.jpg", "{:012d}.jpg")  # of the same picture in the releases of 2014 and 2017
 IAPR_NAMES = ("{:d}.jpg", "{folder:02d}/images/{:d}.jpg")  # in one folder, and as the collection itself is laid out

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from deixis.datasets.quarantine import Quarantine
 from deixis.datasets.tables import id_key, is_storable
-from deixis.quarantine import Quarantine
-from deixis.text import normalise
+from deixis.language.text import normalise
 
 TextField = Literal["raw", "sent"]
 

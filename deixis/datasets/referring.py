@@ -18,6 +18,7 @@ from deixis.core.records import write_table
 from deixis.datasets.images_by_id import SoundImage, check_images, index_images
 from deixis.datasets.objects import read_objects
 from deixis.datasets.published import PublishedSet, compare, count_rows
+from deixis.datasets.quarantine import Quarantine
 from deixis.datasets.ref_rows import (
     RefRow,
     TextField,
@@ -29,7 +30,6 @@ from deixis.datasets.ref_rows import (
 )
 from deixis.datasets.tables import Tables, natural, write_tables
 from deixis.datasets.targets import BoxConvention, ConventionCheck, Refusal, Target, read_target
-from deixis.quarantine import Quarantine
 
 
 @dataclass(frozen=True, config=STRICT)

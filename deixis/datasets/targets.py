@@ -8,9 +8,9 @@ from typing import Any, Literal
 import numpy as np
 
 from deixis.core.errors import ConfigError
+from deixis.datasets.quarantine import Code
 from deixis.datasets.segmentations import is_number, is_run_length, read_mask, tight_box
 from deixis.imaging.masks import RLE, area, coco_mask
-from deixis.quarantine import Code
 
 BoxConvention = Literal["xywh", "xywh_inclusive", "xyxy_inclusive"]
 LOOSE = 0.9  # intersection over union of a given box and the tight box of its mask

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from deixis.exports.types import Label, LabelledPicture, Options, Picture
 from deixis.imaging.masks import area
-from deixis.text import normalise
+from deixis.language.text import normalise
 
 ROWS_AT_ONCE = 1024
 RECORD_VERSION = "1"

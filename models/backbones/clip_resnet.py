@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from deixis.core.config import STRICT
 from deixis.core.published import check_published, count_layers, published_tensor
 from deixis.imaging.images import standardise
-from models.experts.clip_layout import read_clip
+from models.blocks.clip_layout import read_clip
 
 EXPANSION = 4  # of a block's last convolution
 POOLING = re.compile(r"attnpool\.")

@@ -5,7 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from deixis.anchors import best_boxes, gather_cells
-from deixis.losses import anchor_contrastive_loss
+from deixis.training.losses import anchor_contrastive_loss
 from deixis.types import Candidates
 
 

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from deixis.core.published import check_names, read_tensors
-from models.detectors.yolov3 import Head, YOLOv3, YOLOv3Config
 
 INSIDE_TEACHER = "visual_encoder."
 REMEDY = (
@@ -76,29 +75,29 @@ def published_name(name: str) -> str:
     return f"module_list.{PLACES[place]}.{LAYERS[layer]}.{value}"
 
 
-def read_published(path: Path, *, input_size: int = 416) -> tuple[YOLOv3Config, dict[str, Tensor]]:
-    """Sizes and tensors, under our names, of the published detector.
-
-    Raises:
-        DataError: If the file is not one of tensors, or lacks one, has another, or one of another shape; says which.
-    """
+def read_detector(path: Path) -> dict[str, Tensor]:
+    """The published detector's tensors under its own names, taken out of a whole teacher where the file is one's."""
     found = read_tensors(path, remedy=REMEDY)
     inside = {name: tensor for name, tensor in found.items() if name.startswith(INSIDE_TEACHER)}
-    found = {name.removeprefix(INSIDE_TEACHER): tensor for name, tensor in (inside or found).items()}
-    config = YOLOv3Config(input_size=input_size, num_classes=_num_classes(found))
-    with torch.device("meta"):
-        ours = YOLOv3(config).state_dict()
+    return {name.removeprefix(INSIDE_TEACHER): tensor for name, tensor in (inside or found).items()}
+
+
+def count_classes(found: dict[str, Tensor], *, boxes_per_cell: int, default: int) -> int:
+    """From the outputs of the first head; `default` where it says nothing, and the report will tell."""
+    bias = found.get(f"{FIRST_HEAD}.conv.bias")
+    per_box = bias.numel() / boxes_per_cell if bias is not None else 0
+    return int(per_box) - 5 if per_box > 5 and per_box.is_integer() else default
+
+
+def with_our_names(found: dict[str, Tensor], ours: dict[str, Tensor], *, path: Path, what: str) -> dict[str, Tensor]:
+    """Published tensors under the names, and of the types, of `ours`, the state of our detector of that size.
+
+    Raises:
+        DataError: If one is lacking, there is another, or one has another shape; says which.
+    """
     names = {name: published_name(name) for name in ours}
     for name, published in names.items():
         if name.endswith(COUNTERS):
             found.setdefault(published, torch.zeros(ours[name].shape, dtype=ours[name].dtype))
-    what = f"the detector of RefCLIP with {config.num_classes} classes"
     check_names(found, {published: ours[name] for name, published in names.items()}, path=path, what=what)
-    return config, {name: found[published].to(ours[name].dtype) for name, published in names.items()}
-
-
-def _num_classes(found: dict[str, Tensor]) -> int:
-    """From the outputs of the first head; COCO's where it says nothing, and the report will tell."""
-    bias = found.get(f"{FIRST_HEAD}.conv.bias")
-    per_box = bias.numel() / Head.NUM_BOXES if bias is not None else 0
-    return int(per_box) - 5 if per_box > 5 and per_box.is_integer() else YOLOv3Config().num_classes
+    return {name: found[published].to(ours[name].dtype) for name, published in names.items()}

@@ -18,6 +18,7 @@ from deixis.core.config import STRICT
 from deixis.imaging.images import standardise
 from deixis.types import SCALES, Detections, Scales
 from models.blocks.layers import conv_bn
+from models.detectors.published_yolov3 import count_classes, read_detector, with_our_names
 
 OBJECTNESS_PRIOR = -4.6  # log odds of 1 %
 GUIDE_LIMIT = 4.0  # largest |log scale| of a guide or size output; exp stays finite whatever the weights
@@ -77,10 +78,17 @@ class YOLOv3(nn.Module):
 
     @staticmethod
     def read_published(path: Path, *, input_size: int = 416) -> tuple[YOLOv3Config, dict[str, Tensor]]:
-        """Sizes and tensors, under our names, of the weights that RefCLIP published."""
-        from models.detectors.published_yolov3 import read_published  # it knows this file's classes
+        """Sizes and tensors, under our names, of the weights that RefCLIP published.
 
-        return read_published(path, input_size=input_size)
+        Raises:
+            DataError: If the file is not one of tensors, or lacks one, has another, or one of another shape.
+        """
+        found = read_detector(path)
+        classes = count_classes(found, boxes_per_cell=Head.NUM_BOXES, default=YOLOv3Config().num_classes)
+        config = YOLOv3Config(input_size=input_size, num_classes=classes)
+        with torch.device("meta"):
+            ours = YOLOv3(config).state_dict()
+        return config, with_our_names(found, ours, path=path, what=f"the detector of RefCLIP with {classes} classes")
 
     def detect(self, squares: UInt8[Tensor, "batch 3 side side"], *, scales: Scales = ("coarse",)) -> Detections:
         """Feature maps of all scales, and decoded boxes of some (teachers read the coarse ones, by default)."""

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from deixis.core.config import STRICT
 from deixis.core.published import check_published, count_layers, published_tensor, renamed
 from deixis.imaging.images import standardise
-from models.experts.clip_layout import read_clip
+from models.blocks.clip_layout import read_clip
 from models.experts.contrastive_vit import CLIP_MEAN, CLIP_STD
 
 HEAD_WIDTH = 64  # of every published size

@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Float, Int, Num, UInt8
 from torch import Tensor, nn
 
-from deixis.losses import clip_loss
-from deixis.text import build_vocabulary, normalise
-from deixis.tokens import encode
+from deixis.language.text import build_vocabulary, normalise
+from deixis.language.tokens import encode
+from deixis.training.losses import clip_loss
 from models.text.gru_attention import GRUAttentionEncoder, TextConfig
 
 START_TEMPERATURE = 0.07

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from models.segmenters.small_sam import SmallSAMConfig, build_sam
+from models.blocks.build_sam import SmallSAMConfig, build_sam
 
 
 class SegmentationViT(nn.Module):

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from deixis.types import MapBatch
 from models.experts.contrastive_vit import CLIP_MEAN
-from models.image_text import ImageText
+from models.image_text.judges import ImageText
 
 FLOOR, CEILING = 1e-4, 0.9999
 

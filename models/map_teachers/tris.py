@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from deixis.core.config import STRICT
 from deixis.types import MapBatch, Reading, ResponseMaps
-from models.image_text import ImageText, load_image_text
+from models.image_text.judges import ImageText, load_image_text
 from models.map_blocks.calibration import draw_negatives, masked_cosines, negative_term, positive_term
 from models.map_blocks.phrase_memory import PhraseMemory
 from models.map_blocks.picture_text import Towers, TowersConfig

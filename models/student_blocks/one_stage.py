@@ -7,7 +7,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from deixis.core.config import STRICT
-from deixis.resize import ResizeMode
+from deixis.training.resize import ResizeMode
 from models.blocks.csp_darknet import CSPConfig, CSPDarkNet, as_input
 from models.text.gru_attention import TextConfig
 

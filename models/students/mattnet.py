@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import roi_align
 
+from deixis.batches.candidates import Suppression, cut_to, nearest_candidates
 from deixis.boxes import cxcywh_to_xyxy
-from deixis.candidates import Suppression, cut_to, nearest_candidates
 from deixis.core.config import STRICT
 from deixis.core.frozen import freeze
-from deixis.text import PAD
+from deixis.language.text import PAD
 from deixis.types import Grounding, StudentBatch
 from models.blocks.csp_darknet import CSPConfig, CSPDarkNet, as_input
 from models.student_blocks.regions import Objects, draw_negatives, location, neighbours, offsets

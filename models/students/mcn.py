@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from deixis.boxes import cxcywh_to_xyxy, paired_iou
 from deixis.core.config import STRICT
-from deixis.resize import random_resize
+from deixis.training.resize import random_resize
 from deixis.types import Grounding, StudentBatch
 from models.blocks.aspp import ASPP
 from models.blocks.garan import GlobalAttention, Orientation, TextProduct

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deixis.core.config import STRICT
-from deixis.resize import random_resize
+from deixis.training.resize import random_resize
 from deixis.types import Grounding, StudentBatch
 from models.blocks.garan import Attended, GlobalAttention, Orientation, TextProduct
 from models.student_blocks.cell_head import TERM_WEIGHTS, CellHead, best_cell, detection_terms

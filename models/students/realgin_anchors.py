@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from deixis.boxes import cxcywh_to_xyxy
 from deixis.core.config import STRICT
 from deixis.core.errors import ConfigError
-from deixis.resize import ResizeMode, random_resize
+from deixis.training.resize import ResizeMode, random_resize
 from deixis.types import Grounding, StudentBatch
 from models.blocks.csp_darknet import CSPConfig, CSPDarkNet, as_input
 from models.blocks.garan import GlobalAttention, Orientation

@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from deixis.core.config import STRICT
-from deixis.resize import random_resize
+from deixis.training.resize import random_resize
 from deixis.types import Grounding, StudentBatch
 from models.blocks.garan import GlobalAttention, Orientation, TextProduct
 from models.blocks.layers import MultiScaleFusion

@@ -18,8 +18,8 @@ from deixis.core.config import STRICT
 from deixis.core.errors import ConfigError
 from deixis.core.frozen import freeze
 from deixis.imaging.images import IMAGENET_MEAN, standardise
-from deixis.pieces import is_word_pieces
-from deixis.text import PAD, START
+from deixis.language.text import PAD, START
+from deixis.language.word_pieces import is_word_pieces
 from deixis.types import Grounding, StudentBatch
 from models.blocks.csp_darknet import CSPConfig, CSPDarkNet
 from models.blocks.detr_encoder import DETREncoder, sine_position

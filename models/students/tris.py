@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deixis.core.config import STRICT
-from deixis.resize import random_resize
-from deixis.response_maps import box_holding
+from deixis.labelling.response_maps import box_holding
+from deixis.training.resize import random_resize
 from deixis.types import Grounding, StudentBatch
 from models.student_blocks.one_stage import OneStageConfig, build_backbone, phrase_maps
 from models.text.gru_attention import GRUAttentionEncoder, TextConfig, TextFeatures

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from deixis.anchors import gather_cells, keep_confident_cells, maps_to_cells
 from deixis.core.config import STRICT
 from deixis.core.errors import ConfigError
-from deixis.losses import diversity_loss, text_guided_loss, vision_guided_loss
+from deixis.training.losses import diversity_loss, text_guided_loss, vision_guided_loss
 from deixis.types import SCALES, Candidates, Scales, TeacherBatch
 from models.blocks.anchor_matching import AnchorMatcher
 from models.blocks.layers import MultiScaleFusion

@@ -14,8 +14,8 @@ from torch.nn import functional as F
 
 from deixis.core.config import STRICT
 from deixis.core.published import check_published, count_layers, published_tensor, read_tensors, renamed
-from deixis.pieces import read_word_pieces
-from deixis.text import PAD
+from deixis.language.text import PAD
+from deixis.language.word_pieces import read_word_pieces
 
 MAX_POSITIONS = 512
 NORM_EPS = 1e-12

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from deixis.core.config import STRICT
 from deixis.core.published import check_published, count_layers, published_tensor, renamed
-from deixis.pieces import read_byte_pairs
-from deixis.text import PAD
-from models.experts.clip_layout import read_clip
+from deixis.language.text import PAD
+from deixis.language.word_pieces import read_byte_pairs
+from models.blocks.clip_layout import read_clip
 
 HEAD_WIDTH = 64  # of every published size
 TO_OURS = {  # OpenAI's names
@@ -62,7 +62,7 @@ class CLIPText(nn.Module):
     def __init__(self, config: CLIPTextConfig, vocabulary: Sequence[str]) -> None:
         super().__init__()
         self.config = config
-        self.vocabulary = list(vocabulary)  # see deixis/pieces.py
+        self.vocabulary = list(vocabulary)  # see deixis/language/word_pieces.py
         width = config.inner_width
         self.embedding = nn.Embedding(config.tokens, width)
         self.positions = nn.Parameter(0.01 * torch.randn(config.positions, width))

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from deixis.core.errors import ConfigError, DataError
-from deixis.text import SPECIAL
+from deixis.language.text import SPECIAL
 from models.text.gru_attention import GRUAttentionEncoder
 from models.text.last_states import LastStatesEncoder
 

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deixis.core.config import STRICT
-from deixis.text import PAD
-from deixis.tokens import word_vectors
+from deixis.language.text import PAD
+from deixis.language.tokens import word_vectors
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -8,8 +8,8 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from deixis.core.config import STRICT
-from deixis.text import PAD
-from deixis.tokens import word_vectors
+from deixis.language.text import PAD
+from deixis.language.tokens import word_vectors
 
 
 @dataclass(frozen=True, config=STRICT)

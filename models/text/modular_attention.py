@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from deixis.core.config import STRICT
-from deixis.text import PAD
+from deixis.language.text import PAD
 
 
 @dataclass(frozen=True, config=STRICT)

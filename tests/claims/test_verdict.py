@@ -7,7 +7,7 @@ import pytest
 from claims.entries import Claim
 from claims.verdict import METRICS, SPEED, Difference, compare, decide, half_interval, values
 from deixis.core.errors import DataError
-from deixis.metrics import summarise
+from deixis.measuring.metrics import summarise
 
 IMAGES, PHRASES = 40, 3
 

@@ -12,7 +12,7 @@ from commands.export_model import export_model
 from deixis.core.checkpoints import save_checkpoint
 from deixis.core.errors import ConfigError, DataError
 from models.blocks.csp_darknet import CSPConfig
-from models.build_student import load_student
+from models.loading.students import load_student
 from models.students.simrec import SimREC, SimRECConfig
 from tests.factories import TINY_TEXT, VOCABULARY
 

@@ -17,7 +17,7 @@ import commands.label
 from commands.label import label
 from commands.pieces import ROWS_PER_PIECE
 from deixis.core.errors import ConfigError, DataError
-from tests.commands.small_world import PHRASES
+from tests.small_world import PHRASES
 
 ROOT = Path(__file__).parents[2]
 

@@ -13,7 +13,7 @@ from claims.entries import KINDS, Plan, Student, override, read_claims, read_var
 from claims.verdict import METRICS
 from deixis.core.config import load_params, read_section
 from deixis.core.registry import resolve
-from deixis.fit import Recipe
+from deixis.training.fit import Recipe
 from models.map_teachers import MAP_TEACHERS
 from models.students import STUDENTS
 from models.teachers import TEACHERS

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from deixis.core.frozen import freeze
-from deixis.fit import Recipe, fit
+from deixis.training.fit import Recipe, fit
 from models.blocks.csp_darknet import CSPConfig
 from models.detectors.yolov3 import YOLOv3, YOLOv3Config
 from models.students.simrec import SimREC, SimRECConfig

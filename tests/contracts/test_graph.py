@@ -10,9 +10,9 @@ from ruamel.yaml import YAML
 
 from deixis.core.config import read_section
 from deixis.core.registry import resolve
+from deixis.core.run_lists import RunParams
 from deixis.cues import CUE_SOURCES
 from deixis.datasets import DATASETS
-from deixis.run_lists import RunParams
 from models.backbones import BACKBONES
 from models.detectors import DETECTORS, MASK_HEADS
 from models.experts import EXPERTS
@@ -55,9 +55,9 @@ REGISTRIES = {
     "text": TEXTS,
 }
 LAZY = {  # what a stage loads through a registry, by the module that asks
-    "models.build_student": [target.split(":")[0] for target in STUDENTS.values()],
-    "models.build_teacher": [target.split(":")[0] for target in TEACHERS.values()],
-    "models.encoders": [
+    "models.loading.students": [target.split(":")[0] for target in STUDENTS.values()],
+    "models.loading.teachers": [target.split(":")[0] for target in TEACHERS.values()],
+    "models.loading.encoders": [
         target.split(":")[0] for registry in (DETECTORS, EXPERTS, SEGMENTERS) for target in registry.values()
     ],
     "stages.list_inputs": [
@@ -286,8 +286,8 @@ def test_run_lists_name_what_exists():
 
 
 def test_every_setting_of_params_parses(tmp_path):
-    from deixis.fit import Recipe
-    from deixis.rating import RatingParams
+    from deixis.labelling.rating import RatingParams
+    from deixis.training.fit import Recipe
     from stages.evaluate import EvaluationParams
     from stages.measure_speed import SpeedParams
     from stages.pretrain_backbone import BackboneParams

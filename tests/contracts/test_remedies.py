@@ -11,7 +11,7 @@ import pytest
 from pydantic import TypeAdapter
 from ruamel.yaml import YAML
 
-from deixis.run_lists import RunParams
+from deixis.core.run_lists import RunParams
 from models.detectors import MASK_HEADS
 from models.map_teachers import MAP_TEACHERS
 from models.students import STUDENTS
@@ -34,7 +34,7 @@ def texts() -> Iterator[tuple[str, str]]:
     """Every page, and every string in the code, with where it stands."""
     for page in (ROOT / "README.md", *ROOT.glob("docs/*.md")):
         yield page.name, page.read_text()
-    for folder in ("deixis", "models", "stages", "commands", "claims", "pipelines"):
+    for folder in ("deixis", "models", "training", "answering", "stages", "commands", "claims", "pipelines"):
         for path in ROOT.glob(f"{folder}/**/*.py"):
             for node in ast.walk(ast.parse(path.read_text())):
                 if isinstance(node, ast.Constant) and isinstance(node.value, str):

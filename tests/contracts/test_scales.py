@@ -12,9 +12,9 @@ from pydantic import TypeAdapter
 
 from deixis.core.config import load_params, read_section
 from deixis.core.registry import resolve
+from deixis.core.run_lists import RunParams
 from deixis.datasets import DATASETS
-from deixis.fit import Recipe
-from deixis.run_lists import RunParams
+from deixis.training.fit import Recipe
 from deixis.weights.cards import find_card
 from models.experts import EXPERTS
 from models.map_teachers import MAP_TEACHERS

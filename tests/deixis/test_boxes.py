@@ -8,7 +8,7 @@ import torch
 from torchvision.ops import generalized_box_iou_loss
 
 from deixis.boxes import cxcywh_to_xyxy, paired_giou, paired_iou, xyxy_to_cxcywh
-from deixis.metrics import THRESHOLD, box_iou
+from deixis.measuring.metrics import THRESHOLD, box_iou
 
 SQUARE = (0.0, 0.0, 10.0, 10.0)
 INF, NAN = math.inf, math.nan

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from deixis.anchors import keep_confident_cells, map_to_cells
 from deixis.core.config import read_section
 from deixis.core.errors import ConfigError
-from deixis.losses import vision_guided_loss
+from deixis.training.losses import vision_guided_loss
 from deixis.types import SCALES
 from models.teachers.dvin import DViN, DViNConfig, mix_weights
 from tests.factories import EXPERTS, VOCABULARY, MadeUpExpertMaps, dvin, teacher_batch

@@ -6,9 +6,9 @@ import pytest
 import torch
 from pydantic import TypeAdapter
 
+from deixis.batches.map_data import refuse_other_squares
 from deixis.core.config import read_section
 from deixis.core.errors import ConfigError, DataError
-from deixis.map_data import refuse_other_squares
 from deixis.types import MapBatch
 from models.backbones.clip_resnet import CLIPResNetConfig
 from models.blocks.csp_darknet import CSPConfig

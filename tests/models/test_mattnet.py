@@ -6,18 +6,18 @@ import pandas as pd
 import pytest
 import torch
 
-from deixis.candidates import CandidateTable, Suppression, nearest_candidates
+from deixis.batches.candidates import CandidateTable, Suppression, nearest_candidates
+from deixis.batches.samples import image_batches
 from deixis.core.errors import DataError
-from deixis.samples import image_batches
 from deixis.types import CandidateBoxes, StudentBatch
 from models.blocks.csp_darknet import CSPConfig
-from models.build_student import read_candidates
+from models.loading.students import read_candidates
 from models.student_blocks.regions import Objects, draw_negatives, location, neighbours, offsets
-from models.student_training import with_positives
 from models.students.mattnet import MAttNet, MAttNetConfig, attribute_weights, best_context, rank_term
 from models.text.modular_attention import ModularTextConfig
 from tests.contracts.test_frozen import snapshot, train, unchanged
 from tests.factories import VOCABULARY, alone_in_batch, student_batch, with_candidates
+from training.students import with_positives
 
 PUBLISHED_REGIONS = CSPConfig(stem=4, widths=(8, 8, 1024, 2048), blocks=(1, 1, 1, 1))
 IMAGE_OF = torch.tensor([0, 1, 1, 0, 2, 2])

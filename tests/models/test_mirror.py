@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from deixis.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
-from deixis.tokens import encode
+from deixis.language.tokens import encode
 from models.student_blocks.mirror import mirror, mirrored_words
 from tests.factories import student_batch
 

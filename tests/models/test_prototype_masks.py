@@ -8,7 +8,7 @@ from torch import nn
 
 from deixis.boxes import cxcywh_to_xyxy
 from deixis.core.frozen import freeze
-from deixis.fit import Recipe, fit
+from deixis.training.fit import Recipe, fit
 from models.detectors.prototype_masks import (
     PrototypeMasks,
     PrototypeMasksConfig,

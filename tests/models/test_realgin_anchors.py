@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from deixis.adamw import AdamW
 from deixis.boxes import cxcywh_to_xyxy, paired_iou
 from deixis.core.errors import ConfigError
-from deixis.text import PAD
+from deixis.language.text import PAD
+from deixis.training.adamw import AdamW
 from models.blocks.csp_darknet import CSPConfig
 from models.blocks.resnet import ResNetConfig
 from models.student_blocks.anchors import (

@@ -8,7 +8,7 @@ import torch
 
 from deixis.core.config import read_section
 from deixis.core.errors import ConfigError
-from deixis.fit import Recipe
+from deixis.training.fit import Recipe
 from deixis.types import SCALES, Detections
 from models.teachers.refclip import RefCLIP, RefCLIPConfig
 from models.text.gru_attention import TextConfig

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from deixis.batches.samples import unique_images
 from deixis.boxes import cxcywh_to_xyxy
-from deixis.samples import unique_images
 from deixis.types import Detections, TeacherBatch
 from models.students.transvg import rescale
 from tests.factories import MadeUpExpertMaps, alone_in_batch, dvin, refclip, student_batch, teacher_batch

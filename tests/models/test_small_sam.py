@@ -5,8 +5,9 @@ import pytest
 import torch
 from segment_anything.utils.amg import calculate_stability_score
 
+from models.blocks.build_sam import SmallSAMConfig
 from models.segmenters.sam_objective import mask_terms
-from models.segmenters.small_sam import SmallSAM, SmallSAMConfig
+from models.segmenters.small_sam import SmallSAM
 
 TINY = SmallSAMConfig(
     input_size=64, patch=8, width=16, depth=1, heads=2, global_blocks=(0,), window=4, prompt_width=16, decoder_depth=1,

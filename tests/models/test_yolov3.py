@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
+from answering.live_store import detector_arrays, encode_squares
 from deixis.types import SCALES
-from models.category_votes import with_voted_categories
+from models.detectors.category_votes import with_voted_categories
 from models.detectors.yolov3 import Head, YOLOv3, YOLOv3Config
-from models.live_store import detector_arrays, encode_squares
 
 COARSE = ((116.0, 90.0), (156.0, 198.0), (121.0, 240.0))
 TINY = YOLOv3Config(input_size=64, num_classes=3, stem=4, widths=(4, 4, 8, 8, 16), blocks=(1, 1, 1, 1, 1))

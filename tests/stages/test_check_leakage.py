@@ -9,7 +9,7 @@ from ruamel.yaml import YAML
 
 from deixis.core.config import read_section
 from deixis.core.errors import ConfigError, DataError
-from deixis.report_tables import published_scores, results_table
+from deixis.measuring.report_tables import published_scores, results_table
 from stages.build_report import leakage_rows
 from stages.check_leakage import LeakageParams, check_leakage
 

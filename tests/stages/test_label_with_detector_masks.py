@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 import torch
 
+from deixis.batches.features import extract
 from deixis.core.checkpoints import save_checkpoint
 from deixis.core.config import read_section
 from deixis.core.errors import DataError
-from deixis.features import extract
+from deixis.core.run_lists import RunParams
 from deixis.imaging.masks import decode_mask, encode_mask
-from deixis.run_lists import RunParams
 from models.detectors.prototype_masks import PrototypeMasks, PrototypeMasksConfig
 from stages.draw_candidates import draw_candidates
 from stages.label_with_detector_masks import LABEL_COLUMNS, label_with_detector_masks

@@ -3,7 +3,7 @@
 import pandas as pd
 import torch
 
-from deixis.features import extract
+from deixis.batches.features import extract
 from stages.list_candidates import list_candidates
 
 

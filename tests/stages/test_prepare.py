@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from deixis.core.errors import DataError
+from deixis.datasets.quarantine import Quarantine
 from deixis.datasets.refer import ReferConfig, read_source
 from deixis.datasets.referring import read_tables
-from deixis.quarantine import Quarantine
 from stages.prepare import prepare
 from tests.factories import read_refer, refer_folder, write_refer
 

@@ -8,9 +8,9 @@ import random
 import pytest
 
 from deixis.core.errors import DataError
+from deixis.datasets.quarantine import Quarantine
 from deixis.datasets.refer import ReferConfig, read_source
 from deixis.datasets.referring import read_tables
-from deixis.quarantine import Quarantine
 from tests.factories import read_refer, refer_folder, write_refer
 
 ALL = [f"toy/{number // 2}/{number}" for number in range(8)]

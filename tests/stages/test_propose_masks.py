@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from deixis.features import FeatureStore
-from deixis.samples import unpack_bits
+from deixis.batches.features import FeatureStore
+from deixis.batches.samples import unpack_bits
 from stages import propose_masks
 
 SIDE = 64

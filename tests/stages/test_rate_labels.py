@@ -9,18 +9,18 @@ import pytest
 import torch
 from PIL import Image
 
+from answering.live_store import LiveStore, detector_arrays
+from deixis.batches.features import open_stores
 from deixis.core.checkpoints import save_checkpoint
 from deixis.core.config import read_section
 from deixis.core.errors import ConfigError, DataError
-from deixis.features import open_stores
+from deixis.core.run_lists import RunParams
 from deixis.imaging.images import ImageReader
 from deixis.imaging.letterbox import Letterbox
-from deixis.matching import Matcher
-from deixis.run_lists import RunParams
-from models.build_teacher import load_teacher
+from deixis.labelling.matching import Matcher
 from models.detectors.yolov3 import YOLOv3, YOLOv3Config
-from models.encoders import load_detector
-from models.live_store import LiveStore, detector_arrays
+from models.loading.encoders import load_detector
+from models.loading.teachers import load_teacher
 from stages.extract_features import extract_features
 from stages.label_again import label_again
 from stages.rate_labels import LABEL_COLUMNS, rate_labels

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from deixis.batches.features import extract
+from deixis.batches.samples import pack_bits
 from deixis.core.errors import ConfigError, DataError
-from deixis.features import extract
-from deixis.samples import pack_bits
 from models.map_teachers.pcnet import PCNet
 from stages import train_map_teacher as stage
 from tests.factories import write_pairs, write_params

@@ -9,7 +9,6 @@ import pytest
 
 from deixis.core.errors import DataError
 from deixis.imaging.masks import RLE, encode_mask
-from models import student_training
 from stages.train_student import train_student
 
 ROOT = Path(__file__).parents[2]

@@ -15,7 +15,7 @@ from deixis.core.records import write_table
 from deixis.cues.asking import CHUNK
 from deixis.cues.prompt import PROMPT
 from deixis.cues.reading import read_cues
-from deixis.text import normalise
+from deixis.language.text import normalise
 from stages.write_cues import distinct_phrases, summarise, write_cues
 from tests.deixis.cues.servers import KEY, chat_server, use_server
 

@@ -6,15 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from deixis.batches.features import extract
+from deixis.batches.samples import pack_bits
 from deixis.core.checkpoints import save_checkpoint
-from deixis.features import extract
 from deixis.imaging.letterbox import Letterbox
 from deixis.imaging.masks import decode_mask, encode_mask
-from deixis.samples import pack_bits
-from deixis.text import build_vocabulary
+from deixis.language.text import build_vocabulary
 from models.experts.contrastive_objective import CaptionMatcher
 from stages.write_map_labels import MapLabelParams, finished, read_map, write_map_labels
-from tests.commands.small_world import PHRASES, write_inputs
+from tests.small_world import PHRASES, write_inputs
 
 SIDE = 32
 FRAME = Letterbox(SIDE, SIDE, SIDE)

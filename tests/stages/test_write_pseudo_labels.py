@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import torch
 
-from deixis.matching import Matched
+from deixis.labelling.matching import Matched
 from stages.write_pseudo_labels import LabelParams, choose_labels
 
 BOXES = torch.tensor([[0.0, 0, 10, 10], [20.0, 0, 30, 10], [40.0, 0, 50, 10]])

@@ -14,7 +14,7 @@ from deixis.datasets.pairs.box_conventions import parse_box, stored
 from deixis.datasets.pairs.ledger import BATCH, Ledger
 from deixis.datasets.pairs.rows import Found, Remark, Row, refuse_unnamed_boxes
 from deixis.datasets.pairs.settings import PairsConfig
-from deixis.text import normalise
+from deixis.language.text import normalise
 
 MAX_CHARACTERS = 10_000
 MAX_NAME = 200

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from deixis.core.errors import ConfigError, DataError
 from deixis.datasets.pairs.settings import Fields
-from deixis.quarantine import Code
+from deixis.datasets.quarantine import Code
 
 
 class Row(NamedTuple):

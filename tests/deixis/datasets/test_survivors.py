@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from deixis.datasets.quarantine import Quarantine
 from deixis.datasets.refer import ReferConfig, read_source
 from deixis.datasets.referring import read_tables
-from deixis.quarantine import Quarantine
 from tests.factories import write_refer
 
 ROWS = 24

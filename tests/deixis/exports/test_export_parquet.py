@@ -4,7 +4,7 @@ import pyarrow.parquet as pq
 
 from deixis.exports.parquet import write
 from deixis.imaging.masks import decode_mask
-from deixis.text import normalise
+from deixis.language.text import normalise
 from tests.deixis.exports.labelled import HARD_TEXT, exported, hard_rows, l_shape, ring_and_part
 
 

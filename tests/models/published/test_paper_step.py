@@ -13,19 +13,19 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from deixis.adamw import AdamW
 from deixis.core.config import load_params, read_section
 from deixis.core.registry import resolve
-from deixis.fit import Recipe
-from deixis.tokens import encode
+from deixis.language.tokens import encode
+from deixis.training.adamw import AdamW
+from deixis.training.fit import Recipe
 from deixis.types import BoxMasks, MapBatch, StudentBatch, TeacherBatch
 from deixis.weights.cards import CARDS, find_card
 from deixis.weights.locate import pin, resolve_weights
-from models.build_student import build_student, student_config
-from models.build_teacher import build_teacher, teacher_config
-from models.encoders import load_detector
+from models.loading.encoders import load_detector
+from models.loading.starts import named_vectors, read_vocabulary, start_part, start_words
+from models.loading.students import build_student, student_config
+from models.loading.teachers import build_teacher, teacher_config
 from models.map_teachers import MAP_TEACHERS
-from models.starts import named_vectors, read_vocabulary, start_part, start_words
 from stages.import_weights import import_weights
 from tests.factories import with_candidates
 from tests.models.detectors.test_published_yolov3 import random_weights

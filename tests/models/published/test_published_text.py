@@ -5,11 +5,11 @@ import torch
 from safetensors.torch import save_file
 
 from deixis.core.errors import ConfigError, DataError
-from deixis.pieces import byte_pair_ids, encode_pieces, read_byte_pairs, read_word_pieces
-from deixis.tokens import encode
-from models.image_text import load_image_text
+from deixis.language.tokens import encode
+from deixis.language.word_pieces import byte_pair_ids, encode_pieces, read_byte_pairs, read_word_pieces
+from models.image_text.clip_image_text import CLIPImageText
+from models.image_text.judges import load_image_text
 from models.text.bert import BERT, BERTConfig
-from models.text.clip_image_text import CLIPImageText
 from models.text.clip_text import CLIPText, CLIPTextConfig
 from models.text.glove import read_vectors, use_vectors
 from models.text.gru_attention import GRUAttentionEncoder

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from deixis.quarantine import Code
+from deixis.datasets.quarantine import Code
 from tests.deixis.datasets.pairs.corpora import BAD, codes, good_rows, ingest, picture, write_jsonl
 
 

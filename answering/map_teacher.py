@@ -1,0 +1,48 @@
+"""Answers of a teacher of response maps."""
+
+from pathlib import Path
+from typing import ClassVar
+
+import pandas as pd
+import torch
+
+from answering.answers import Checkpoint, paths_of
+from deixis.batches.map_data import MapReader
+from deixis.cues.reading import pad_cues
+from deixis.cues.rule import rule_cues
+from deixis.labelling.segmenting import segment_points
+from models.loading.trained import load_trained
+from models.map_teachers import MAP_TEACHERS
+from stages.write_map_labels import MapLabelParams, finished, read_maps
+
+
+class MapTeacherAnswers:
+    """A teacher of response maps; its masks are the segmenter's at the peak, and its cues those of the rule."""
+
+    is_teacher: ClassVar[bool] = True
+    inputs: tuple[Path, ...] = ()
+
+    def __init__(self, folder: Path, weights: Path, device: torch.device) -> None:
+        self._at = Checkpoint(folder, weights, device)
+        self._teacher = load_trained(folder, role="map_teacher", registry=MAP_TEACHERS, device=device)
+
+    def rows(self, pairs: pd.DataFrame, pictures: pd.DataFrame, root: Path, *, with_masks: bool) -> pd.DataFrame:
+        """Rows of labels.parquet. The box is that of the mask, so there is always one."""
+        model, rules = self._teacher, MapLabelParams()
+        cues = None
+        if model.cue_count:
+            policy = model.config.cue_padding
+            cues = {text: pad_cues(rule_cues(text), model.cue_count, policy, text=text) for text in pairs["text"]}
+        table = pairs.reset_index(drop=True)
+        reader = MapReader(
+            table.assign(group=range(len(table))),
+            pictures,
+            image_root=root,
+            reading=model.reading,
+            device=self._at.device,
+            cues=cues,
+        )
+        paths = paths_of(pictures, root)
+        labelled = read_maps(model, reader, table, paths=paths, rules=rules)
+        labelled["prompted_mask"], labelled["mask_quality"] = segment_points(self._at.segmenter, labelled, paths=paths)
+        return finished(labelled, rules, self._at.card)

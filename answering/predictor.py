@@ -1,0 +1,147 @@
+"""A trained model that answers phrases about one picture: what `deixis predict` and `deixis.load` stand on."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from answering import ROLES
+from answering.answers import Answers
+from answering.cards import read_card
+from answering.user_pictures import Picture, stored_picture
+from deixis.core.errors import ConfigError, DataError
+from deixis.core.progress import quietly
+from deixis.core.registry import resolve
+from deixis.core.runtime import Device, pick_device
+from deixis.imaging.masks import RLE, decode_mask
+from deixis.language.text import normalise
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model says to one phrase, in pixels of the picture as it is looked at (EXIF orientation applied).
+
+    Attributes:
+        box: Corners x, y, x, y; right and bottom are exclusive. Not cut to the picture. None where nothing was found.
+        score: Higher is better; comparable among answers of one model.
+        margin: Lead of the score over the second-best answer; None for students, which have none.
+        rle: Mask as a COCO run-length code of `size` [height, width]; None where none was asked for or found.
+        mask_quality: IoU that the segmenter expects of its mask; None where it drew none.
+    """
+
+    phrase: str
+    box: tuple[float, float, float, float] | None
+    score: float
+    margin: float | None
+    rle: RLE | None
+    mask_quality: float | None
+
+    @property
+    def mask(self) -> np.ndarray | None:
+        """Bool [height, width]."""
+        return None if self.rle is None else decode_mask(self.rle)
+
+
+class Predictor:
+    """A trained teacher, student or teacher of response maps, with the frozen encoders and the segmenter it needs.
+
+    Args:
+        folder: Its checkpoint, such as data/teachers/scenes_plus/dvin.
+        weights: The frozen models; by default weights/embedded in the data folder that the checkpoint lies in.
+
+    Raises:
+        DataError: If the checkpoint or one of the frozen models is missing or damaged.
+        ConfigError: If the checkpoint is of something else.
+    """
+
+    def __init__(self, folder: Path | str, *, weights: Path | str | None = None, device: Device = "auto") -> None:
+        self.folder = Path(folder)
+        self.card = read_card(self.folder)
+        self.role = next(role for role in ROLES if role in self.card)
+        self.weights = Path(weights) if weights is not None else default_weights(self.folder)
+        self.device = pick_device(device)
+        kind = resolve(ROLES, self.role, role="role")
+        self._answers: Answers = kind(self.folder, self.weights, self.device)
+
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        """Files that decide the answers: checkpoint, frozen models, and what labelling taught."""
+        frozen = sorted(self.weights.glob("*/config.json"))  # each holds the checksum of its weights
+        return (self.folder / "config.json", *frozen, *self._answers.inputs)
+
+    @property
+    def is_teacher(self) -> bool:
+        """Whether its answers are labels to learn from."""
+        return self._answers.is_teacher
+
+    def predict(self, image: Picture, phrases: Sequence[str], *, with_masks: bool = True) -> list[Answer]:
+        """Answer every phrase; the picture is encoded once for all of them.
+
+        Args:
+            image: A file, a PIL image, or uint8 [height, width, 3] in RGB.
+
+        Raises:
+            DataError: If the picture cannot be read, or a phrase has no word.
+        """
+        texts = read_phrases(phrases)
+        with tempfile.TemporaryDirectory() as scratch, quietly():
+            path = stored_picture(image, Path(scratch))
+            with Image.open(path) as opened:
+                width, height = opened.size
+            pictures = pd.DataFrame([(0, path.name, width, height)], columns=["image_id", "path", "width", "height"])
+            pairs = pd.DataFrame(
+                {
+                    "sample_id": [str(number) for number in range(len(texts))],
+                    "image_id": 0,
+                    "expression": list(phrases),
+                    "text": texts,
+                    "split": "new",
+                }
+            )
+            rows = self.answer_pairs(pairs, pictures, path.parent, with_masks=with_masks)
+        return [_answer(row) for row in rows.to_dict("records")]
+
+    def answer_pairs(
+        self, pairs: pd.DataFrame, pictures: pd.DataFrame, root: Path, *, with_masks: bool = True
+    ) -> pd.DataFrame:
+        """Answer pairs about some images: rows as the stages write them (`answering.Answers`)."""
+        return self._answers.rows(pairs, pictures, root, with_masks=with_masks)
+
+
+def read_phrases(phrases: Sequence[str]) -> list[str]:
+    """Phrases as models read them.
+
+    Raises:
+        DataError: If there are none, or one has no word.
+    """
+    if isinstance(phrases, str):
+        raise ConfigError(f'phrases is the text "{phrases}". Allowed: a list of texts, such as ["{phrases}"].')
+    texts = [normalise(phrase) for phrase in phrases]
+    if not texts or not all(texts):
+        found = "no phrase" if not texts else f'a phrase without a word: "{phrases[texts.index("")]}"'
+        raise DataError(f'{found}. Allowed: one or more, such as "the red ball on the left". Name what to look for.')
+    return texts
+
+
+def default_weights(folder: Path) -> Path:
+    """The embedded frozen models of the data folder that a checkpoint lies in: <data>/<kind>/<dataset>/<name>."""
+    parents = folder.resolve().parents
+    return parents[min(2, len(parents) - 1)] / "weights" / "embedded"
+
+
+def _answer(row: dict[str, Any]) -> Answer:
+    box, mask = row["box"], row.get("mask")
+    quality = row.get("mask_quality") if mask is not None else None
+    return Answer(
+        phrase=row["expression"],
+        box=None if box is None else tuple(float(side) for side in box),  # pyright: ignore[reportArgumentType]
+        score=float(row["score"]),
+        margin=float(row["margin"]) if "margin" in row else None,
+        rle=mask,
+        mask_quality=None if quality is None else float(quality),
+    )

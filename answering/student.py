@@ -1,0 +1,65 @@
+"""Answers of a student."""
+
+import tempfile
+from pathlib import Path
+from typing import ClassVar
+
+import pandas as pd
+import torch
+
+from answering.answers import Checkpoint, paths_of
+from answering.live_store import LiveStore, detector_arrays
+from deixis.batches.candidates import CandidateParams, CandidateTable
+from deixis.core.errors import ConfigError
+from deixis.core.records import write_table
+from deixis.imaging.images import ImageReader
+from models.loading.encoders import load_detector
+from models.loading.students import load_student, phrase_reader, read_candidates
+from stages.list_candidates import surest_boxes
+from stages.predict_student import answer_phrases, with_prompted_masks
+
+
+class StudentAnswers:
+    """A student; one that ranks boxes is given the detector's surest."""
+
+    is_teacher: ClassVar[bool] = False
+    inputs: tuple[Path, ...] = ()
+
+    def __init__(self, folder: Path, weights: Path, device: torch.device) -> None:
+        self._at = Checkpoint(folder, weights, device)
+        self._student = load_student(folder, device)
+        self._detector = None
+        if self._student.needs_candidates:
+            if self._at.card["candidates"] != "detections":
+                raise ConfigError(
+                    f"{folder}: this student chooses among annotated boxes, and new pictures have none. Allowed: "
+                    "students that learned with the detector's boxes. Run: dvc repro train_student, and name that one"
+                )
+            self._detector = load_detector(weights / "detector", device)
+
+    def rows(self, pairs: pd.DataFrame, pictures: pd.DataFrame, root: Path, *, with_masks: bool) -> pd.DataFrame:
+        """Rows as predict_student writes them."""
+        student = self._student
+        reader = phrase_reader(
+            student,
+            pairs,
+            pictures,
+            image_root=root,
+            device=self._at.device,
+            candidates=self._candidates(pictures, root),
+        )
+        answers = answer_phrases(student, reader, pairs, self._at.device)
+        if with_masks and "mask" not in answers:
+            answers = with_prompted_masks(answers, self._at.segmenter, paths=paths_of(pictures, root))
+        return answers
+
+    def _candidates(self, pictures: pd.DataFrame, root: Path) -> CandidateTable | None:
+        if self._detector is None:
+            return None
+        side = self._detector.config.input_size
+        reader = ImageReader(pictures, root=root, side=side)
+        store = LiveStore(detector_arrays(self._detector), reader, self._at.device)
+        found = surest_boxes(store, pictures, side=side, keep_fraction=CandidateParams().keep_fraction)
+        with tempfile.TemporaryDirectory() as folder:
+            write_table(found, Path(folder) / "detections.parquet")
+            return read_candidates(self._student, Path(folder) / "detections.parquet", pictures, source="detections")

@@ -1,0 +1,81 @@
+"""Answers of a teacher that weighs the detector's boxes."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar
+
+import pandas as pd
+import torch
+from pydantic import TypeAdapter
+
+from answering.answers import Checkpoint, paths_of
+from answering.live_store import LiveStore, detector_arrays, expert_arrays
+from deixis.core.progress import say
+from deixis.core.records import read_json
+from deixis.imaging.images import ImageReader
+from deixis.labelling.location_knowledge import PlaceKnowledge, read_place_knowledge, with_place_words
+from deixis.labelling.matching import Matcher
+from deixis.labelling.segmenting import segment_table
+from models.loading.encoders import load_detector, load_expert
+from models.loading.teachers import load_teacher
+from stages.segment_boxes import BOX_COLUMNS, finish_labels
+from stages.write_pseudo_labels import LabelParams, choose_labels
+
+
+class TeacherAnswers:
+    """A teacher that weighs the detector's boxes; words of place count as they did when it labelled its own set."""
+
+    is_teacher: ClassVar[bool] = True
+
+    def __init__(self, folder: Path, weights: Path, device: torch.device) -> None:
+        self._at = Checkpoint(folder, weights, device)
+        self._teacher = load_teacher(folder, device)
+        detector = load_detector(weights / "detector", device)
+        self._side = detector.config.input_size
+        self._encoders = {"detector": detector_arrays(detector, self._teacher.box_scales)}
+        for name in self._teacher.expert_names:
+            self._encoders[name] = expert_arrays(load_expert(name, weights / name, device))
+        place = find_labelling(folder)
+        self.inputs = () if place is None else (place / "labelling.json", place / "place_kinds.parquet")
+        self._rules, self._known = LabelParams(), PlaceKnowledge()
+        if place is not None:
+            self._rules, self._known = read_rules(place), read_place_knowledge(place)
+
+    def rows(self, pairs: pd.DataFrame, pictures: pd.DataFrame, root: Path, *, with_masks: bool) -> pd.DataFrame:
+        """Rows of labels.parquet; experts look only at the images that are routed to them."""
+        reader = ImageReader(pictures, root=root, side=self._side)
+        stores = {name: LiveStore(arrays, reader, self._at.device) for name, arrays in self._encoders.items()}
+        letterboxes = {image_id: reader.letterbox(image_id) for image_id in pictures["image_id"]}
+        matcher = Matcher(self._teacher, stores, letterboxes, self._rules.batch_size, self._at.device)
+        matched = matcher.weigh(pairs)
+        scores = matched.scores
+        if self._rules.place_words != "off":
+            scores = with_place_words(matched, pairs, matcher, self._known).scores
+        boxes = choose_labels(matched, scores, pairs, self._rules)
+        boxes = boxes[[*BOX_COLUMNS, *(name for name in ("own_mask",) if name in boxes)]]
+        if not with_masks:
+            return finish_labels(boxes, [None] * len(boxes), [0.0] * len(boxes), self._at.card)
+        masks, quality = segment_table(self._at.segmenter, boxes, paths=paths_of(pictures, root))
+        return finish_labels(boxes, masks, quality, self._at.card)
+
+
+def find_labelling(folder: Path) -> Path | None:
+    """Where it says how a teacher's own set was labelled: beside its checkpoint, or under data/labels."""
+    whole = folder.resolve()
+    places = [folder]
+    if len(whole.parents) > 2:
+        places.append(whole.parents[2] / "labels" / whole.parent.name / whole.name)
+    for place in places:
+        if (place / "labelling.json").exists():
+            return place
+    say(
+        f"{folder}: no labelling.json beside it, nor under data/labels: what words of place weigh is guessed for each "
+        "phrase. Run: dvc repro write_pseudo_labels, or copy what it wrote into that folder"
+    )
+    return None
+
+
+def read_rules(place: Path) -> LabelParams:
+    """The rules of a labelling, without those that look at a whole set and not at a pair: coverage, same_image."""
+    stated = read_json(place / "labelling.json", made_by="write_pseudo_labels")["rules"]
+    return replace(TypeAdapter(LabelParams).validate_python(stated), coverage=1.0, same_image="free")

@@ -1,0 +1,188 @@
+"""Pairs of one dataset as training and labelling batches for teachers; truth is out of reach from here."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+
+from deixis.batches.features import BOXES, ArrayStore
+from deixis.core.errors import DataError
+from deixis.core.records import read_table
+from deixis.language.tokens import encode
+from deixis.types import SCALES, BoxMasks, Detections, Scales, TeacherBatch
+
+PAIR_COLUMNS = ("sample_id", "image_id", "expression", "text", "split")
+
+
+def grouped_pairs(pairs: Path) -> pd.DataFrame:
+    """All pairs with a column `group`: equal for phrases about one object, where the set says so; else a number each.
+
+    The grouping is supervision beyond pairs; whoever uses it says so in the card.
+    """
+    table = read_table(pairs, columns=(*PAIR_COLUMNS, "ref_id"), made_by="prepare")
+    alone = "sample " + table["sample_id"].astype(str)
+    named = table["ref_id"].astype(object).map(lambda ref: None if pd.isna(ref) else f"object {ref}").fillna(alone)
+    return table.assign(group=pd.factorize(named)[0])
+
+
+def refuse_ungrouped(table: pd.DataFrame, *, found_in: Path, setting: str, without: str) -> None:
+    """Stop where a setting parts phrases about different objects, and some may be about one unsaid.
+
+    Args:
+        table: Rows of `grouped_pairs`; those without a `ref_id` have a group each there.
+        setting: Which one needs to know.
+        without: What it must say where nobody knows.
+
+    Raises:
+        DataError: Says how many phrases are not grouped, and both remedies.
+    """
+    missing = int(table["ref_id"].isna().sum())
+    if missing:
+        raise DataError(
+            f"{found_in}: {missing} of {len(table)} phrases have no ref_id, and {setting} parts phrases about "
+            f"different objects, so it must know which are about one. Allowed: {setting}: {without} in params.yaml, or "
+            "a ref_id for every phrase (of own pairs: group, docs/own-data.md). Then run: dvc repro"
+        )
+
+
+class StoredExpertMaps:
+    """Expert maps of some images, read from their stores when asked for."""
+
+    def __init__(self, stores: Mapping[str, ArrayStore], image_ids: Sequence[int], device: torch.device) -> None:
+        self._stores = stores
+        self._image_ids = image_ids
+        self._device = device
+
+    def maps(self, expert: str, rows: Int[Tensor, " rows"]) -> Float[Tensor, "rows channels h w"]:
+        """Maps of one expert for some images of the batch."""
+        ids = [self._image_ids[row] for row in rows.tolist()]
+        return self._stores[expert].read("map", ids).to(self._device)
+
+
+class PairReader:
+    """Phrases with the stored features of their images.
+
+    Args:
+        stores: By name: `detector`, every expert of the teacher, and `box_masks` where it learns from them.
+        scales: Whose boxes the teacher weighs.
+    """
+
+    def __init__(
+        self,
+        pairs: pd.DataFrame,
+        *,
+        stores: Mapping[str, ArrayStore],
+        vocabulary: Sequence[str],
+        length: int,
+        device: torch.device,
+        scales: Scales = ("coarse",),
+    ) -> None:
+        self._image_ids = pairs["image_id"].tolist()
+        self._tokens = encode(pairs["text"].tolist(), vocabulary, length)
+        self._stores = stores
+        self._device = device
+        self._scales = scales
+
+    def __len__(self) -> int:
+        """Number of pairs."""
+        return len(self._image_ids)
+
+    def batch(self, rows: Sequence[int], *, epoch: int = 0) -> TeacherBatch:
+        """Some pairs, by position."""
+        ids, image_of = unique_images([self._image_ids[row] for row in rows])
+        detector = self._stores["detector"]
+        maps, boxes = (
+            [detector.read(name, ids).to(self._device) for name in names]
+            for names in (SCALES, [BOXES[scale] for scale in self._scales])
+        )
+        maps = [feature_map.contiguous(memory_format=torch.channels_last) for feature_map in maps]
+        return TeacherBatch(
+            tokens=self._tokens[list(rows)].to(self._device),
+            image_of=image_of.to(self._device),
+            detections=Detections(maps=tuple(maps), boxes=torch.cat(boxes, 1)),
+            experts=StoredExpertMaps(self._stores, ids, self._device),
+            box_masks=self._read_box_masks(ids),
+            epoch=epoch,
+        )
+
+    def _read_box_masks(self, image_ids: Sequence[int]) -> BoxMasks | None:
+        if "box_masks" not in self._stores:
+            return None
+        stored = self._stores["box_masks"]
+        cells, packed, content = (
+            stored.read(name, image_ids).to(self._device) for name in ("cells", "masks", "content")
+        )
+        return BoxMasks(cells=cells.long(), masks=unpack_bits(packed), content_xyxy=content)
+
+
+def pack_bits(masks: Bool[np.ndarray, "*n side side"]) -> UInt8[np.ndarray, "*n side bytes"]:
+    """Eight pixels of a row to a byte; the last one is filled up where the side is no multiple of eight."""
+    return np.packbits(masks, axis=-1)
+
+
+def unpack_bits(packed: Tensor) -> Bool[Tensor, "*n side side"]:
+    """What `pack_bits` packed: as many columns as there are rows."""
+    shifts = torch.arange(7, -1, -1, device=packed.device)
+    return ((packed.long()[..., None] >> shifts) & 1).flatten(-2)[..., : packed.shape[-2]].bool()
+
+
+def unique_images(image_ids: Sequence[int]) -> tuple[list[int], Int[Tensor, " phrases"]]:
+    """Each image once, in order of appearance, and the place of every phrase's image in that list."""
+    place: dict[int, int] = {}
+    image_of = [place.setdefault(image_id, len(place)) for image_id in image_ids]
+    return list(place), torch.tensor(image_of)
+
+
+def shuffled_batches(count: int, batch_size: int, *, seed: int) -> Callable[[int], Iterator[list[int]]]:
+    """Epoch -> batches of row numbers, ordered by seed and epoch only; the last partial one is dropped."""
+
+    def batches(epoch: int) -> Iterator[list[int]]:
+        order = torch.randperm(count, generator=torch.Generator().manual_seed(seed * 100_003 + epoch))
+        for rows in order[: count // batch_size * batch_size].split(batch_size):
+            yield rows.tolist()
+
+    return batches
+
+
+def image_batches(
+    image_ids: Sequence[int],
+    objects: Sequence[int],
+    *,
+    images: int,
+    phrases_per_object: int,
+    seed: int,
+    objects_per_image: int | None = None,
+) -> Callable[[int], Iterator[list[int]]]:
+    """Epoch -> batches of row numbers, whole images at a time: a phrase meets the others of its image.
+
+    Every image comes once per epoch, and of each of its objects a few phrases drawn anew; the last partial batch is
+    dropped. The order depends on seed and epoch only.
+
+    Args:
+        image_ids: Of each row.
+        objects: What each row's phrase is about; equal numbers within one image mean one object.
+        images: Number of images of a batch.
+        phrases_per_object: At most so many.
+        objects_per_image: At most so many, drawn anew; all by default.
+    """
+    rows_of: dict[int, dict[int, list[int]]] = {}
+    for row, (image_id, thing) in enumerate(zip(image_ids, objects, strict=True)):
+        rows_of.setdefault(image_id, {}).setdefault(thing, []).append(row)
+    groups = [list(things.values()) for things in rows_of.values()]
+
+    def draw(items: list[Any], most: int | None, generator: torch.Generator) -> list[Any]:
+        return [items[place] for place in torch.randperm(len(items), generator=generator)[:most].tolist()]
+
+    def batches(epoch: int) -> Iterator[list[int]]:
+        generator = torch.Generator().manual_seed(seed * 100_003 + epoch)
+        order = torch.randperm(len(groups), generator=generator)
+        for chosen in order[: len(groups) // images * images].split(images):
+            things = [thing for image in chosen.tolist() for thing in draw(groups[image], objects_per_image, generator)]
+            yield [row for thing in things for row in draw(thing, phrases_per_object, generator)]
+
+    return batches

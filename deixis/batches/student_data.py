@@ -1,0 +1,117 @@
+"""Labelled phrases with their pictures, as batches for students."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from deixis.batches.candidates import CandidateTable
+from deixis.batches.samples import unique_images
+from deixis.boxes import xyxy_to_cxcywh
+from deixis.imaging.images import ImageReader
+from deixis.imaging.masks import RLE, decode_mask, encode_mask
+from deixis.language.tokens import encode
+from deixis.types import CandidateBoxes, StudentBatch
+
+
+class PhraseReader:
+    """Phrases of a table, with the squares of their images and, where the table has a `box`, the target.
+
+    Args:
+        table: Columns image_id, text, and optionally box (corners in stored pixels) and mask (RLE or None).
+        images: Columns image_id, path, width, height.
+        candidates: For students that rank candidates.
+    """
+
+    def __init__(
+        self,
+        table: pd.DataFrame,
+        images: pd.DataFrame,
+        *,
+        image_root: Path,
+        side: int,
+        vocabulary: Sequence[str],
+        length: int,
+        device: torch.device,
+        candidates: CandidateTable | None = None,
+        cache_bytes: int = 1 << 30,
+    ) -> None:
+        self.side = side
+        self.image_ids: list[int] = table["image_id"].tolist()
+        self._images = ImageReader(images, root=image_root, side=side, cache_bytes=cache_bytes)
+        self._tokens = encode(table["text"].tolist(), vocabulary, length)
+        boxes = table["box"] if "box" in table else [None] * len(table)
+        self._boxes = [None if box is None else torch.tensor(list(box), dtype=torch.float32) for box in boxes]
+        self._masks = table["mask"].tolist() if "mask" in table else None
+        self._candidates = candidates
+        self._device = device
+
+    def __len__(self) -> int:
+        """Number of phrases."""
+        return len(self.image_ids)
+
+    def batch(self, rows: Sequence[int]) -> StudentBatch:
+        """Some phrases, by position."""
+        ids, image_of = unique_images([self.image_ids[row] for row in rows])
+        letterboxes = [self._images.letterbox(image_id) for image_id in ids]
+        content = torch.stack([box.boxes_to_input(_whole(box.width, box.height)) for box in letterboxes])
+        targets = [self._boxes[row] for row in rows]
+        boxes = None
+        if all(target is not None for target in targets):
+            corners = [
+                letterboxes[image].boxes_to_input(target)
+                for image, target in zip(image_of.tolist(), targets, strict=True)
+                if target is not None
+            ]
+            boxes = (xyxy_to_cxcywh(torch.stack(corners).clamp(0, self.side)) / self.side).to(self._device)
+        return StudentBatch(
+            squares=self._images.squares(ids).to(self._device),
+            content_xyxy=content.to(self._device),
+            tokens=self._tokens[list(rows)].to(self._device),
+            image_of=image_of.to(self._device),
+            boxes_norm=boxes,
+            masks=None if self._masks is None else self._mask_targets(rows).to(self._device),
+            candidates=None if self._candidates is None else self._padded_candidates(self._candidates, ids),
+        )
+
+    def _padded_candidates(self, table: CandidateTable, image_ids: Sequence[int]) -> CandidateBoxes:
+        found = [table[image_id] for image_id in image_ids]
+        boxes = [
+            self._images.letterbox(image_id).boxes_to_input(candidates.boxes_xyxy)
+            for image_id, candidates in zip(image_ids, found, strict=True)
+        ]
+        valid = pad_sequence([torch.ones_like(c.categories) for c in found], batch_first=True).bool()
+        return CandidateBoxes(
+            boxes_xyxy=pad_sequence(boxes, batch_first=True).to(self._device),
+            categories=pad_sequence([c.categories for c in found], batch_first=True).to(self._device),
+            valid=valid.to(self._device),
+        )
+
+    def _mask_targets(self, rows: Sequence[int]) -> Tensor:
+        targets = torch.zeros(len(rows), self.side, self.side)
+        for place, row in enumerate(rows):
+            rle = self._masks[row] if self._masks else None
+            if rle is not None:
+                letterbox = self._images.letterbox(self.image_ids[row])
+                targets[place] = torch.from_numpy(letterbox.mask_to_input(decode_mask(rle)))
+        return targets
+
+    def masks_to_image(self, rows: Sequence[int], soft: Tensor, threshold: float) -> list[RLE]:
+        """Soft masks of some phrases from the square back to stored pixels, cut at the threshold."""
+        pairs = zip(rows, soft.float().cpu().numpy(), strict=True)
+        return [
+            encode_mask(self._images.letterbox(self.image_ids[row]).mask_to_image(mask) > threshold)
+            for row, mask in pairs
+        ]
+
+    def to_image(self, rows: Sequence[int], boxes_xyxy: Tensor) -> Tensor:
+        """Boxes of some phrases from the square back to stored pixels."""
+        pairs = zip(rows, boxes_xyxy.cpu(), strict=True)
+        return torch.stack([self._images.letterbox(self.image_ids[row]).boxes_to_image(box) for row, box in pairs])
+
+
+def _whole(width: int, height: int) -> Tensor:
+    return torch.tensor([0.0, 0.0, width, height])

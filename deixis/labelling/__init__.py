@@ -1,0 +1,1 @@
+"""From a teacher's scores to labels: the rules, location words, masks, confidence."""

@@ -1,0 +1,1 @@
+"""Text and words: normalising, vocabularies, word pieces, location words."""

@@ -1,0 +1,1 @@
+"""Scores against withheld truth, difficulty groups, tables and charts."""

@@ -1,0 +1,210 @@
+"""The one training loop, and the scheme of RefCLIP section 4 around it: warm-up, cosine, clip, weight EMA."""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+import torch
+from pydantic import PositiveInt
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from deixis.core.checkpoints import load_state, save_state
+from deixis.core.config import STRICT
+from deixis.core.errors import DataError
+from deixis.core.progress import say, track
+from deixis.core.records import write_csv
+from deixis.core.runtime import autocast
+from deixis.training.adamw import AdamW
+
+SECONDS_BETWEEN_SAVES = 30.0
+POLY_POWER = 0.9  # of TRIS and PCNet
+
+
+@dataclass(frozen=True, config=STRICT)
+class Recipe:
+    """How to optimise; the defaults are those of the RefCLIP family."""
+
+    epochs: int = 25
+    batch_size: int = 64
+    lr: float = 1e-4
+    min_lr: float = 1e-6
+    start_lr: float = 1e-7
+    warmup_epochs: float = 3.0
+    # after the warm-up. cosine: RefCLIP's family; poly: TRIS and PCNet; poly_by_epoch: TRIS's released step 2, which
+    # counts epochs where steps are meant, and so hardly falls; tenths: MAttNet; drop: TransVG, a tenth for the last
+    # third of the epochs
+    schedule: Literal["cosine", "poly", "poly_by_epoch", "tenths", "drop"] = "cosine"
+    tenth_steps: PositiveInt = 8000  # of tenths: constant for so many steps, then a tenth in every so many
+    betas: tuple[float, float] = (0.9, 0.98)
+    eps: float = 1e-9
+    weight_decay: float = 0.0
+    clip_norm: float = 0.15  # global L2 norm; 0 switches clipping off
+    ema_decay: float = 0.9997  # the cap of a ramp; 0 switches averaging off
+
+
+def learning_rate(step: int, *, steps_per_epoch: int, recipe: Recipe) -> float:
+    """Linear warm-up, then from `lr` towards `min_lr` as scheduled; `step` counts optimiser steps from 0."""
+    warmup = recipe.warmup_epochs * steps_per_epoch
+    if step < warmup:
+        return recipe.start_lr + (recipe.lr - recipe.start_lr) * step / warmup
+    after = step - warmup
+    left = max(1.0, recipe.epochs * steps_per_epoch - warmup)
+    if recipe.schedule == "tenths":
+        share = 0.1 ** max(0.0, after / recipe.tenth_steps - 1)
+    elif recipe.schedule == "poly":
+        share = (1 - after / left) ** POLY_POWER
+    elif recipe.schedule == "drop":
+        share = 1.0 if 3 * after < 2 * left else 0.1
+    elif recipe.schedule == "poly_by_epoch":
+        share = (1 - after // steps_per_epoch / left) ** POLY_POWER
+    else:
+        share = 0.5 * (1 + math.cos(math.pi * (after / left)))
+    return recipe.min_lr + (recipe.lr - recipe.min_lr) * share
+
+
+def ema_decay(step: int, cap: float) -> float:
+    """Decay of the update after optimiser step `step` (from 0): a ramp, (s + 1) / (s + 10), up to the cap."""
+    return min(cap, (step + 1) / (step + 10))
+
+
+class WeightAverage:
+    """A shadow of trainable weights and moving buffers; the weights in training are never overwritten.
+
+    Frozen parts are left out: their average is what they are. Integer buffers are copied.
+    """
+
+    def __init__(self, model: nn.Module, cap: float) -> None:
+        self.cap = cap
+        self.last_decay = 0.0
+        self._live = _moving_tensors(model)
+        self.shadow = {name: tensor.detach().clone() for name, tensor in self._live.items()}
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Take one step towards the live weights; call after the optimiser's step number `step`."""
+        self.last_decay = ema_decay(step, self.cap)
+        floating = [name for name, tensor in self._live.items() if tensor.is_floating_point()]
+        shadows = [self.shadow[name] for name in floating]
+        torch._foreach_lerp_(shadows, [self._live[name].detach() for name in floating], 1 - self.last_decay)
+        for name in self._live.keys() - set(floating):
+            self.shadow[name].copy_(self._live[name])
+
+    @torch.no_grad()
+    def copy_to_model(self) -> None:
+        """End of training: the averaged weights become the model's."""
+        for name, tensor in self._live.items():
+            tensor.copy_(self.shadow[name])
+
+
+def _moving_tensors(model: nn.Module) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    for prefix, module in model.named_modules():
+        if module.training:
+            for name, buffer in module.named_buffers(recurse=False):
+                tensors[f"{prefix}.{name}" if prefix else name] = buffer
+    return tensors
+
+
+def fit(
+    model: nn.Module,
+    loss: Callable[[Any], dict[str, Tensor]],
+    batches: Callable[[int], Iterable[Any]],
+    *,
+    steps_per_epoch: int,
+    recipe: Recipe,
+    device: torch.device,
+    scratch: Path,
+    curves: Path | None = None,
+    weights: dict[str, float] | None = None,
+    groups: Sequence[tuple[Sequence[nn.Parameter], float]] | None = None,
+) -> dict[str, float | int]:
+    """Train `model` in place; it ends with the averaged weights, in evaluation mode.
+
+    Args:
+        loss: Batch -> named, unweighted terms.
+        batches: Epoch number -> its batches; a pure function of the epoch, so that a killed run can resume.
+        scratch: Folder of this very run (its name is the hash of all inputs); holds the state to resume from.
+        curves: CSV for the mean of every term per epoch.
+        weights: Factor of each term in the sum; 1 where absent.
+        groups: Parameters with a factor on the learning rate; all trainable ones with factor 1 by default.
+
+    Returns:
+        Facts for the model's card: steps, last EMA decay, last loss.
+
+    Raises:
+        DataError: If the loss stops being finite.
+    """
+    groups = groups or [([p for p in model.parameters() if p.requires_grad], 1.0)]
+    optimiser = AdamW(groups, betas=recipe.betas, eps=recipe.eps, weight_decay=recipe.weight_decay)
+    model.train()
+    average = WeightAverage(model, recipe.ema_decay) if recipe.ema_decay else None
+    rows, first_epoch = _resume(model, optimiser, average, scratch)
+    last_save = time.monotonic()
+    for epoch in range(first_epoch, recipe.epochs):
+        sums: dict[str, float] = {}
+        for index, batch in enumerate(
+            track(batches(epoch), f"epoch {epoch + 1}/{recipe.epochs}", total=steps_per_epoch)
+        ):
+            step = epoch * steps_per_epoch + index
+            with autocast(device):
+                terms = loss(batch)
+            total = torch.stack([(weights or {}).get(name, 1.0) * term.float() for name, term in terms.items()]).sum()
+            if not torch.isfinite(total):
+                found = ", ".join(f"{name} {term.item():.4g}" for name, term in terms.items())
+                raise DataError(f"step {step}: the loss is not finite ({found}). Lower recipe.lr, then run: dvc repro")
+            optimiser.zero_grad()
+            total.backward()
+            if recipe.clip_norm:
+                nn.utils.clip_grad_norm_(optimiser.parameters, recipe.clip_norm)
+            optimiser.step(learning_rate(step, steps_per_epoch=steps_per_epoch, recipe=recipe))
+            if average:
+                average.update(step)
+            for name, term in (terms | {"total": total}).items():
+                sums[name] = sums.get(name, 0.0) + float(term.detach())
+        rows.append({"epoch": epoch + 1} | {name: value / steps_per_epoch for name, value in sums.items()})
+        say(f"epoch {epoch + 1}/{recipe.epochs}: " + ", ".join(f"{k} {v:.4f}" for k, v in list(rows[-1].items())[1:]))
+        if time.monotonic() - last_save > SECONDS_BETWEEN_SAVES and epoch + 1 < recipe.epochs:
+            _save(model, optimiser, average, rows, scratch)
+            last_save = time.monotonic()
+    if average:
+        average.copy_to_model()
+    model.eval()
+    if curves is not None:
+        write_csv(pd.DataFrame(rows), curves)
+    return {
+        "steps": recipe.epochs * steps_per_epoch,
+        "last_ema_decay": average.last_decay if average else 0.0,
+        "last_loss": rows[-1]["total"] if rows else float("nan"),
+    }
+
+
+def _save(model: nn.Module, optimiser: AdamW, average: WeightAverage | None, rows: list[Any], scratch: Path) -> None:
+    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    tensors |= {f"optimiser.{name}": tensor for name, tensor in optimiser.state().items()}
+    if average:
+        tensors |= {f"average.{name}": tensor for name, tensor in average.shadow.items()}
+    tensors["rng.cpu"] = torch.get_rng_state()
+    if torch.cuda.is_available():
+        tensors["rng.cuda"] = torch.cuda.get_rng_state()
+    save_state(tensors, {"rows": rows}, scratch / "state.safetensors")
+
+
+def _resume(model: nn.Module, optimiser: AdamW, average: WeightAverage | None, scratch: Path) -> tuple[list[Any], int]:
+    path = scratch / "state.safetensors"
+    if not path.exists():
+        return [], 0
+    tensors, facts = load_state(path)
+    model.load_state_dict({name[6:]: t for name, t in tensors.items() if name.startswith("model.")}, strict=True)
+    optimiser.load({name[10:]: t for name, t in tensors.items() if name.startswith("optimiser.")})
+    if average:
+        for name, tensor in average.shadow.items():
+            tensor.copy_(tensors[f"average.{name}"])
+    torch.set_rng_state(tensors["rng.cpu"])
+    if "rng.cuda" in tensors:
+        torch.cuda.set_rng_state(tensors["rng.cuda"])
+    say(f"resuming after epoch {len(facts['rows'])}")
+    return facts["rows"], len(facts["rows"])

@@ -1,0 +1,1 @@
+"""Trained students for others: ONNX graphs and model cards."""

@@ -1,0 +1,142 @@
+"""A trained student as one ONNX graph: a picture and a phrase in, a box out, and a mask where the student draws one.
+
+The graph holds what `predict` computes. What stands round it, letterbox, vocabulary and the way back to the picture,
+is described in a JSON file beside it, so that a runtime without Python can do it.
+"""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from deixis.core.errors import ConfigError
+from deixis.imaging.letterbox import PAD_VALUE
+from deixis.language.text import BECOMES_SPACE, DELETED, PAD, TYPOGRAPHIC, UNKNOWN
+from deixis.language.word_pieces import is_word_pieces
+from deixis.types import StudentBatch
+
+INPUTS = ("squares", "content_xyxy", "tokens")
+BATCH = torch.export.Dim("batch")
+OPSET = 20
+REFUSED = {
+    "mattnet": "it ranks boxes of a detector, which is another network and not in its graph",
+    "tris": "it finds its box by the connected parts of its mask, which is no operation of a graph",
+}
+
+
+class OneShot(nn.Module):
+    """`predict` of a student as tensors in, tensors out: one phrase for each picture."""
+
+    def __init__(self, student: nn.Module) -> None:
+        super().__init__()
+        self.student = student
+
+    def forward(self, squares: Tensor, content_xyxy: Tensor, tokens: Tensor) -> tuple[Tensor, ...]:
+        """Boxes, scores, and masks where there are any."""
+        rows = torch.arange(tokens.shape[0], device=tokens.device)
+        batch = StudentBatch(squares=squares, content_xyxy=content_xyxy, tokens=tokens, image_of=rows)
+        found = self.student.predict(batch)
+        return tuple(x for x in (found.boxes_xyxy, found.scores, found.masks) if x is not None)
+
+
+def export_onnx(student: Any, name: str, path: Path) -> dict[str, Any]:
+    """Write the graph of a frozen student for any number of pictures, each with one phrase.
+
+    Returns:
+        The description of its inputs and outputs and of all that a runtime must do itself.
+
+    Raises:
+        ConfigError: If the student is more than its network, or the packages of the extra `onnx` are missing.
+    """
+    if name in REFUSED:
+        raise ConfigError(
+            f"{name} cannot become one ONNX graph: {REFUSED[name]}. Export another student, or --to safetensors"
+        )
+    try:
+        import onnxscript  # noqa: F401  # torch's exporter builds on it
+    except ModuleNotFoundError:
+        raise ConfigError(
+            "ONNX export needs the extra onnx, which is not installed. Run: uv sync --extra onnx"
+        ) from None
+    shots = OneShot(student).eval()
+    example = _example(student)
+    with torch.no_grad():
+        answer = shots(*example)
+    outputs = ("boxes_xyxy", "scores", "masks")[: len(answer)]
+    fast_path = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # a fused operator that no graph knows
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch about its own parts
+            program = torch.export.export(shots, example, dynamic_shapes=({0: BATCH},) * len(INPUTS), strict=False)
+            torch.onnx.export(
+                program, f=path, input_names=INPUTS, output_names=outputs, opset_version=OPSET, dynamo=True,
+                external_data=False, verbose=False,
+            )  # fmt: skip
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast_path)
+    return describe(student, name, outputs)
+
+
+def _example(student: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """Two grey pictures, each with a phrase of one word; a batch of one would be taken for a constant."""
+    side = student.config.input_size
+    tokens = torch.full((2, student.config.text.length), PAD)
+    tokens[:, 0] = UNKNOWN
+    return (
+        torch.full((2, 3, side, side), PAD_VALUE, dtype=torch.uint8),
+        torch.tensor([[0.0, 0.0, side, side]] * 2),
+        tokens,
+    )
+
+
+def describe(student: Any, name: str, outputs: tuple[str, ...]) -> dict[str, Any]:
+    """What a foreign runtime must know, as JSON."""
+    side, length = student.config.input_size, student.config.text.length
+    meaning = {
+        "boxes_xyxy": f"float32 [batch, 4], corners in pixels of the square, from 0 to {side} and perhaps past it",
+        "scores": "float32 [batch], higher is better" if student.has_score else "float32 [batch], always 1: no score",
+        "masks": f"float32 [batch, {side}, {side}] from 0 to 1 over the square",
+    }
+    described: dict[str, Any] = {
+        "student": name,
+        "inputs": {
+            "squares": f"uint8 [batch, 3, {side}, {side}], RGB, letterboxed; no normalisation: the graph does it",
+            "content_xyxy": "float32 [batch, 4], left, top, right, bottom of the picture inside the square, in pixels",
+            "tokens": f"int64 [batch, {length}], ids of the phrase's words, then padding",
+        },
+        "outputs": {output: meaning[output] for output in outputs},
+        "letterbox": {
+            "side": side,
+            "pad_value": PAD_VALUE,
+            "resized": "long side = side, short side = max(1, floor(side * short / long))",
+            "offset": "left = (side - resized width) // 2, top = (side - resized height) // 2",
+            "interpolation": "bilinear with antialiasing, as Pillow's resize",
+            "back": "x = (x_square - left) * width / resized width, y likewise; then clip to the picture",
+        },
+        "text": {
+            "normalisation": [
+                "Unicode NFKC, typographic quotes and dashes to plain ones, lower case",
+                "control characters to blanks",
+                f"delete every match of {DELETED.pattern}",
+                f"every match of {BECOMES_SPACE.pattern} to one blank; strip",
+            ],
+            "typographic": {chr(code): plain for code, plain in TYPOGRAPHIC.items()},
+            "tokens": _tokens(student.vocabulary, length),
+            "pad": PAD,
+            "unknown": UNKNOWN,
+            "length": length,
+        },
+        "vocabulary": student.vocabulary,
+    }
+    if "masks" in outputs:
+        described["mask_threshold"] = float(getattr(student.config, "mask_threshold", 0.5))
+    return described
+
+
+def _tokens(vocabulary: list[str], length: int) -> str:
+    if is_word_pieces(vocabulary):
+        return f"BERT's WordPieces between [CLS] and [SEP], {length} ids at most, of which the last stays [SEP]"
+    return f"split at blanks, keep the first {length}, look each word up in the vocabulary"

@@ -1,0 +1,1 @@
+"""Models from settings, and back from their folders."""

@@ -1,0 +1,84 @@
+"""From a phrase to ids and word vectors."""
+
+import pytest
+import torch
+
+from deixis.language.text import PAD, START, UNKNOWN, build_vocabulary, normalise
+from deixis.language.tokens import encode, word_vectors
+
+VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "ball", "left", "red"]
+
+
+@pytest.mark.parametrize(
+    ("expression", "words"),
+    [
+        pytest.param("The man's red-shirt, #2 (left)!", ["the", "mans", "red", "shirt", "2", "left"], id="sheet"),
+        pytest.param("a.b,c'd!e?f\"g(h)i*j#k:l;m", ["abcdefghijklm"], id="deleted-characters"),
+        pytest.param("left/right  top-most\tred\nball", ["left", "right", "top", "most", "red", "ball"], id="spaces"),
+        pytest.param("ﬁne Ｒｅｄ ｂａｌｌ", ["fine", "red", "ball"], id="nfkc"),
+        pytest.param("（left）！", ["left"], id="full-width-punctuation"),
+        pytest.param("red\x00ball\u200b", ["red", "ball"], id="control-characters"),
+        pytest.param("Çelik ŞAPKA", ["çelik", "şapka"], id="other-letters"),
+    ],
+)
+def test_words(expression, words):
+    assert normalise(expression).split() == words
+
+
+@pytest.mark.parametrize("expression", ["", "  ", "?!", "...", "-/-", "(\"')", "\n\t", "，！？"])
+def test_punctuation_alone_is_the_empty_text(expression):
+    assert normalise(expression) == ""
+
+
+@pytest.mark.parametrize("expression", ["The man's red-shirt, #2 (left)!", "  big - ball ", "ﬁne"])
+def test_normalising_twice_changes_nothing(expression):
+    assert normalise(normalise(expression)) == normalise(expression)
+
+
+def test_special_ids():
+    assert (PAD, UNKNOWN, START) == (0, 1, 2)
+    assert build_vocabulary(["red ball", "ball left"]) == VOCABULARY
+
+
+def test_vocabulary_ignores_the_order_of_texts():
+    assert build_vocabulary(["ball left", "red ball"]) == build_vocabulary(["red ball", "ball left"])
+
+
+@pytest.mark.parametrize(
+    ("text", "ids"),
+    [
+        pytest.param("red ball", [5, 3, 0, 0], id="padded"),
+        pytest.param("red zebra ball", [5, 1, 3, 0], id="unknown-word"),
+        pytest.param("red red left ball ball", [5, 5, 4, 3], id="cut"),
+        pytest.param("", [0, 0, 0, 0], id="empty"),
+    ],
+)
+def test_encode(text, ids):
+    found = encode([text], VOCABULARY, 4)
+    assert found.tolist() == [ids]
+    assert found.dtype == torch.long
+
+
+def test_encode_no_texts():
+    assert encode([], VOCABULARY, 4).shape == (0, 4)
+
+
+def test_word_vectors_are_the_same_for_every_vocabulary():
+    here = word_vectors(VOCABULARY, 300)
+    there = word_vectors(["[PAD]", "[UNK]", "[CLS]", "apple", "red", "zebra", "ball"], 300)
+    assert torch.equal(here[VOCABULARY.index("red")], there[4])
+    assert torch.equal(here[VOCABULARY.index("ball")], there[6])
+    assert torch.equal(here, word_vectors(VOCABULARY, 300))
+
+
+def test_word_vectors_of_padding_and_unknown_are_zero():
+    vectors = word_vectors(VOCABULARY, 300)
+    assert vectors.shape == (6, 300)
+    assert (vectors[[PAD, UNKNOWN]] == 0).all()
+
+
+def test_word_vectors_tell_words_apart():
+    words = word_vectors(VOCABULARY, 300)[3:]
+    assert words.std().item() == pytest.approx(1.0, abs=0.1)
+    cosine = torch.nn.functional.cosine_similarity(words[:, None], words[None], dim=-1)
+    assert (cosine - torch.eye(3)).abs().max() < 0.3
