@@ -7,7 +7,7 @@ import pytest
 from deixis.core.records import read_json
 from deixis.imaging.masks import encode_mask
 from stages.evaluate_segmenter import evaluate_segmenter
-from tests.commands.conftest import world  # noqa: F401
+from tests.conftest import world  # noqa: F401
 
 
 @pytest.mark.parametrize(("refs", "expected"), [([7, 7, 8], 2), ([None, None, None], 3), ([7, None, 7], 2)])
