@@ -54,15 +54,15 @@ def score(
     ]
     with TemporaryDirectory() as name:
         folder = Path(name)
-        asked = write_pairs(prepared / "pairs.parquet", folder, splits=(SPLIT,))
+        asked = write_pairs(prepared / "pairs.parquet", folder, splits=(SPLIT,)).parent
+        for table in ("truth", "images"):
+            (asked / f"{table}.parquet").symlink_to((prepared / f"{table}.parquet").resolve())
         for variant, seed, reading in track(todo, "scoring", total=len(todo)):
             evaluate(
                 predictions=runs / variant / answers_file(seed, reading),
                 candidates=candidates,
                 card=runs / variant / model_folder(seed) / "config.json",
-                pairs=asked,
-                truth=prepared / "truth.parquet",
-                images=prepared / "images.parquet",
+                prepared=asked,
                 leakage=leakage,
                 out=folder / "metrics.json",
                 samples_out=folder / "samples.parquet",

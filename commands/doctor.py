@@ -17,7 +17,7 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.table import Table
 
-from deixis.core.checkpoints import ROOT
+from deixis.core.fingerprint import ROOT
 
 FROZEN = (
     "detector", "contrastive_vit", "distilled_vit", "segmentation_vit", "contrastive_convnet", "segmenter", "backbone",

@@ -61,7 +61,7 @@ def build_report(
         }
         results = results_table(scores, published_scores(published, dataset), exposures[dataset])
         facts = facts_table(scores)
-        trained = [name for name in scores if name not in run.relabelled(dataset)]
+        trained = [name for name in scores if name not in run.relabelled]
         tables.append(f"## {dataset}\n\n{markdown(results)}\n")
         sections.append(
             {

@@ -1,8 +1,8 @@
 """The mask of each of the detector's candidates by its own mask head, once per image: no segmenter, no prompt.
 
 reads   images.parquet, detections.parquet, the detector's feature store, the mask head; params: candidates
-writes  detector_masks.parquet: of each image the masks of its candidates, in their order
-run     dvc repro draw_candidates@scenes_plus, with scenes_plus under run.detector_mask_datasets in params.yaml
+writes  <teacher>_masks.parquet: of each image the masks of its candidates, in their order
+run     dvc repro draw_candidates@scenes_plus-dvin, with a teacher under run.redrawn in params.yaml
 """
 
 from pathlib import Path

@@ -1,7 +1,7 @@
 """Score one predictor against the withheld truth: the only reader of truth beside the upper bound.
 
-reads   predictions.parquet, candidates.parquet (objects.parquet for students on annotated boxes), pairs.parquet,
-        truth.parquet, images.parquet, leakage.json, the predictor's card; params: seed, evaluation
+reads   the predictor's answers and card, detections.parquet, pairs.parquet, truth.parquet, images.parquet,
+        objects.parquet (of predictors that chose among annotated boxes), leakage.json; params: seed, evaluation
 writes  the metrics of every split, and one row per expression
 run     dvc repro evaluate_teacher@scenes-dvin
 """
@@ -40,19 +40,26 @@ def evaluate(
     predictions: Path,
     candidates: Path,
     card: Path,
-    pairs: Path,
-    truth: Path,
-    images: Path,
+    prepared: Path,
     leakage: Path,
     out: Path,
     samples_out: Path,
     params: Path = Path("params.yaml"),
 ) -> None:
-    """Score one predictor against the withheld truth."""
+    """Score one predictor against the withheld truth.
+
+    Args:
+        candidates: The detector's boxes, which give the floors and the ceiling; a predictor that chose among annotated
+            boxes is compared with those instead.
+        prepared: The dataset's tables.
+    """
     config = read_section(params, "evaluation", EvaluationParams)
     seed = read_section(params, "seed", int)
-    samples = join_truth(predictions, pairs, truth)
-    samples = samples.join(reference_scores(samples, candidates, images))
+    facts = read_json(card, made_by="the predictor's training stage")
+    if facts.get("candidates") == "annotations":
+        candidates = prepared / "objects.parquet"
+    samples = join_truth(predictions, prepared / "pairs.parquet", prepared / "truth.parquet")
+    samples = samples.join(reference_scores(samples, candidates, prepared / "images.parquet"))
     samples["iou"] = box_iou(_stack(samples["box"]), _stack(samples["true_box"]))
     for name, column in (("match", "match_box"), ("map_box", "map_box")):
         if column in samples:
@@ -64,8 +71,7 @@ def evaluate(
     samples["group"] = samples["text"].map(difficulty)
     if samples["mask"].notna().any() or "point" in samples:  # whoever answers with masks or points
         samples = samples.join(mask_scores(samples))
-    facts = read_json(card, made_by="the predictor's training stage")
-    exposure = read_json(leakage, made_by="check_leakage")[pairs.parent.name]
+    exposure = read_json(leakage, made_by="check_leakage")[prepared.name]
     report: dict[str, Any] = {
         split: summarise(group, resamples=config.resamples, seed=seed)
         | {"exposure": worst(exposure[split].values())["level"]}

@@ -6,7 +6,7 @@ the stored features are of the usual size. Words of place count as in write_pseu
 reads   pairs.parquet, images.parquet, the images, frozen models, the teacher, its labels.parquet; params: labels,
         ratings.zoom
 writes  one row per pair: the label's box, and the one of the other size (box_again), both in stored pixels
-run     dvc repro label_again@scenes_plus-dvin, with scenes_plus under run.rated_datasets in params.yaml
+run     dvc repro label_again@scenes_plus-dvin-refclip, with dvin under run.rated in params.yaml
 """
 
 from pathlib import Path

@@ -3,9 +3,9 @@
 The teacher's choice of box stays; the mask is the one that the mask head drew for that very box. The segmenter's mask
 stands beside it as `prompted_mask`, so that one evaluation scores both.
 
-reads   labels.parquet, detections.parquet, detector_masks.parquet
+reads   labels.parquet, detections.parquet, the masks of its candidates, the teacher's card
 writes  labels.parquet of the same rows
-run     dvc repro label_with_detector_masks@scenes_plus-dvin, with both under run.detector_mask_* in params.yaml
+run     dvc repro label_with_detector_masks@scenes_plus-dvin, with dvin under run.redrawn in params.yaml
 """
 
 from pathlib import Path
@@ -20,7 +20,7 @@ from deixis.boxes import paired_iou
 from deixis.core.cli import run_stage
 from deixis.core.errors import DataError
 from deixis.core.progress import say
-from deixis.core.records import read_table, write_table
+from deixis.core.records import read_json, read_table, write_json, write_table
 from deixis.imaging.masks import RLE
 
 SAME_BOX = 0.99  # IoU above which a label's box is a candidate's: a teacher of anchors picks one as it is
@@ -37,7 +37,7 @@ class DrawnCandidates(NamedTuple):
     masks: list[RLE]
 
 
-def label_with_detector_masks(*, labels: Path, candidates: Path, masks: Path, out: Path) -> None:
+def label_with_detector_masks(*, labels: Path, candidates: Path, masks: Path, card: Path, out: Path) -> None:
     """Give every label the detector's mask of its box."""
     table = read_table(
         labels, columns=LABEL_COLUMNS, optional=("prompted_mask", "supervision"), made_by="segment_boxes"
@@ -57,6 +57,7 @@ def label_with_detector_masks(*, labels: Path, candidates: Path, masks: Path, ou
         mask_source=["none" if mask is None else "detector" for mask in found],
     )
     write_table(table, out)
+    write_json(read_json(card, made_by="train_teacher"), out.with_name("config.json"))
     say(f"{found.count(None)} of {len(table)} labels have no mask, because their box is no candidate of the detector")
 
 

@@ -4,7 +4,7 @@ A stage of one method depends on that method's entry instead of on whole folders
 importing another expert, trains nothing again that does not read it.
 
 reads   the folder of frozen models, a dataset's features; params: run, teachers, map_teachers, students
-writes  the checksums of every method under `run`: teachers of boxes where features are given, else all others
+writes  the checksums of every method under `run`: teachers where features are given, else students
 run     dvc repro list_inputs@scenes_plus
 """
 
@@ -33,20 +33,19 @@ def list_inputs(*, weights: Path, out: Path, features: Path | None = None, param
 
     Args:
         weights: Folder of frozen models.
-        features: A dataset's folder of features, to list teachers of boxes; without it students and teachers of
-            response maps are listed, which read none.
+        features: A dataset's folder of features, cues and proposals, to list its teachers; without it students are
+            listed, which read none.
     """
     run = read_section(params, "run", RunParams)
-    if features is not None:
-        write_json({"teachers": {name: teacher_inputs(name, features, weights, params) for name in run.teachers}}, out)
+    if features is None:
+        students = {*run.students, *run.annotation_students, *run.upper_bounds}
+        write_json({"students": {name: student_inputs(name, weights, params) for name in sorted(students)}}, out)
         return
-    map_teachers = {*run.map_teachers, *run.proposal_teachers}
-    students = {*run.students, *run.annotation_students, *run.upper_bounds}
-    found = {
-        "map_teachers": {name: map_teacher_inputs(name, weights, params) for name in sorted(map_teachers)},
-        "students": {name: student_inputs(name, weights, params) for name in sorted(students)},
+    read = {
+        "teachers": {name: teacher_inputs(name, features, weights, params) for name in run.teachers},
+        "map_teachers": {name: map_teacher_inputs(name, features, weights, params) for name in run.map_teachers},
     }
-    write_json(found, out)
+    write_json(read, out)
 
 
 def teacher_inputs(name: str, features: Path, weights: Path, params: Path) -> dict[str, dict[str, str | None]]:
@@ -54,15 +53,19 @@ def teacher_inputs(name: str, features: Path, weights: Path, params: Path) -> di
     model = outline(TEACHERS, "teacher", name, params)
     models = {"detector", *model.expert_names, *vectors_of(f"teachers.{name}", params)}
     return {
-        "features": checksums(features, feature_names(model), lambda path: not path.name.startswith("shard-")),
+        "features": checksums(features, feature_names(model), _no_shard),
         "weights": checksums(weights, models),
     }
 
 
-def map_teacher_inputs(name: str, weights: Path, params: Path) -> dict[str, str | None]:
-    """Of a teacher of response maps: what it starts from, and the judge of its maps."""
+def map_teacher_inputs(name: str, features: Path, weights: Path, params: Path) -> dict[str, dict[str, str | None]]:
+    """Of a teacher of response maps: its cues and proposals, what it starts from, and the judge of its maps."""
     model = outline(MAP_TEACHERS, "map_teacher", name, params)
-    return checksums(weights, {*model.starts, model.config.judge})
+    stores = [*(["cues"] if model.cue_count else []), *(["proposals"] if model.needs_proposals else [])]
+    return {
+        "features": checksums(features, stores, _no_shard),
+        "weights": checksums(weights, {*model.starts, model.config.judge}),
+    }
 
 
 def student_inputs(name: str, weights: Path, params: Path) -> dict[str, str | None]:
@@ -85,13 +88,15 @@ def vectors_of(section: str, params: Path) -> list[str]:
     return [] if found is None else [found]
 
 
+def _no_shard(path: Path) -> bool:
+    """A store's `meta.json` holds the checksums of its shards."""
+    return not path.name.startswith("shard-")
+
+
 def checksums(
     folder: Path, names: Iterable[str], counts: Callable[[Path], bool] = lambda path: True
 ) -> dict[str, str | None]:
-    """One checksum for each named folder, of all its files that count; None where there is no such folder.
-
-    A store's `meta.json` holds the checksums of its shards, so those need not count.
-    """
+    """One checksum for each named folder, of all its files that count; None where there is no such folder."""
     found: dict[str, str | None] = {}
     for name in sorted(names):
         files = sorted(path for path in (folder / name).rglob("*") if path.is_file() and counts(path))

@@ -2,7 +2,7 @@
 
 reads   images.parquet, the images, the segmenter; params: proposals, detector.model.input_size
 writes  a feature store: the masks of each image in its square (bits), largest first, empty ones where there are fewer
-run     dvc repro propose_masks@scenes_plus, with scenes_plus under run.proposal_datasets in params.yaml
+run     dvc repro propose_masks@scenes_plus, with scenes_plus under run.proposals in params.yaml
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,9 @@
 """Rate a teacher's labels by margin, stability and agreement with other teachers; accept the surest. No truth is read.
 
-reads   labels.parquet, what each teacher answered again; params: run.teachers, ratings.coverage
-writes  labels.parquet of the same rows with agreement, stability and confidence (deixis/labelling/confidence.py)
-run     dvc repro rate_labels@scenes_plus-dvin, with both under run.rated_* in params.yaml
+reads   labels.parquet, what each teacher answered again, the teacher's card; params: run.teachers, ratings.coverage
+writes  labels.parquet of the same rows with agreement, stability and confidence (deixis/labelling/confidence.py), and
+        beside it the card, as config.json
+run     dvc repro rate_labels@scenes_plus-dvin, with dvin under run.rated in params.yaml
 """
 
 from pathlib import Path
@@ -16,7 +17,7 @@ from deixis.core.cli import run_stage
 from deixis.core.config import read_section
 from deixis.core.errors import ConfigError, DataError
 from deixis.core.progress import say
-from deixis.core.records import read_table, write_table
+from deixis.core.records import read_json, read_table, write_json, write_table
 from deixis.labelling.confidence import rate
 from deixis.labelling.rating import RatingParams
 
@@ -28,7 +29,9 @@ LABEL_COLUMNS = (
 OPTIONAL_COLUMNS = ("prompted_mask", "supervision")
 
 
-def rate_labels(*, teacher: str, labels: Path, again: Path, out: Path, params: Path = Path("params.yaml")) -> None:
+def rate_labels(
+    *, teacher: str, labels: Path, again: Path, card: Path, out: Path, params: Path = Path("params.yaml")
+) -> None:
     """Rate a teacher's labels and accept the surest of them."""
     coverage = read_section(params, "ratings", RatingParams).coverage
     teachers = read_section(params, "run.teachers", list)
@@ -36,7 +39,7 @@ def rate_labels(*, teacher: str, labels: Path, again: Path, out: Path, params: P
     if not others:
         raise ConfigError(
             f"{params}: run.teachers is [{', '.join(teachers)}]; labels are rated by agreement with another teacher's. "
-            f"Add one, as run.teachers: [refclip, {teacher}], or empty run.rated_teachers, then run: dvc repro"
+            f"Add one, as run.teachers: [refclip, {teacher}], or empty run.rated, then run: dvc repro"
         )
     table = read_table(labels, columns=LABEL_COLUMNS, optional=OPTIONAL_COLUMNS, made_by="segment_boxes")
     boxes = torch.from_numpy(stacked(table["box"]))
@@ -47,6 +50,7 @@ def rate_labels(*, teacher: str, labels: Path, again: Path, out: Path, params: P
     table = table.assign(agreement=agreement.mean(1), stability=stability, confidence=confidence)
     table = accept_surest(table, coverage)
     write_table(table, out)
+    write_json(read_json(card, made_by="train_teacher"), out.with_name("config.json"))
     kept = table.loc[table["split"] == "train", "accept"].mean()
     say(f"mean confidence {confidence.mean():.3f}; {100 * kept:.0f} % of the training labels are accepted")
 

@@ -2,7 +2,7 @@
 
 reads   images.parquet, the images, the detector's feature store, the segmenter; params: candidates
 writes  a feature store: numbers of the kept cells, the mask of each one's best box (bits), where the picture lies
-run     dvc repro segment_candidates@scenes_plus, with scenes_plus under run.mask_datasets in params.yaml
+run     dvc repro segment_candidates@scenes_plus, with scenes_plus under run.box_masks in params.yaml
 """
 
 from collections.abc import Sequence

@@ -136,7 +136,7 @@ def needed_proposals(model: MapTeacher, proposals: Path | None) -> Path | None:
     if proposals is None:
         raise DataError(
             "this teacher weighs mask proposals, and no folder of them was named (--proposals). "
-            "Put it under run.proposal_teachers in params.yaml, then run: dvc repro"
+            "Put the dataset under run.proposals in params.yaml, then run: dvc repro"
         )
     return proposals
 

@@ -2,7 +2,7 @@
 
 reads   pairs.parquet; params: cues, datasets.<dataset>; for `openai` the environment, see deixis/cues/endpoint.py
 writes  cues.jsonl (one line per distinct text), statistics.json
-run     dvc repro write_cues@scenes_plus, with scenes_plus under run.proposal_datasets in params.yaml
+run     dvc repro write_cues@scenes_plus, with scenes_plus under run.proposals in params.yaml
 """
 
 import json

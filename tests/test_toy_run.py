@@ -27,6 +27,7 @@ def shrink(params: dict[str, Any]) -> None:
     for part in ("scenes", "datasets", "reference_datasets"):
         params["run"][part] = ["scenes_plus"]
     params["run"]["upper_bounds"] = ["simrec"]
+    params["run"]["references"] = ["truth-simrec"]
     params["pretraining"]["images"] = 32
     params["scenes"]["scenes_plus"]["images"] = {"train": 32, "val": 8, "testA": 6, "testB": 6}
     params["detector"]["rigid_epochs"] = 0
@@ -196,8 +197,7 @@ def test_a_teacher_of_masks_learns_labels_and_is_scored(checkout, rebuilt):
     )  # fmt: skip
     run_stage(
         checkout, "evaluate", predictions=f"{out}/labels.parquet", candidates=CANDIDATES,
-        card=f"{out}/config.json", pairs=pairs, truth=f"{prepared}/truth.parquet", images=pictures["images"],
-        leakage="reports/leakage.json", out=f"{out}/metrics.json", samples_out=f"{out}/samples.parquet",
+        card=f"{out}/config.json", prepared=prepared, leakage="reports/leakage.json", out=f"{out}/metrics.json", samples_out=f"{out}/samples.parquet",
     )  # fmt: skip
     labels = pd.read_parquet(checkout / out / "labels.parquet")
     assert set(labels["mask_source"]) == {"teacher"} and labels["prompted_mask"].notna().any()
@@ -220,13 +220,12 @@ def test_the_detector_draws_the_masks_of_a_teachers_labels(checkout, rebuilt):
     )  # fmt: skip
     run_stage(
         checkout, "label_with_detector_masks", labels="data/labels/scenes_plus/dvin/labels.parquet",
-        candidates=CANDIDATES, masks=masks, out=labels,
+        candidates=CANDIDATES, masks=masks, card="data/teachers/scenes_plus/dvin/config.json", out=labels,
     )  # fmt: skip
     run_stage(
         checkout, "evaluate", predictions=labels, candidates=CANDIDATES,
-        card="data/teachers/scenes_plus/dvin/config.json", pairs=f"{prepared}/pairs.parquet",
-        truth=f"{prepared}/truth.parquet", images=images, leakage="reports/leakage.json", out=f"{out}/metrics.json",
-        samples_out=f"{out}/samples.parquet",
+        card="data/teachers/scenes_plus/dvin/config.json", prepared=prepared, leakage="reports/leakage.json",
+        out=f"{out}/metrics.json", samples_out=f"{out}/samples.parquet",
     )  # fmt: skip
     assert json.loads((checkout / out / "head/config.json").read_text())["labels"] == "mask"
     assert set(pd.read_parquet(checkout / labels)["mask_source"]) == {"detector"}
@@ -254,8 +253,7 @@ def test_teachers_of_response_maps_learn_label_and_are_scored(checkout, rebuilt)
     )  # fmt: skip
     run_stage(
         checkout, "evaluate", predictions=f"{out}/labels.parquet", candidates=CANDIDATES, card=f"{out}/config.json",
-        pairs=pairs, truth=f"{prepared}/truth.parquet", images=pictures["images"], leakage="reports/leakage.json",
-        out=f"{out}/metrics.json", samples_out=f"{out}/samples.parquet",
+        prepared=prepared, leakage="reports/leakage.json", out=f"{out}/metrics.json", samples_out=f"{out}/samples.parquet",
     )  # fmt: skip
     report = json.loads((checkout / out / "metrics.json").read_text())
     assert {"miou", "miou_map", "miou_proposal", "point_in_mask", "acc50_any", "acc50_map_box", "coverage"} <= report[

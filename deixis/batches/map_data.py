@@ -48,7 +48,7 @@ def read_needed_cues(model: Any, cues: Path | None, texts: Iterable[str]) -> dic
     if cues is None:
         raise DataError(
             "this teacher reads cues, and no file of them was named (--cues). "
-            "Put it under run.proposal_teachers in params.yaml, then run: dvc repro"
+            "Put the dataset under run.proposals in params.yaml, then run: dvc repro"
         )
     return padded_cues(cues, texts, count=model.cue_count, policy=model.config.cue_padding)
 

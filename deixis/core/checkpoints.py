@@ -11,17 +11,15 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from deixis.core.errors import DataError
+from deixis.core.fingerprint import Code, loaded_modules
 from deixis.core.records import file_sha256, write_atomically, write_json
-
-ROOT = Path(__file__).resolve().parents[2]  # of the checkout
 
 
 def run_key(*parts: Any) -> str:
-    """Name of a scratch folder: a hash of everything that decides a run's result, our own source included."""
-    digest = hashlib.sha256(repr((torch.__version__, torch.get_num_threads())).encode())
-    for folder in ("deixis", "models", "training", "answering", "stages", "commands"):
-        for path in sorted((ROOT / folder).rglob("*.py")):
-            digest.update(path.read_bytes())
+    """Name of a scratch folder: a hash of everything that decides a run's result, the code that is loaded included."""
+    code = Code()
+    ours = code.fingerprint(loaded_modules(code))
+    digest = hashlib.sha256(repr((torch.__version__, torch.get_num_threads(), ours)).encode())
     for part in parts:
         digest.update(file_sha256(part).encode() if isinstance(part, Path) else repr(part).encode())
     return digest.hexdigest()[:16]

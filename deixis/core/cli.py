@@ -11,6 +11,7 @@ from typing import Any
 
 from cyclopts import App
 
+from deixis.core.code_list import held_to_its_code
 from deixis.core.errors import ConfigError, DataError
 
 # glibc's names and numbers for mallopt, and the bytes up to which freed memory is kept for the next allocation
@@ -22,10 +23,9 @@ def run_stage(stage: Callable[..., Any]) -> None:
 
     Exit codes: 0 done, 2 wrong configuration, 65 bad data; anything else is our bug and shows its traceback.
     """
-    app = App(
-        name=f"python -m {stage.__module__ if stage.__module__ != '__main__' else _module_name()}", version_flags=[]
-    )
-    app.default(stage)
+    module = _module_name() if stage.__module__ == "__main__" else stage.__module__
+    app = App(name=f"python -m {module}", version_flags=[])
+    app.default(held_to_its_code(stage, module))
     run_app(app)
 
 

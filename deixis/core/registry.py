@@ -4,6 +4,7 @@ import importlib
 from collections.abc import Mapping
 from typing import Any
 
+from deixis.core.code_list import method_loaded
 from deixis.core.errors import ConfigError
 
 
@@ -19,5 +20,6 @@ def resolve(registry: Mapping[str, str], name: str, *, role: str) -> Any:
             f'there is no {role} "{name}". Known: {known}. '
             "Name one of them in params.yaml, or add a line to the registry."
         )
+    method_loaded(registry[name], name)
     module, attribute = registry[name].split(":")
     return getattr(importlib.import_module(module), attribute)

@@ -4,3 +4,5 @@ MAP_TEACHERS = {
     "tris": "models.map_teachers.tris:TRIS",
     "pcnet": "models.map_teachers.pcnet:PCNet",
 }
+
+READS = {"pcnet": ("proposals",)}  # lists of `run` whose outputs a teacher reads beside images

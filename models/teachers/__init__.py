@@ -5,3 +5,5 @@ TEACHERS = {
     "dvin": "models.teachers.dvin:DViN",
     "weakmcn": "models.teachers.weakmcn:WeakMCN",
 }
+
+READS = {"weakmcn": ("box_masks",)}  # lists of `run` whose outputs a teacher reads beside features

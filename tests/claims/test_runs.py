@@ -114,8 +114,8 @@ def test_student(calls, given, tmp_path):
 
 def test_scoring_keeps_scores_and_no_truth(monkeypatch, given, tmp_path):
     def evaluate(**asked: Any) -> None:
-        assert asked["pairs"].parent.name == "scenes_plus"  # reports/leakage.json knows it by that name
-        assert pd.read_parquet(asked["pairs"])["split"].tolist() == ["val"]
+        assert asked["prepared"].name == "scenes_plus"  # reports/leakage.json knows it by that name
+        assert pd.read_parquet(asked["prepared"] / "pairs.parquet")["split"].tolist() == ["val"]
         row = {"sample_id": "val", "image_id": 1, "iou": 0.7, "true_box": [0.0, 0.0, 1.0, 1.0], "mask": None}
         write_table(pd.DataFrame([row]), asked["samples_out"])
         scored.append((asked["predictions"].name, asked["card"].parent.name))

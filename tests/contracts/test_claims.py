@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import grimp
 import pytest
 from pydantic import TypeAdapter
 from ruamel.yaml import YAML
@@ -12,6 +11,7 @@ from ruamel.yaml import YAML
 from claims.entries import KINDS, Plan, Student, override, read_claims, read_variants
 from claims.verdict import METRICS
 from deixis.core.config import load_params, read_section
+from deixis.core.fingerprint import OF_METHODS, Code
 from deixis.core.registry import resolve
 from deixis.training.fit import Recipe
 from models.map_teachers import MAP_TEACHERS
@@ -20,7 +20,7 @@ from models.teachers import TEACHERS
 from stages.evaluate import EvaluationParams
 from stages.write_map_labels import MapLabelParams
 from stages.write_pseudo_labels import LabelParams
-from tests.contracts.test_graph import LAZY, overlap, paths, source
+from tests.contracts.test_graph import code_entries, module_of, overlap, paths
 
 ROOT = Path(__file__).parents[2]
 ENTRIES = ROOT / "claims" / "claims.yaml"
@@ -105,26 +105,13 @@ def stages() -> dict[str, Any]:
     return {name: stage.get("do", stage) for name, stage in found.items()}
 
 
-@pytest.fixture(scope="module")
-def imports():
-    return grimp.build_graph("claims", "deixis", "models", "stages", cache_dir=None)
-
-
 @pytest.mark.parametrize("name", sorted(stages()))
-def test_deps_are_the_first_party_modules_that_a_stage_imports(name, imports):
-    stage = stages()[name]
-    todo, seen = [re.search(r"python -m (\w+\.\w+)", stage["cmd"]).group(1)], set()
-    while todo:
-        current = todo.pop()
-        if current not in seen and current in imports.modules:
-            seen.add(current)
-            todo += [*imports.find_modules_directly_imported_by(current), *LAZY.get(current, [])]
-    listed = [re.sub(r"\$\{item\.method\}\.py$", "", path) for path in paths(stage, "deps")]
-    code = [path.rstrip("/") for path in listed if path.startswith(("claims/", "deixis", "models", "stages"))]
-    code += [path for entry in stage["params"] if isinstance(entry, dict) for path in entry if path.endswith(".py")]
-    wanted = {source(module) for module in seen}
-    assert not [path for path in wanted if not any(overlap(path, dep) for dep in code)]
-    assert not [dep for dep in code if not any(overlap(path, dep) for path in wanted)]
+def test_a_stage_depends_on_the_fingerprint_of_its_module_and_of_the_methods_that_it_loads(name):
+    entries = code_entries(stages()[name])
+    assert entries[0] == module_of(stages()[name])
+    closure = Code(ROOT).closure(entries[0])
+    asked = {package for package in OF_METHODS if package in closure}
+    assert {".".join(entry.split(".")[:2]) for entry in entries[1:]} == asked
 
 
 @pytest.mark.parametrize("name", sorted(stages()))

@@ -60,7 +60,7 @@ def test_every_system_at_once_names_lists_of_the_run_and_every_method():
     (block,) = re.findall(r"```yaml\n(.+?)```", page, re.DOTALL)
     run = TypeAdapter(RunParams).validate_python(loaded("params.yaml")["run"] | YAML(typ="safe").load(block)["run"])
     assert {*run.teachers} == {*TEACHERS} and {*run.students} == {*STUDENTS}
-    assert {*run.map_teachers, *run.proposal_teachers} == {*MAP_TEACHERS} and {*run.mask_heads} <= {*MASK_HEADS}
+    assert {*run.map_teachers} == {*MAP_TEACHERS} and {*run.mask_heads} <= {*MASK_HEADS}
 
 
 @pytest.mark.parametrize(

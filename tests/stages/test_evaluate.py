@@ -42,8 +42,8 @@ def scored(folder, answers: pd.DataFrame, *, masks=(LEFT, LEFT, LEFT)) -> dict:
     pairs.to_parquet(folder / "toy/pairs.parquet")
     truth = pd.DataFrame({"sample_id": ["a", "b", "c"], "box": [LEFT] * 3})
     truth["mask"] = pd.Series([None if mask is None else rectangle(mask) for mask in masks], dtype=object)
-    truth.to_parquet(folder / "truth.parquet")
-    pd.DataFrame({"image_id": [1, 2], "width": 8, "height": 6}).to_parquet(folder / "images.parquet")
+    truth.to_parquet(folder / "toy/truth.parquet")
+    pd.DataFrame({"image_id": [1, 2], "width": 8, "height": 6}).to_parquet(folder / "toy/images.parquet")
     pd.DataFrame({"image_id": [1, 2], "boxes": [LEFT + RIGHT] * 2}).to_parquet(folder / "candidates.parquet")
     answers.to_parquet(folder / "predictions.parquet")
     (folder / "card.json").write_text(json.dumps(CARD))
@@ -51,8 +51,8 @@ def scored(folder, answers: pd.DataFrame, *, masks=(LEFT, LEFT, LEFT)) -> dict:
     (folder / "params.yaml").write_text("seed: 0\nevaluation: {resamples: 10}\n")
     evaluate(
         predictions=folder / "predictions.parquet", candidates=folder / "candidates.parquet", card=folder / "card.json",
-        pairs=folder / "toy/pairs.parquet", truth=folder / "truth.parquet", images=folder / "images.parquet",
-        leakage=folder / "leakage.json", out=folder / "metrics.json", samples_out=folder / "samples.parquet",
+        prepared=folder / "toy", leakage=folder / "leakage.json", out=folder / "metrics.json",
+        samples_out=folder / "samples.parquet",
         params=folder / "params.yaml",
     )  # fmt: skip
     return json.loads((folder / "metrics.json").read_text())["val"]

@@ -42,19 +42,21 @@ def folder(tmp_path):
     table["box"] = [RIGHT, RIGHT, [5.0, 1.0, 8.0, 5.9]]
     table["mask"] = [encode_mask(np.ones((6, 8), bool))] * 3
     table.to_parquet(tmp_path / "labels.parquet")
+    (tmp_path / "card.json").write_text('{"teacher": "dvin"}')
     return tmp_path
 
 
 def relabel(folder) -> pd.DataFrame:
     label_with_detector_masks(
         labels=folder / "labels.parquet", candidates=folder / "detections.parquet", masks=folder / "masks.parquet",
-        out=folder / "out.parquet",
+        card=folder / "card.json", out=folder / "out.parquet",
     )  # fmt: skip
     return pd.read_parquet(folder / "out.parquet")
 
 
 def test_each_label_gets_the_mask_of_its_box_and_keeps_the_segmenters(folder, capsys):
     found = relabel(folder)
+    assert (folder / "config.json").read_text().split() == ["{", '"teacher":', '"dvin"', "}"]  # for its evaluation
     assert found["sample_id"].tolist() == [10, 11, 12]
     assert [decode_mask(mask).tolist() for mask in found["mask"][:2]] == [rectangle(RIGHT).tolist()] * 2
     assert found["mask"][2] is None
@@ -154,8 +156,8 @@ def test_the_report_lists_them_after_the_teachers_and_times_no_teacher_twice():
     run = replace(
         read_section(ROOT / "params.yaml", "run", RunParams),
         teachers=("refclip", "dvin"), map_teachers=(), students=("simrec",), student_teachers=("dvin",),
-        detector_mask_datasets=("scenes_plus",), detector_mask_teachers=("dvin",), reference_datasets=(),
+        redrawn=("dvin",), relabelled=("dvin-res",), reference_datasets=(),
     )  # fmt: skip
     assert run.predictors("scenes_plus") == ["refclip", "dvin", "dvin-res", "dvin-simrec"]
     assert run.timed("scenes_plus") == ["refclip", "dvin", "dvin-simrec"]
-    assert run.predictors("scenes") == ["refclip", "dvin", "dvin-simrec"]
+    assert run.written_again() == ["dvin-res"]

@@ -68,12 +68,14 @@ def test_what_is_missing_stands_as_null(world):
     assert entries(world)["teachers"]["weakmcn"]["features"]["box_masks"] is None
 
 
-def test_students_and_teachers_of_response_maps_list_what_they_start_from(world):
-    name_methods(world, map_teachers=["tris"], proposal_teachers=["pcnet"], upper_bounds=["mcn"])
-    found = entries(world, of_teachers=False)
-    assert set(found["students"]) == {"simrec", "transvg", "mcn"}
-    assert set(found["students"]["simrec"]) == {"backbone"}
-    assert set(found["map_teachers"]["tris"]) == set(found["map_teachers"]["pcnet"]) == {"backbone", "contrastive_vit"}
+def test_students_and_teachers_of_response_maps_list_what_they_read(world):
+    name_methods(world, map_teachers=["tris", "pcnet"], upper_bounds=["mcn"])
+    students = entries(world, of_teachers=False)["students"]
+    assert set(students) == {"simrec", "transvg", "mcn"}
+    assert set(students["simrec"]) == {"backbone"}
+    teachers = entries(world)["map_teachers"]
+    assert set(teachers["tris"]["weights"]) == set(teachers["pcnet"]["weights"]) == {"backbone", "contrastive_vit"}
+    assert teachers["tris"]["features"] == {} and set(teachers["pcnet"]["features"]) == {"cues", "proposals"}
 
 
 def test_word_vectors_belong_to_the_method_that_names_them(world):

@@ -47,6 +47,7 @@ def folder(tmp_path):
         rows = pd.DataFrame({"sample_id": range(10), "box": boxes, "box_again": again})
         (tmp_path / "again").mkdir(exist_ok=True)
         rows.iloc[::-1].to_parquet(tmp_path / "again" / f"{teacher}.parquet")  # in another order
+    (tmp_path / "card.json").write_text('{"teacher": "dvin"}')
     write_params(tmp_path, teachers="[refclip, dvin]")
     return tmp_path
 
@@ -57,7 +58,8 @@ def write_params(folder, *, teachers: str, coverage: float = 0.5) -> None:
 
 def rated(folder) -> pd.DataFrame:
     rate_labels(
-        teacher="dvin", labels=folder / "labels.parquet", again=folder / "again", out=folder / "out.parquet",
+        teacher="dvin", labels=folder / "labels.parquet", again=folder / "again", card=folder / "card.json",
+        out=folder / "out.parquet",
         params=folder / "params.yaml",
     )  # fmt: skip
     return pd.read_parquet(folder / "out.parquet")
@@ -175,8 +177,8 @@ def test_the_report_lists_them_beside_the_teachers_and_times_none_twice():
     run = replace(
         read_section(ROOT / "params.yaml", "run", RunParams),
         teachers=("refclip", "dvin"), map_teachers=(), students=("simrec",), student_teachers=("dvin-rated",),
-        rated_datasets=("scenes_plus",), rated_teachers=("dvin",), reference_datasets=(),
+        rated=("dvin",), relabelled=("dvin-rated",), reference_datasets=(),
     )  # fmt: skip
     assert run.predictors("scenes_plus") == ["refclip", "dvin", "dvin-rated", "dvin-rated-simrec"]
     assert run.timed("scenes_plus") == ["refclip", "dvin", "dvin-rated-simrec"]
-    assert run.relabelled("scenes") == []
+    assert run.written_again() == ["dvin-rated"]

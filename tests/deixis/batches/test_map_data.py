@@ -36,7 +36,7 @@ def test_cues_are_padded_and_a_missing_phrase_is_named(tmp_path):
 def test_a_teacher_that_reads_cues_asks_for_them():
     reads, does_not = SimpleNamespace(cue_count=2), SimpleNamespace(cue_count=0)
     assert read_needed_cues(does_not, None, ["star"]) is None
-    with pytest.raises(DataError, match=r"reads cues.*run.proposal_teachers in params.yaml.*dvc repro"):
+    with pytest.raises(DataError, match=r"reads cues.*run.proposals in params.yaml.*dvc repro"):
         read_needed_cues(reads, None, ["star"])
 
 
