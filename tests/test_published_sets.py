@@ -87,7 +87,8 @@ def test_a_published_folder_becomes_labels_a_student_numbers_and_exports(folder,
     list_candidates(**pictures, features=folder / "features/detector", out=folder / "candidates.parquet")
     check_leakage(prepared=folder / "prepared", weights=folder / "weights", out=folder / "leakage.json")
     known = {
-        "candidates": folder / "candidates.parquet", "prepared": prepared, "leakage": folder / "leakage.json", "samples_out": folder / "samples.parquet",
+        "candidates": folder / "candidates.parquet", "prepared": prepared,
+        "leakage": folder / "leakage.json", "samples_out": folder / "samples.parquet",
     }  # fmt: skip
     evaluate(predictions=labels, card=folder / "refclip/config.json", out=folder / "metrics.json", **known)
     export(labels, to="coco", images=prepared / "images.parquet", out=folder / "coco")

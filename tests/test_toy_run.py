@@ -197,7 +197,8 @@ def test_a_teacher_of_masks_learns_labels_and_is_scored(checkout, rebuilt):
     )  # fmt: skip
     run_stage(
         checkout, "evaluate", predictions=f"{out}/labels.parquet", candidates=CANDIDATES,
-        card=f"{out}/config.json", prepared=prepared, leakage="reports/leakage.json", out=f"{out}/metrics.json", samples_out=f"{out}/samples.parquet",
+        card=f"{out}/config.json", prepared=prepared, leakage="reports/leakage.json", out=f"{out}/metrics.json",
+        samples_out=f"{out}/samples.parquet",
     )  # fmt: skip
     labels = pd.read_parquet(checkout / out / "labels.parquet")
     assert set(labels["mask_source"]) == {"teacher"} and labels["prompted_mask"].notna().any()
@@ -225,7 +226,8 @@ def test_the_detector_draws_the_masks_of_a_teachers_labels(checkout, rebuilt):
     run_stage(
         checkout, "evaluate", predictions=labels, candidates=CANDIDATES,
         card="data/teachers/scenes_plus/dvin/config.json", prepared=prepared, leakage="reports/leakage.json",
-        out=f"{out}/metrics.json", samples_out=f"{out}/samples.parquet",
+        out=f"{out}/metrics.json",
+        samples_out=f"{out}/samples.parquet",
     )  # fmt: skip
     assert json.loads((checkout / out / "head/config.json").read_text())["labels"] == "mask"
     assert set(pd.read_parquet(checkout / labels)["mask_source"]) == {"detector"}
@@ -253,7 +255,8 @@ def test_teachers_of_response_maps_learn_label_and_are_scored(checkout, rebuilt)
     )  # fmt: skip
     run_stage(
         checkout, "evaluate", predictions=f"{out}/labels.parquet", candidates=CANDIDATES, card=f"{out}/config.json",
-        prepared=prepared, leakage="reports/leakage.json", out=f"{out}/metrics.json", samples_out=f"{out}/samples.parquet",
+        prepared=prepared, leakage="reports/leakage.json", out=f"{out}/metrics.json",
+        samples_out=f"{out}/samples.parquet",
     )  # fmt: skip
     report = json.loads((checkout / out / "metrics.json").read_text())
     assert {"miou", "miou_map", "miou_proposal", "point_in_mask", "acc50_any", "acc50_map_box", "coverage"} <= report[

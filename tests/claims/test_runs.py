@@ -134,5 +134,5 @@ def test_scoring_keeps_scores_and_no_truth(monkeypatch, given, tmp_path):
 
 
 def test_one_module_names_truth():
-    naming = [path.name for path in (ROOT / "claims").glob("*.py") if '"truth.parquet"' in path.read_text()]
+    naming = [path.name for path in (ROOT / "claims").glob("*.py") if '"truth"' in path.read_text()]
     assert naming == ["score.py"]

@@ -132,5 +132,7 @@ def test_paths_in_the_command_are_declared_and_start_at_the_root(name):
     assert not [path for path in used if not any(overlap(path, known) for known in declared)]
 
 
-def test_the_default_run_knows_nothing_of_claims():
-    assert "claims" not in (ROOT / "dvc.yaml").read_text()
+def test_the_default_run_reads_nothing_that_claims_write():
+    graph = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
+    named = {path for stage in graph.values() for path in paths(stage, "deps") if "claims" in path}
+    assert named == {str(path.relative_to(ROOT)) for path in (ROOT / "claims").glob("*.py")}

@@ -160,7 +160,9 @@ def test_a_stage_depends_on_the_fingerprint_of_its_module_and_of_the_methods_tha
     assert entries[0] == module_of(stage)
     closure = Code(ROOT).closure(entries[0])
     asked = {package for package in OF_METHODS if package in closure}
-    assert {".".join(entry.split(".")[:2]) for entry in entries[1:]} == asked, name
+    listed = {".".join(entry.split(".")[:2]) for entry in entries[1:]}
+    # the list of one dataset reads teachers alone, that of what training starts from students alone
+    assert listed < asked if entries[0] == "stages.list_inputs" else listed == asked
 
 
 @pytest.mark.parametrize("name", sorted(stages()))

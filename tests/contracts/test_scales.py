@@ -120,7 +120,7 @@ def test_a_dry_run_resolves_every_stage(tmp_path):
     for stage in ("import_weights@detector", "import_weights@backbone", "prepare@referit_berkeley",
                   "evaluate_teacher@refcoco_unc-weakmcn", "evaluate_student@refcocog_google-dvin-simrec",
                   "import_weights@vectors", "train_map_teacher@referit_berkeley-tris",
-                  "train_proposal_teacher@refcoco_unc-pcnet", "train_student@refcoco_unc-dvin-transvg",
+                  "train_map_teacher@refcoco_unc-pcnet", "train_student@refcoco_unc-dvin-transvg",
                   "build_report"):  # fmt: skip
         assert f"Running stage '{stage}'" in done.stdout
     assert "make_scenes" not in done.stdout and "pretrain_" not in done.stdout
