@@ -9,7 +9,6 @@ import pytest
 import torch
 from pycocotools.coco import COCO
 from ruamel.yaml import YAML
-from tests.commands.conftest import world  # noqa: F401
 
 from commands.export import export
 from commands.export_model import export_model
@@ -27,6 +26,7 @@ from stages.segment_boxes import segment_boxes
 from stages.train_student import train_student
 from stages.train_teacher import train_teacher
 from stages.write_pseudo_labels import write_pseudo_labels
+from tests.conftest import world  # noqa: F401
 from tests.fabricate import KINDS, fabricate
 from tests.small_world import BACKBONE, SIDE, TEXT
 from tests.test_repository import ROOT
