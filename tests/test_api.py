@@ -57,3 +57,19 @@ def test_other_files_are_refused(tmp_path):
     pd.DataFrame({"image_id": [1]}).to_parquet(tmp_path / "other.parquet")
     with pytest.raises(DataError, match=r"lacks sample_id.*has image_id. Run: dvc repro segment_boxes"):
         next(deixis.iterate_labels(tmp_path / "other.parquet"))
+
+
+def test_another_package_of_the_same_name_is_told_at_once(tmp_path):
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "__init__.py").touch()
+    code = f"import sys; sys.path.append({str(ROOT)!r}); import deixis"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    told = done.stderr.strip().splitlines()[-1]
+    assert told.startswith("ImportError: deixis has a package 'models'") and str(tmp_path / "models") in told
+
+
+def test_a_folder_of_that_name_without_a_package_is_not_in_the_way(tmp_path):
+    (tmp_path / "models").mkdir()
+    code = f"import sys; sys.path.append({str(ROOT)!r}); import deixis; print(deixis.load)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert "Predictor" in done.stdout, done.stderr

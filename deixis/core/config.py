@@ -1,6 +1,8 @@
 """From `params.yaml` to checked, frozen dataclasses; nothing below a stage ever sees a dictionary."""
 
+import copy
 import reprlib
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -22,7 +24,7 @@ T = TypeVar("T")
 def load_params(path: Path) -> dict[str, Any]:
     """Read a params file with a loader that builds plain values only."""
     try:
-        params = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        params = copy.deepcopy(_parse(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file. Run from the root of the checkout, or pass --params FILE.") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -33,6 +35,12 @@ def load_params(path: Path) -> dict[str, Any]:
     if not isinstance(params, dict):
         raise ConfigError(f"{path}: found {type(params).__name__}, expected sections such as `run:` and `seed:`.")
     return params
+
+
+@lru_cache(maxsize=4)
+def _parse(text: str) -> Any:
+    """A stage reads several sections of one file."""
+    return YAML(typ="safe").load(text)
 
 
 def read_section(params_path: Path, section: str, kind: type[T]) -> T:
