@@ -74,7 +74,7 @@ def run(checkout: Path, *words: str, under_dvc: bool = False) -> tuple[int, str]
 
 
 def list_code(checkout: Path) -> tuple[int, str]:
-    return run(checkout, "stages.list_code", "--out", "data/code.json")
+    return run(checkout, "stages.list_code", "--out", "data/code.json", under_dvc=True)
 
 
 def edit(checkout: Path, name: str, old: str, new: str) -> None:
