@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from deixis.core.errors import ConfigError
-from deixis.core.fingerprint import OF_METHODS, Code
+from deixis.core.fingerprint import OF_METHODS, Code, loaded_modules
 from deixis.core.syntax import Import, Syntax
 
 LISTED = Path("data/code.json")
@@ -31,10 +31,17 @@ class CodeGuard:
         """Compare all that has been loaded so far.
 
         Raises:
-            ConfigError: If it differs from the list; names the files that were changed since.
+            ConfigError: If it differs from the list, with the files that were changed since; or if the stage has loaded
+                modules that its fingerprint does not cover.
         """
         code = Code(known=read_parsed(PARSED))
         methods = {f"{package}.{key}": target for package, key, target in code.methods()}
+        covered = {name for entry in self._entries for name in code.closure(methods.get(entry, entry).split(":")[0])}
+        if others := sorted(set(loaded_modules(code)) - covered):
+            raise ConfigError(
+                f"{self._entries[0]} has loaded {', '.join(others)}, which no import of it names, so that an edit "
+                "there would go unnoticed. Import it by its name, or through a registry. Then run: dvc repro"
+            )
         for entry in self._entries:
             now = code.method(methods[entry]) if entry in methods else code.stage(entry)
             if now != look_up(self._listed, entry):

@@ -175,3 +175,10 @@ def test_a_damaged_cache_or_list_is_written_anew(checkout):
     assert run(checkout, *DRAW, under_dvc=True)[0] == 2
     assert list_code(checkout)[0] == 0
     assert (checkout / "data/code.json").read_bytes() == before
+
+
+def test_a_module_that_no_import_names_is_refused(checkout):
+    edit(checkout, "stages/draw.py", "    if wait:", '    __import__("deixis.core." + "progress")\n    if wait:')
+    assert list_code(checkout)[0] == 0
+    code, output = run(checkout, *DRAW, under_dvc=True)
+    assert code == 2 and "stages.draw has loaded deixis.core.progress, which no import of it names" in output
