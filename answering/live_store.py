@@ -1,7 +1,7 @@
 """What frozen encoders say about pictures: arrays as feature stores keep them, made when asked for."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,8 +10,11 @@ from torch import Tensor
 from deixis.batches.features import BOXES, chunks
 from deixis.core.runtime import autocast
 from deixis.imaging.images import ImageReader
+from deixis.labelling.matching import Matcher
+from deixis.roles import Detector, Expert, Teacher
 from deixis.types import SCALES, Scales
 from models.detectors.category_votes import with_voted_categories
+from models.loading.encoders import load_expert
 
 IMAGES_PER_BATCH = 32
 KEPT = 512  # images whose arrays stay in memory; more than any batch asks for
@@ -27,7 +30,7 @@ def encode_squares(arrays: Arrays, squares: torch.Tensor, device: torch.device) 
     return {name: tensor.float().cpu().numpy().astype(dtype) for name, (tensor, dtype) in found.items()}
 
 
-def detector_arrays(model: Any, scales: Scales = ("coarse",)) -> Arrays:
+def detector_arrays(model: Detector, scales: Scales = ("coarse",)) -> Arrays:
     """Three feature maps in half precision; boxes of some scales in single, because half a pixel matters.
 
     The boxes of all scales vote on the categories of those that are stored.
@@ -44,7 +47,7 @@ def detector_arrays(model: Any, scales: Scales = ("coarse",)) -> Arrays:
     return arrays
 
 
-def expert_arrays(model: Any) -> Arrays:
+def expert_arrays(model: Expert) -> Arrays:
     """One feature map in half precision."""
     return lambda squares: {"map": (model.encode(squares), np.float16)}
 
@@ -72,3 +75,24 @@ class LiveStore:
         for image_id in list(self._said)[: max(0, len(self._said) - KEPT)]:
             del self._said[image_id]
         return rows
+
+
+def encoder_arrays(teacher: Teacher, detector: Detector, weights: Path, device: torch.device) -> dict[str, Arrays]:
+    """What a teacher reads of its frozen encoders, by name: the detector, and its experts from their folders."""
+    arrays = {name: expert_arrays(load_expert(name, weights / name, device)) for name in teacher.expert_names}
+    return arrays | {"detector": detector_arrays(detector, teacher.box_scales)}
+
+
+def live_matcher(
+    teacher: Teacher,
+    arrays: Mapping[str, Arrays],
+    pictures: ImageReader,
+    image_ids: Iterable[int],
+    *,
+    batch_size: int,
+    device: torch.device,
+) -> Matcher:
+    """A teacher over encoders that look at an image when it is first asked about; experts only at those routed to."""
+    stores = {name: LiveStore(of_image, pictures, device) for name, of_image in arrays.items()}
+    letterboxes = {image_id: pictures.letterbox(image_id) for image_id in image_ids}
+    return Matcher(teacher, stores, letterboxes, batch_size, device)

@@ -7,13 +7,13 @@ import pandas as pd
 import torch
 
 from answering.answers import Checkpoint, paths_of
+from answering.response_maps import MapLabelParams, finish_map_labels, read_maps
 from deixis.batches.map_data import MapReader
 from deixis.cues.reading import pad_cues
 from deixis.cues.rule import rule_cues
 from deixis.labelling.segmenting import segment_points
 from models.loading.trained import load_trained
 from models.map_teachers import MAP_TEACHERS
-from stages.write_map_labels import MapLabelParams, finished, read_maps
 
 
 class MapTeacherAnswers:
@@ -45,4 +45,4 @@ class MapTeacherAnswers:
         paths = paths_of(pictures, root)
         labelled = read_maps(model, reader, table, paths=paths, rules=rules)
         labelled["prompted_mask"], labelled["mask_quality"] = segment_points(self._at.segmenter, labelled, paths=paths)
-        return finished(labelled, rules, self._at.card)
+        return finish_map_labels(labelled, rules, self._at.card)

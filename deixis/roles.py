@@ -22,18 +22,21 @@ from deixis.types import (
 )
 
 
+@runtime_checkable
 class Detector(Protocol):
     """Frozen: pictures to feature maps and boxes per cell."""
 
     def detect(self, squares: UInt8[Tensor, "batch 3 side side"], *, scales: Scales = ("coarse",)) -> Detections: ...
 
 
+@runtime_checkable
 class Expert(Protocol):
     """Frozen: pictures to one feature map."""
 
     def encode(self, squares: UInt8[Tensor, "batch 3 side side"]) -> Float[Tensor, "batch channels h w"]: ...
 
 
+@runtime_checkable
 class Teacher(Protocol):
     """Learns from image-phrase pairs alone; weighs the detector's boxes for each phrase."""
 
@@ -48,6 +51,7 @@ class Teacher(Protocol):
     def match(self, batch: TeacherBatch) -> Candidates: ...
 
 
+@runtime_checkable
 class Student(Protocol):
     """Learns from boxes, and masks where it needs them, whoever drew them; answers with the same."""
 
@@ -65,6 +69,7 @@ class Student(Protocol):
     def parameter_groups(self) -> list[tuple[list[nn.Parameter], float]]: ...
 
 
+@runtime_checkable
 class RankingStudent(Student, Protocol):
     """A student with `needs_candidates`: answers with one of the boxes that it is given."""
 
