@@ -55,7 +55,7 @@ class StudentAnswers:
     def _candidates(self, pictures: pd.DataFrame, root: Path) -> CandidateTable | None:
         if self._detector is None:
             return None
-        side = self._detector.config.input_size
+        side = self._detector.input_size
         reader = ImageReader(pictures, root=root, side=side)
         store = LiveStore(detector_arrays(self._detector), reader, self._at.device)
         listed = most_confident_boxes(store, pictures, side=side, keep_fraction=CandidateParams().keep_fraction)

@@ -30,7 +30,7 @@ class TeacherAnswers:
         self._at = Checkpoint(folder, weights, device)
         self._teacher = load_teacher(folder, device)
         detector = load_detector(weights / "detector", device)
-        self._side = detector.config.input_size
+        self._side = detector.input_size
         self._arrays = encoder_arrays(self._teacher, detector, weights, device)
         place = find_labelling(folder)
         self.inputs = () if place is None else (place / "labelling.json", place / "place_kinds.parquet")

@@ -43,7 +43,7 @@ def label_again(
     model = load_teacher(teacher, hardware)
     detector = load_detector(weights / "detector", hardware)
     stored = read_table(images, columns=("image_id", "path", "width", "height"), made_by="prepare")
-    pictures = ImageReader(stored, root=image_root, side=detector.config.input_size, zoom=zoom, cache_bytes=0)
+    pictures = ImageReader(stored, root=image_root, side=detector.input_size, zoom=zoom, cache_bytes=0)
     arrays = encoder_arrays(model, detector, weights, hardware)
     matcher = live_matcher(model, arrays, pictures, stored["image_id"], batch_size=rules.batch_size, device=hardware)
     again = label_pairs(matcher, grouped_pairs(pairs), rules).table

@@ -62,7 +62,7 @@ def teacher_inputs(name: str, features: Path, weights: Path, params: Path) -> di
 def map_teacher_inputs(name: str, weights: Path, params: Path) -> dict[str, str | None]:
     """Of a teacher of response maps: what it starts from, and the judge of its maps."""
     model = outline(MAP_TEACHERS, "map_teacher", name, params)
-    return checksums(weights, {*model.starts, model.config.judge})
+    return checksums(weights, {*model.starts, model.judge})
 
 
 def student_inputs(name: str, weights: Path, params: Path) -> dict[str, str | None]:

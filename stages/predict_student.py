@@ -48,7 +48,7 @@ def predict_student(
     answers = answer_phrases(model, reader, table, hardware)
     if "mask" not in answers:
         paths = {number: image_root / path for number, path in pictures[["image_id", "path"]].itertuples(index=False)}
-        answers = with_prompted_masks(answers, load_segmenter("small_sam", segmenter, hardware), paths=paths)
+        answers = with_prompted_masks(answers, load_segmenter(segmenter, hardware), paths=paths)
     write_table(answers, out)
 
 

@@ -31,7 +31,7 @@ def segment_boxes(
     hardware = pick_device(device)
     table = read_table(boxes, columns=BOX_COLUMNS, optional=("own_mask", "supervision"), made_by="write_pseudo_labels")
     paths = read_table(images, columns=("image_id", "path"), made_by="prepare").set_index("image_id")["path"]
-    model = load_segmenter("small_sam", segmenter, hardware)
+    model = load_segmenter(segmenter, hardware)
     masks, quality = segment_table(
         model, table, paths={image_id: image_root / path for image_id, path in paths.items()}
     )

@@ -21,8 +21,7 @@ from deixis.core.runtime import Device, pick_device
 from deixis.labelling.segmenting import segment_points
 from models.image_text.judges import load_image_text
 from models.loading.encoders import load_segmenter
-from models.loading.trained import load_trained
-from models.map_teachers import MAP_TEACHERS
+from models.loading.map_teachers import load_map_teacher
 
 
 def write_map_labels(
@@ -46,7 +45,7 @@ def write_map_labels(
             "Change params.yaml, then run: dvc repro"
         )
     hardware = pick_device(device)
-    model = load_trained(teacher, role="map_teacher", registry=MAP_TEACHERS, device=hardware)
+    model = load_map_teacher(teacher, hardware)
     table = grouped_pairs(pairs).sort_values("image_id", kind="stable").reset_index(drop=True)
     pictures = read_table(images, columns=("image_id", "path", "width", "height"), made_by="prepare")
     reader = MapReader(
@@ -59,14 +58,14 @@ def write_map_labels(
     )
     judge = None
     if rules.select != "none":
-        judge = load_image_text(model.config.judge, weights, model.reading.vocabulary, hardware)
+        judge = load_image_text(model.judge, weights, model.reading.vocabulary, hardware)
     paths = {image_id: image_root / path for image_id, path in pictures[["image_id", "path"]].itertuples(index=False)}
     store = None
     if proposals is not None:
         refuse_other_squares(proposals, stretch=model.reading.stretch)
         store = FeatureStore(proposals, made_by="propose_masks")
     labelled = read_maps(model, reader, table, paths=paths, rules=rules, judge=judge, proposals=store)
-    segmenter = load_segmenter("small_sam", weights / "segmenter", hardware)
+    segmenter = load_segmenter(weights / "segmenter", hardware)
     labelled["prompted_mask"], labelled["mask_quality"] = segment_points(segmenter, labelled, paths=paths)
     if proposals is not None:
         bare = labelled.loc[labelled["proposal_mask"].isna(), "image_id"].nunique()

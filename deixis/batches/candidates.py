@@ -18,6 +18,7 @@ from deixis.core.config import STRICT
 from deixis.core.errors import DataError
 from deixis.core.records import read_table
 from deixis.imaging.letterbox import Letterbox
+from deixis.types import Suppression
 
 CandidateSource = Literal["detections", "annotations"]
 MADE_BY: dict[CandidateSource, str] = {"detections": "list_candidates", "annotations": "prepare"}
@@ -30,14 +31,6 @@ class CandidateParams:
 
     keep_fraction: float = 0.2  # of the coarse cells, the most confident; not below any teacher's
     mask_stride: int = 4  # pixels of the input per pixel of a stored mask
-
-
-@dataclass(frozen=True, config=STRICT)
-class Suppression:
-    """Which detections go because a more confident one covers the same place; annotations all stay."""
-
-    iou: float = 0.3  # above it the less confident box goes; 1 keeps all
-    by_category: bool = True  # only boxes of one category suppress each other
 
 
 def most_confident_boxes(store: ArrayStore, sizes: pd.DataFrame, *, side: int, keep_fraction: float) -> pd.DataFrame:
