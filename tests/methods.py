@@ -3,12 +3,14 @@
 import importlib.util
 import os
 import tempfile
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from deixis.core.config import load_params, read_section
 from deixis.core.registry import resolve
@@ -109,3 +111,18 @@ def _settings_of_extra(name: str) -> Any:
 
             write(*theirs("yolox/yolox_tiny_8xb8-300e_coco.py"), path)
         return resolve(DETECTORS, name, role="detector").read_published(path, input_size=96)[0]
+
+
+def check_same(one: Any, other: Any) -> None:
+    """Equal to the last bit, and no NaN."""
+    assert type(one) is type(other)
+    if is_dataclass(one):
+        for field in fields(one):
+            check_same(getattr(one, field.name), getattr(other, field.name))
+    elif isinstance(one, tuple | list):
+        for part, its in zip(one, other, strict=True):
+            check_same(part, its)
+    elif isinstance(one, Tensor):
+        assert torch.equal(one, other)
+    else:
+        assert np.array_equal(one, other)
