@@ -8,6 +8,7 @@ import pandas as pd
 import torch
 
 from deixis.core.records import read_json
+from deixis.roles import Segmenter
 from models.loading.encoders import load_segmenter
 
 
@@ -37,9 +38,9 @@ class Checkpoint:
         self.card: dict[str, Any] = read_json(folder / "config.json", made_by="train_teacher")
 
     @cached_property
-    def segmenter(self) -> Any:
+    def segmenter(self) -> Segmenter:
         """Loaded when the first mask is wanted."""
-        return load_segmenter("small_sam", self._weights / "segmenter", self.device)
+        return load_segmenter(self._weights / "segmenter", self.device)
 
 
 def paths_of(pictures: pd.DataFrame, root: Path) -> dict[Any, Path]:

@@ -1,7 +1,6 @@
 """What frozen encoders say about pictures: arrays as feature stores keep them, made when asked for."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor
 from deixis.batches.features import BOXES, chunks
 from deixis.core.runtime import autocast
 from deixis.imaging.images import ImageReader
+from deixis.roles import Detector, Expert
 from deixis.types import SCALES, Scales
 from models.detectors.category_votes import with_voted_categories
 
@@ -27,7 +27,7 @@ def encode_squares(arrays: Arrays, squares: torch.Tensor, device: torch.device) 
     return {name: tensor.float().cpu().numpy().astype(dtype) for name, (tensor, dtype) in found.items()}
 
 
-def detector_arrays(model: Any, scales: Scales = ("coarse",)) -> Arrays:
+def detector_arrays(model: Detector, scales: Scales = ("coarse",)) -> Arrays:
     """Three feature maps in half precision; boxes of some scales in single, because half a pixel matters.
 
     The boxes of all scales vote on the categories of those that are stored.
@@ -44,7 +44,7 @@ def detector_arrays(model: Any, scales: Scales = ("coarse",)) -> Arrays:
     return arrays
 
 
-def expert_arrays(model: Any) -> Arrays:
+def expert_arrays(model: Expert) -> Arrays:
     """One feature map in half precision."""
     return lambda squares: {"map": (model.encode(squares), np.float16)}
 

@@ -7,13 +7,12 @@ import pandas as pd
 import torch
 
 from answering.answers import Checkpoint, paths_of
+from answering.response_maps import MapLabelParams, finish_map_labels, read_maps
 from deixis.batches.map_data import MapReader
 from deixis.cues.reading import pad_cues
 from deixis.cues.rule import rule_cues
 from deixis.labelling.segmenting import segment_points
-from models.loading.trained import load_trained
-from models.map_teachers import MAP_TEACHERS
-from stages.write_map_labels import MapLabelParams, finished, read_maps
+from models.loading.map_teachers import load_map_teacher
 
 
 class MapTeacherAnswers:
@@ -24,15 +23,14 @@ class MapTeacherAnswers:
 
     def __init__(self, folder: Path, weights: Path, device: torch.device) -> None:
         self._at = Checkpoint(folder, weights, device)
-        self._teacher = load_trained(folder, role="map_teacher", registry=MAP_TEACHERS, device=device)
+        self._teacher = load_map_teacher(folder, device)
 
     def rows(self, pairs: pd.DataFrame, pictures: pd.DataFrame, root: Path, *, with_masks: bool) -> pd.DataFrame:
         """Rows of labels.parquet. The box is that of the mask, so there is always one."""
         model, rules = self._teacher, MapLabelParams()
-        cues = None
-        if model.cue_count:
-            policy = model.config.cue_padding
-            cues = {text: pad_cues(rule_cues(text), model.cue_count, policy, text=text) for text in pairs["text"]}
+        cues, wanted = None, model.cue_reading
+        if wanted:
+            cues = {t: pad_cues(rule_cues(t), wanted.count, wanted.padding, text=t) for t in pairs["text"]}
         table = pairs.reset_index(drop=True)
         reader = MapReader(
             table.assign(group=range(len(table))),
@@ -45,4 +43,4 @@ class MapTeacherAnswers:
         paths = paths_of(pictures, root)
         labelled = read_maps(model, reader, table, paths=paths, rules=rules)
         labelled["prompted_mask"], labelled["mask_quality"] = segment_points(self._at.segmenter, labelled, paths=paths)
-        return finished(labelled, rules, self._at.card)
+        return finish_map_labels(labelled, rules, self._at.card)

@@ -9,18 +9,17 @@ import torch
 
 from answering.answers import Checkpoint, paths_of
 from answering.live_store import LiveStore, detector_arrays
-from deixis.batches.candidates import CandidateParams, CandidateTable
+from answering.predictions import answer_phrases, with_prompted_masks
+from deixis.batches.candidates import CandidateParams, CandidateTable, most_confident_boxes
 from deixis.core.errors import ConfigError
 from deixis.core.records import write_table
 from deixis.imaging.images import ImageReader
 from models.loading.encoders import load_detector
 from models.loading.students import load_student, phrase_reader, read_candidates
-from stages.list_candidates import surest_boxes
-from stages.predict_student import answer_phrases, with_prompted_masks
 
 
 class StudentAnswers:
-    """A student; one that ranks boxes is given the detector's surest."""
+    """A student; one that ranks boxes is given the detector's most confident ones."""
 
     is_teacher: ClassVar[bool] = False
     inputs: tuple[Path, ...] = ()
@@ -56,10 +55,10 @@ class StudentAnswers:
     def _candidates(self, pictures: pd.DataFrame, root: Path) -> CandidateTable | None:
         if self._detector is None:
             return None
-        side = self._detector.config.input_size
+        side = self._detector.input_size
         reader = ImageReader(pictures, root=root, side=side)
         store = LiveStore(detector_arrays(self._detector), reader, self._at.device)
-        found = surest_boxes(store, pictures, side=side, keep_fraction=CandidateParams().keep_fraction)
+        listed = most_confident_boxes(store, pictures, side=side, keep_fraction=CandidateParams().keep_fraction)
         with tempfile.TemporaryDirectory() as folder:
-            write_table(found, Path(folder) / "detections.parquet")
+            write_table(listed, Path(folder) / "detections.parquet")
             return read_candidates(self._student, Path(folder) / "detections.parquet", pictures, source="detections")

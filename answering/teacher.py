@@ -9,17 +9,16 @@ import torch
 from pydantic import TypeAdapter
 
 from answering.answers import Checkpoint, paths_of
-from answering.live_store import LiveStore, detector_arrays, expert_arrays
+from answering.live_matcher import encoder_arrays, live_matcher
 from deixis.core.progress import say
 from deixis.core.records import read_json
 from deixis.imaging.images import ImageReader
-from deixis.labelling.location_knowledge import PlaceKnowledge, read_place_knowledge, with_place_words
-from deixis.labelling.matching import Matcher
+from deixis.labelling.label_table import BOX_COLUMNS, finish_labels
+from deixis.labelling.location_knowledge import PlaceKnowledge, read_place_knowledge
+from deixis.labelling.rules import LabelParams, label_pairs
 from deixis.labelling.segmenting import segment_table
-from models.loading.encoders import load_detector, load_expert
+from models.loading.encoders import load_detector
 from models.loading.teachers import load_teacher
-from stages.segment_boxes import BOX_COLUMNS, finish_labels
-from stages.write_pseudo_labels import LabelParams, choose_labels
 
 
 class TeacherAnswers:
@@ -31,10 +30,8 @@ class TeacherAnswers:
         self._at = Checkpoint(folder, weights, device)
         self._teacher = load_teacher(folder, device)
         detector = load_detector(weights / "detector", device)
-        self._side = detector.config.input_size
-        self._encoders = {"detector": detector_arrays(detector, self._teacher.box_scales)}
-        for name in self._teacher.expert_names:
-            self._encoders[name] = expert_arrays(load_expert(name, weights / name, device))
+        self._side = detector.input_size
+        self._arrays = encoder_arrays(self._teacher, detector, weights, device)
         place = find_labelling(folder)
         self.inputs = () if place is None else (place / "labelling.json", place / "place_kinds.parquet")
         self._rules, self._known = LabelParams(), PlaceKnowledge()
@@ -44,14 +41,15 @@ class TeacherAnswers:
     def rows(self, pairs: pd.DataFrame, pictures: pd.DataFrame, root: Path, *, with_masks: bool) -> pd.DataFrame:
         """Rows of labels.parquet; experts look only at the images that are routed to them."""
         reader = ImageReader(pictures, root=root, side=self._side)
-        stores = {name: LiveStore(arrays, reader, self._at.device) for name, arrays in self._encoders.items()}
-        letterboxes = {image_id: reader.letterbox(image_id) for image_id in pictures["image_id"]}
-        matcher = Matcher(self._teacher, stores, letterboxes, self._rules.batch_size, self._at.device)
-        matched = matcher.weigh(pairs)
-        scores = matched.scores
-        if self._rules.place_words != "off":
-            scores = with_place_words(matched, pairs, matcher, self._known).scores
-        boxes = choose_labels(matched, scores, pairs, self._rules)
+        matcher = live_matcher(
+            self._teacher,
+            self._arrays,
+            reader,
+            pictures["image_id"],
+            batch_size=self._rules.batch_size,
+            device=self._at.device,
+        )
+        boxes = label_pairs(matcher, pairs, self._rules, self._known).table
         boxes = boxes[[*BOX_COLUMNS, *(name for name in ("own_mask",) if name in boxes)]]
         if not with_masks:
             return finish_labels(boxes, [None] * len(boxes), [0.0] * len(boxes), self._at.card)

@@ -1,4 +1,4 @@
-"""The roles that models play. Interfaces only: nothing is inherited from here."""
+"""The roles that models play: all that a caller reads of one. Interfaces only: nothing is inherited from here."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from deixis.types import (
     Candidates,
+    CueReading,
     Detections,
     Grounding,
     MapBatch,
@@ -18,22 +19,52 @@ from deixis.types import (
     ResponseMaps,
     Scales,
     StudentBatch,
+    Suppression,
     TeacherBatch,
 )
 
 
-class Detector(Protocol):
-    """Frozen: pictures to feature maps and boxes per cell."""
+@runtime_checkable
+class Settings(Protocol):
+    """Of a method that reads phrases; a frozen dataclass."""
 
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def text(self) -> object: ...  # of the text encoder
+
+
+@runtime_checkable
+class MapSettings(Settings, Protocol):
+    """Of a teacher of response maps."""
+
+    @property
+    def objects_per_image(self) -> int: ...  # of a training batch, one phrase each
+
+
+@runtime_checkable
+class Detector(Protocol):
+    """Frozen: images to feature maps and boxes per cell."""
+
+    Config: ClassVar[Any]
+
+    @property
+    def input_size(self) -> int: ...  # side of its square input, pixels
+    @property
+    def strides(self) -> tuple[int, int, int]: ...  # pixels per cell, coarse to fine
     def detect(self, squares: UInt8[Tensor, "batch 3 side side"], *, scales: Scales = ("coarse",)) -> Detections: ...
 
 
+@runtime_checkable
 class Expert(Protocol):
-    """Frozen: pictures to one feature map."""
+    """Frozen: images to one feature map."""
+
+    Config: ClassVar[Any]
 
     def encode(self, squares: UInt8[Tensor, "batch 3 side side"]) -> Float[Tensor, "batch channels h w"]: ...
 
 
+@runtime_checkable
 class Teacher(Protocol):
     """Learns from image-phrase pairs alone; weighs the detector's boxes for each phrase."""
 
@@ -41,20 +72,27 @@ class Teacher(Protocol):
     needs_box_masks: ClassVar[bool]
     expert_names: tuple[str, ...]
     box_scales: Scales  # of the detector, whose boxes it weighs
+    vocabulary: list[str]
+    text_length: int  # tokens; longer phrases are cut
 
     @property
-    def term_weights(self) -> dict[str, float]: ...
+    def term_weights(self) -> dict[str, float]: ...  # factors of the loss terms; 1 where absent
     def loss(self, batch: TeacherBatch) -> dict[str, Float[Tensor, ""]]: ...
     def match(self, batch: TeacherBatch) -> Candidates: ...
 
 
+@runtime_checkable
 class Student(Protocol):
     """Learns from boxes, and masks where it needs them, whoever drew them; answers with the same."""
 
     Config: ClassVar[Any]
     has_score: ClassVar[bool]
     needs_masks: ClassVar[bool]
-    needs_candidates: ClassVar[bool]  # and batches of whole images
+    needs_candidates: ClassVar[bool]  # and batches of whole images; such a student is a RankingStudent
+    onnx_obstacle: ClassVar[str | None]  # why `predict` is more than one graph of tensor operations; None: it is one
+    vocabulary: list[str]
+    text_length: int  # tokens; longer phrases are cut
+    input_size: int  # side of its square input, pixels
 
     @property
     def starts(self) -> tuple[str, ...]: ...  # its pretrained parts; the folder of frozen models has the same name
@@ -62,23 +100,28 @@ class Student(Protocol):
     def term_weights(self) -> dict[str, float]: ...
     def loss(self, batch: StudentBatch) -> dict[str, Float[Tensor, ""]]: ...
     def predict(self, batch: StudentBatch) -> Grounding: ...
-    def parameter_groups(self) -> list[tuple[list[nn.Parameter], float]]: ...
 
 
+@runtime_checkable
 class RankingStudent(Student, Protocol):
     """A student with `needs_candidates`: answers with one of the boxes that it is given."""
+
+    min_iou: float  # of a label's box and its nearest candidate; labels below teach nothing
+    phrases_per_object: int  # of a training batch, at most
+    suppression: Suppression  # of the candidates
 
     def choose_attributes(self, texts: Sequence[str]) -> None: ...
 
 
 @runtime_checkable
 class MapTeacher(Protocol):
-    """Learns from pictures and phrases alone, with no detector; says where in the picture each phrase is."""
+    """Learns from images and phrases alone, with no detector; says where in the image each phrase is."""
 
     Config: ClassVar[Any]
+    judge: str  # the frozen image-text model that may choose among its maps; the folder has the same name
 
     @property
-    def cue_count(self) -> int: ...
+    def cue_reading(self) -> CueReading | None: ...  # None: it reads no cues
     @property
     def needs_proposals(self) -> bool: ...
     @property
@@ -92,12 +135,13 @@ class MapTeacher(Protocol):
     def start_from(self, weights: Path, device: torch.device) -> None: ...
     def loss(self, batch: MapBatch) -> dict[str, Float[Tensor, ""]]: ...
     def respond(self, batch: MapBatch) -> ResponseMaps: ...
-    def parameter_groups(self) -> list[tuple[list[nn.Parameter], float]]: ...
 
 
 @runtime_checkable
 class Segmenter(Protocol):
     """Frozen: boxes or points to masks in stored pixels, and the quality the model expects of each."""
+
+    Config: ClassVar[Any]
 
     def segment(
         self, image: np.ndarray, boxes_xyxy: Float[Tensor, "boxes 4"]
@@ -108,3 +152,25 @@ class Segmenter(Protocol):
     def propose(
         self, image: np.ndarray, *, points_per_side: int, min_quality: float, min_stability: float
     ) -> Bool[np.ndarray, "proposals h w"]: ...
+
+
+ParameterGroups = list[tuple[list[nn.Parameter], float]]  # parameters with a factor on the learning rate
+
+
+@runtime_checkable
+class SlowParts(Protocol):
+    """Optional, of whatever trains: some parts learn slower than others. Without it all learn at the full rate."""
+
+    def parameter_groups(self) -> ParameterGroups: ...
+
+
+def parameter_groups(model: object) -> ParameterGroups | None:
+    """What `fit` takes as `groups`."""
+    return model.parameter_groups() if isinstance(model, SlowParts) else None
+
+
+def module_of(model: object) -> nn.Module:
+    """A model as the torch module that every model also is, which a Protocol cannot say."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"{type(model).__name__} is no torch.nn.Module. Every model is one: derive its class from it")
+    return model

@@ -6,7 +6,10 @@ from typing import Annotated, Literal, Protocol, runtime_checkable
 
 from jaxtyping import Bool, Float, Int, UInt8
 from pydantic import AfterValidator, Field
+from pydantic.dataclasses import dataclass as settings
 from torch import Tensor
+
+from deixis.core.config import STRICT
 
 Scale = Literal["coarse", "middle", "fine"]  # of a detector's maps
 SCALES: tuple[Scale, ...] = ("coarse", "middle", "fine")
@@ -100,6 +103,14 @@ class Candidates:
     masks: Float[Tensor, "phrases h w"] | None = None
 
 
+@settings(frozen=True, config=STRICT)
+class Suppression:
+    """Which detections go because a more confident one covers the same place; annotations all stay."""
+
+    iou: float = 0.3  # above it the less confident box goes; 1 keeps all
+    by_category: bool = True  # only boxes of one category suppress each other
+
+
 @dataclass(frozen=True)
 class CandidateBoxes:
     """The boxes of each image that a ranking student may answer with, padded to the same number.
@@ -156,6 +167,19 @@ class Reading:
     length: int
     stretch: bool = False
     keep_end: bool = True
+
+
+@dataclass(frozen=True)
+class CueReading:
+    """How a teacher of response maps reads cues.
+
+    Attributes:
+        count: Per phrase, at least one.
+        padding: What stands in where a phrase has fewer (`deixis.cues.reading.pad_cues`).
+    """
+
+    count: int
+    padding: Literal["cycle", "last", "full"]
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,13 @@ run     dvc repro draw_candidates@scenes_plus-dvin, with a teacher under run.red
 """
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
 from pydantic import TypeAdapter
-from torch import Tensor
+from torch import Tensor, nn
 
 from deixis.anchors import best_boxes, gather_cells, keep_confident_cells
 from deixis.batches.candidates import CandidateParams
@@ -100,7 +99,7 @@ def check_same(drawn_xyxy: Float[Tensor, "kept 4"], listed: np.ndarray | None, i
         )
 
 
-def load_mask_head(folder: Path, device: torch.device) -> Any:
+def load_mask_head(folder: Path, device: torch.device) -> nn.Module:
     """The frozen mask head; config.json may name its `kind`, and means our own where it does not."""
     made_by = "pretrain_mask_head@prototype_masks"
     card = read_json(folder / "config.json", made_by=made_by)

@@ -39,7 +39,7 @@ def evaluate_segmenter(
         )
     pictures = read_table(images, columns=("image_id", "path"), made_by="prepare")
     paths = {image_id: image_root / path for image_id, path in pictures.itertuples(index=False)}
-    masks, _ = segment_table(load_segmenter("small_sam", segmenter, pick_device(device)), objects, paths=paths)
+    masks, _ = segment_table(load_segmenter(segmenter, pick_device(device)), objects, paths=paths)
     overlaps = [mask_overlap(found, true) for found, true in zip(masks, objects["mask"], strict=True)]
     objects = objects.assign(intersection=[o[0] for o in overlaps], union=[o[1] for o in overlaps])
     report: dict[str, Any] = {

@@ -21,6 +21,7 @@ from deixis.core.records import file_sha256, write_json
 from deixis.core.registry import resolve
 from deixis.core.run_lists import RunParams
 from deixis.language.text import build_vocabulary
+from deixis.roles import MapTeacher, Student, Teacher
 from models.loading.starts import named_vectors
 from models.loading.teachers import feature_names
 from models.map_teachers import MAP_TEACHERS
@@ -50,7 +51,7 @@ def list_inputs(*, weights: Path, out: Path, features: Path | None = None, param
 
 def teacher_inputs(name: str, features: Path, weights: Path, params: Path) -> dict[str, dict[str, str | None]]:
     """Of a teacher of boxes: its stores, and the frozen models behind them, which it asks when it labels again."""
-    model = outline(TEACHERS, "teacher", name, params)
+    model: Teacher = outline(TEACHERS, "teacher", name, params)
     models = {"detector", *model.expert_names, *vectors_of(f"teachers.{name}", params)}
     return {
         "features": checksums(features, feature_names(model), _no_shard),
@@ -60,18 +61,18 @@ def teacher_inputs(name: str, features: Path, weights: Path, params: Path) -> di
 
 def map_teacher_inputs(name: str, features: Path, weights: Path, params: Path) -> dict[str, dict[str, str | None]]:
     """Of a teacher of response maps: its cues and proposals, what it starts from, and the judge of its maps."""
-    model = outline(MAP_TEACHERS, "map_teacher", name, params)
-    stores = [*(["cues"] if model.cue_count else []), *(["proposals"] if model.needs_proposals else [])]
+    model: MapTeacher = outline(MAP_TEACHERS, "map_teacher", name, params)
+    stores = [*(["cues"] if model.cue_reading else []), *(["proposals"] if model.needs_proposals else [])]
     return {
         "features": checksums(features, stores, _no_shard),
-        "weights": checksums(weights, {*model.starts, model.config.judge}),
+        "weights": checksums(weights, {*model.starts, model.judge}),
     }
 
 
 def student_inputs(name: str, weights: Path, params: Path) -> dict[str, str | None]:
     """Of a student: what it starts from."""
-    starts = outline(STUDENTS, "student", name, params).starts
-    return checksums(weights, {*starts, *vectors_of(f"students.{name}", params)})
+    model: Student = outline(STUDENTS, "student", name, params)
+    return checksums(weights, {*model.starts, *vectors_of(f"students.{name}", params)})
 
 
 def outline(registry: Mapping[str, str], role: str, name: str, params: Path) -> Any:

@@ -10,7 +10,7 @@ run     dvc repro measure_speed@scenes_plus
 
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from deixis.core.records import read_json, read_table, write_json
 from deixis.core.runtime import Device, autocast, pick_device
 from deixis.imaging.images import ImageReader
 from deixis.language.tokens import encode
+from deixis.roles import Expert
 from deixis.types import TeacherBatch
 from models.loading.encoders import load_detector, load_expert
 from models.loading.students import load_student, phrase_reader, read_candidates
@@ -124,7 +125,7 @@ def timed(answer: Pass, phrases: int, warmup: int, device: torch.device) -> dict
 class LiveExpertMaps:
     """Runs an expert on the pictures at hand, when asked for its map."""
 
-    def __init__(self, experts: dict[str, Any], squares: torch.Tensor) -> None:
+    def __init__(self, experts: Mapping[str, Expert], squares: torch.Tensor) -> None:
         self._experts = experts
         self._squares = squares
 
@@ -140,7 +141,7 @@ def teacher_pass(
     teacher = load_teacher(folder, device)
     detector = load_detector(weights / "detector", device)
     experts = {name: load_expert(name, weights / name, device) for name in teacher.expert_names}
-    reader = ImageReader(images, root=image_root, side=detector.config.input_size, cache_bytes=0)
+    reader = ImageReader(images, root=image_root, side=detector.input_size, cache_bytes=0)
     ids, texts = table["image_id"].tolist(), table["text"].tolist()
     only = torch.zeros(1, dtype=torch.long, device=device)  # one phrase, about the one image
 
@@ -148,7 +149,7 @@ def teacher_pass(
         squares = reader.squares([ids[index]])
         watch.lap("decode")
         squares = squares.to(device)
-        tokens = encode([texts[index]], teacher.text_encoder.vocabulary, teacher.config.text.length).to(device)
+        tokens = encode([texts[index]], teacher.vocabulary, teacher.text_length).to(device)
         watch.lap("preprocess")
         found = detector.detect(squares, scales=teacher.box_scales)
         watch.lap("detector")

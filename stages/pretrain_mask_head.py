@@ -44,8 +44,8 @@ def pretrain_mask_head(
     seed_everything(seed)
     hardware = pick_device(device)
     frozen = load_detector(detector, hardware)
-    side = frozen.config.input_size
-    stride = frozen.config.strides[2] / GROWTH  # pixels of the input per pixel of the prototypes
+    side = frozen.input_size
+    stride = frozen.strides[2] / GROWTH  # pixels of the input per pixel of the prototypes
     data = PretrainingSet(pretraining, side=side)
     objects = data.objects()
     model = PrototypeMasks(config.model).to(hardware)

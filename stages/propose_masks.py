@@ -56,7 +56,7 @@ def propose_masks(
     side = read_section(params, "detector.model.input_size", int)
     table = read_table(images, columns=("image_id", "path", "width", "height"), made_by="prepare")
     reader = ImageReader(table, root=image_root, side=side, stretch=config.stretch, cache_bytes=0)
-    model = load_segmenter("small_sam", segmenter, pick_device(device))
+    model = load_segmenter(segmenter, pick_device(device))
 
     def encode(image_ids: Sequence[int]) -> dict[str, np.ndarray]:
         squares = np.zeros((len(image_ids), config.most, config.grid, config.grid), bool)

@@ -23,6 +23,7 @@ from deixis.core.records import file_sha256, read_json, read_table
 from deixis.core.runtime import Device, pick_device
 from deixis.imaging.images import ImageReader
 from deixis.imaging.letterbox import Letterbox
+from deixis.roles import Segmenter
 from models.loading.encoders import load_segmenter
 
 BATCH_SIZE = 32
@@ -46,7 +47,7 @@ def segment_candidates(
     meta = read_json(features / "meta.json", made_by="extract_features")
     side = meta["input_size"]
     reader = ImageReader(table, root=image_root, side=side, cache_bytes=0)
-    model = load_segmenter("small_sam", segmenter, hardware)
+    model = load_segmenter(segmenter, hardware)
 
     def encode(image_ids: Sequence[int]) -> dict[str, np.ndarray]:
         boxes = detector.read("boxes", image_ids)
@@ -77,13 +78,13 @@ def segment_candidates(
 
 
 def segment_in_square(
-    model: object, pixels: np.ndarray, boxes: torch.Tensor, letterbox: Letterbox, grid: int
+    model: Segmenter, pixels: np.ndarray, boxes: torch.Tensor, letterbox: Letterbox, grid: int
 ) -> np.ndarray:
     """Masks of boxes in the square, bool [boxes, grid, grid]; empty where a box lies outside the picture."""
     height, width = pixels.shape[:2]
     limit = torch.tensor([width, height, width, height])
     stored = torch.minimum(letterbox.boxes_to_image(boxes).clamp(min=0), limit)
-    masks, _ = model.segment(pixels, stored)  # type: ignore[attr-defined]
+    masks, _ = model.segment(pixels, stored)
     squares = torch.from_numpy(np.stack([letterbox.mask_to_input(mask) for mask in masks]))
     outside = ((stored[:, 2:] - stored[:, :2]) < 1).any(1)
     return ((F.adaptive_avg_pool2d(squares[None], grid)[0] > 0.5) & ~outside[:, None, None]).numpy()

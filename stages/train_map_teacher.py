@@ -16,12 +16,11 @@ from deixis.core.cli import run_stage
 from deixis.core.config import read_section
 from deixis.core.errors import ConfigError, DataError
 from deixis.core.records import read_table
-from deixis.core.registry import resolve
 from deixis.core.runtime import Device, pick_device, seed_everything
-from deixis.roles import MapTeacher
+from deixis.roles import MapTeacher, module_of, parameter_groups
 from deixis.training.fit import Recipe, fit
+from models.loading.map_teachers import build_map_teacher, map_teacher_config
 from models.loading.starts import read_vocabulary
-from models.map_teachers import MAP_TEACHERS
 
 
 def train_map_teacher(
@@ -39,8 +38,7 @@ def train_map_teacher(
     device: Device = "auto",
 ) -> None:
     """Train one teacher of response maps on image-phrase pairs that are grouped by object."""
-    kind = resolve(MAP_TEACHERS, teacher, role="map_teacher")
-    config = read_section(params, f"map_teachers.{teacher}.model", kind.Config)
+    config = map_teacher_config(teacher, params)
     recipe = read_section(params, f"map_teachers.{teacher}.recipe", Recipe)
     seed = read_section(params, "seed", int)
     seed_everything(seed)
@@ -54,8 +52,9 @@ def train_map_teacher(
             f"{pairs}: {train['image_id'].nunique()} training images, fewer than one batch of {images_per_batch}. "
             f"Lower map_teachers.{teacher}.recipe.batch_size in params.yaml, then run: dvc repro"
         )
-    vocabulary = read_vocabulary(config.towers.text, weights, train["text"])
-    model = kind(config, vocabulary).to(hardware)
+    vocabulary = read_vocabulary(config.text, weights, train["text"])
+    model = build_map_teacher(teacher, config, vocabulary)
+    module = module_of(model).to(hardware)
     if model.needs_groups:
         setting, without = model.needs_groups
         refuse_lone_objects(config.objects_per_image, teacher, setting, without)
@@ -87,7 +86,7 @@ def train_map_teacher(
     inputs += [cues] if cues and phrase_cues else []
     inputs += [weighed / "meta.json"] if weighed else []
     facts = fit(
-        model,
+        module,
         model.loss,
         lambda epoch: (reader.batch(rows, epoch=epoch) for rows in order(epoch)),
         steps_per_epoch=steps,
@@ -96,7 +95,7 @@ def train_map_teacher(
         scratch=Path("scratch/train_map_teacher") / run_key(teacher, config, recipe, seed, pairs, images, *inputs),
         curves=curves,
         weights=model.term_weights,
-        groups=model.parameter_groups(),
+        groups=parameter_groups(model),
     )
     card = {"map_teacher": teacher, "model": asdict(config), "vocabulary": vocabulary, "training": facts}
     about: dict[str, Any] = {
@@ -108,7 +107,7 @@ def train_map_teacher(
         about["cue_fallbacks"] = count_fallbacks(cues)
     if weighed:
         about["images_without_proposals"] = reader.images_without_proposals()
-    save_checkpoint(model, out, config=card | about)
+    save_checkpoint(module, out, config=card | about)
 
 
 def refuse_lone_objects(objects_per_image: int, teacher: str, setting: str, without: str) -> None:

@@ -20,6 +20,7 @@ from deixis.core.errors import DataError
 from deixis.core.records import read_table
 from deixis.core.runtime import Device, pick_device, seed_everything
 from deixis.language.text import build_vocabulary
+from deixis.roles import module_of, parameter_groups
 from deixis.training.fit import Recipe, fit
 from models.loading.starts import named_vectors, start_words
 from models.loading.teachers import build_teacher, feature_names, teacher_config
@@ -50,13 +51,14 @@ def train_teacher(
             f"Add pairs or lower teachers.{teacher}.recipe.batch_size, then run: dvc repro train_teacher"
         )
     vocabulary = build_vocabulary(train["text"])
-    model = build_teacher(teacher, config, vocabulary).to(hardware).to(memory_format=torch.channels_last)
+    model = build_teacher(teacher, config, vocabulary)
+    module = module_of(model).to(hardware).to(memory_format=torch.channels_last)
     names = feature_names(model)
     reader = PairReader(
         train,
         stores=open_stores(features, names),
         vocabulary=vocabulary,
-        length=config.text.length,
+        length=model.text_length,
         device=hardware,
         scales=model.box_scales,
     )
@@ -65,11 +67,11 @@ def train_teacher(
     about: dict[str, Any] = {"selection": "last epoch, averaged weights", "seed": seed}
     vectors = named_vectors(f"teachers.{teacher}", params)
     if vectors:
-        words, origin = start_words(model, weights, vectors)
+        words, origin = start_words(module, weights, vectors)
         about |= words
         inputs.append(origin)
     facts = fit(
-        model,
+        module,
         model.loss,
         lambda epoch: (reader.batch(rows, epoch=epoch) for rows in order(epoch)),
         steps_per_epoch=len(reader) // recipe.batch_size,
@@ -78,9 +80,10 @@ def train_teacher(
         scratch=Path("scratch/train_teacher") / run_key(teacher, config, recipe, seed, pairs, *inputs),
         curves=curves,
         weights=model.term_weights,
+        groups=parameter_groups(model),
     )
     card = {"teacher": teacher, "model": asdict(config), "vocabulary": vocabulary, "training": facts}
-    save_checkpoint(model, out, config=card | about)
+    save_checkpoint(module, out, config=card | about)
 
 
 if __name__ == "__main__":

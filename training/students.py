@@ -16,9 +16,10 @@ from deixis.core.errors import DataError
 from deixis.core.records import read_table
 from deixis.core.runtime import Device, pick_device, seed_everything
 from deixis.imaging.prompted_masks import refuse_masks
+from deixis.roles import Student, module_of, parameter_groups
 from deixis.training.fit import Recipe, fit
 from models.loading.starts import named_vectors, read_vocabulary, start_part, start_words
-from models.loading.students import build_student, phrase_reader, read_candidates, student_config
+from models.loading.students import as_ranking, build_student, phrase_reader, read_candidates, student_config
 
 
 def fit_student(
@@ -56,6 +57,7 @@ def fit_student(
     hardware = pick_device(device)
     vocabulary = read_vocabulary(config.text, weights, train["text"])
     model = build_student(student, config, vocabulary)
+    module, ranking = module_of(model), as_ranking(model)
     about: dict[str, Any] = dict(counted or {})
     if model.needs_masks:
         train, refused = refuse_masks(train)
@@ -69,27 +71,27 @@ def fit_student(
         train = train.drop(columns="mask")
     table = read_table(images, columns=("image_id", "path", "width", "height"), made_by="prepare")
     boxes = read_candidates(model, candidates, table, source=candidates_from)
-    if boxes is not None:
+    if ranking is not None and boxes is not None:
         labels = len(train)
-        model.choose_attributes(train["text"].tolist())
-        train = with_positives(train, boxes, min_iou=model.config.min_iou)
+        ranking.choose_attributes(train["text"].tolist())
+        train = with_positives(train, boxes, min_iou=ranking.min_iou)
         about |= {"candidates": candidates_from, "labels_dropped": labels - len(train)}
     order, steps = batch_order(model, student, train, recipe, seed)
     files = [images, *([] if boxes is None or candidates is None else [candidates])]
     for name in model.starts:
-        start_part(getattr(model, name), weights, name)
+        start_part(module.get_submodule(name), weights, name)
         files.append(weights / name / "model.safetensors")
     vectors = named_vectors(f"students.{student}", params)
     if vectors:
-        words, origin = start_words(model, weights, vectors)
+        words, origin = start_words(module, weights, vectors)
         about |= words
         files.append(origin)
-    model.to(hardware, memory_format=torch.channels_last)
+    module.to(hardware).to(memory_format=torch.channels_last)
     reader = phrase_reader(model, train, table, image_root=image_root, device=hardware, candidates=boxes)
     targets = str(train["box"].map(list).tolist()), str(train["mask"].tolist() if model.needs_masks else None)
     inputs = pd.util.hash_pandas_object(train[["sample_id", "text"]]).sum(), *targets
     facts = fit(
-        model,
+        module,
         model.loss,
         lambda epoch: (reader.batch(rows) for rows in order(epoch)),
         steps_per_epoch=steps,
@@ -98,11 +100,11 @@ def fit_student(
         scratch=Path("scratch/train_student") / run_key(student, config, recipe, seed, inputs, candidates_from, *files),
         curves=curves,
         weights=model.term_weights,
-        groups=model.parameter_groups(),
+        groups=parameter_groups(model),
     )
     card = {"student": student, "model": asdict(config), "vocabulary": vocabulary, "training": facts}
     about |= {"supervision": supervision, "selection": "last epoch, averaged weights", "seed": seed}
-    save_checkpoint(model, out, config=card | about)
+    save_checkpoint(module, out, config=card | about)
 
 
 def with_positives(train: pd.DataFrame, candidates: CandidateTable, *, min_iou: float) -> pd.DataFrame:
@@ -124,7 +126,7 @@ def with_positives(train: pd.DataFrame, candidates: CandidateTable, *, min_iou: 
 
 
 def batch_order(
-    model: Any, student: str, train: pd.DataFrame, recipe: Recipe, seed: int
+    model: Student, student: str, train: pd.DataFrame, recipe: Recipe, seed: int
 ) -> tuple[Callable[[int], Iterator[list[int]]], int]:
     """Batches of each epoch, and how many; the recipe's batch size counts images where a student learns by image.
 
@@ -132,20 +134,21 @@ def batch_order(
         DataError: If there is not one batch.
     """
     size, ids = recipe.batch_size, train["image_id"].tolist()
-    steps = (len(set(ids)) if model.needs_candidates else len(train)) // size
+    ranking = as_ranking(model)
+    steps = (len(set(ids)) if ranking else len(train)) // size
     if not steps:
-        of_images = f" of {len(set(ids))} images" if model.needs_candidates else ""
+        of_images = f" of {len(set(ids))} images" if ranking else ""
         raise DataError(
             f"{len(train)} labelled pairs{of_images}, fewer than one batch of {size}. "
             f"Lower students.{student}.recipe.batch_size in params.yaml, then run: dvc repro"
         )
-    if not model.needs_candidates:
+    if ranking is None:
         return shuffled_batches(len(train), size, seed=seed), steps
     order = image_batches(
         ids,
         train["positive"].tolist(),
         images=size,
-        phrases_per_object=model.config.phrases_per_object,
+        phrases_per_object=ranking.phrases_per_object,
         seed=seed,
     )
     return order, steps

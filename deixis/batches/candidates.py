@@ -11,29 +11,42 @@ from jaxtyping import Bool, Float, Int
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from deixis.anchors import best_boxes, gather_cells, keep_confident_cells
+from deixis.batches.features import ArrayStore, chunks
 from deixis.boxes import paired_iou
 from deixis.core.config import STRICT
 from deixis.core.errors import DataError
 from deixis.core.records import read_table
+from deixis.imaging.letterbox import Letterbox
+from deixis.types import Suppression
 
 CandidateSource = Literal["detections", "annotations"]
 MADE_BY: dict[CandidateSource, str] = {"detections": "list_candidates", "annotations": "prepare"}
+IMAGES_PER_READ = 256
 
 
 @dataclass(frozen=True, config=STRICT)
 class CandidateParams:
     """The `candidates` section."""
 
-    keep_fraction: float = 0.2  # of the coarse cells, the surest; not below any teacher's
+    keep_fraction: float = 0.2  # of the coarse cells, the most confident; not below any teacher's
     mask_stride: int = 4  # pixels of the input per pixel of a stored mask
 
 
-@dataclass(frozen=True, config=STRICT)
-class Suppression:
-    """Which detections go because a more confident one covers the same place; annotations all stay."""
-
-    iou: float = 0.3  # above it the less confident box goes; 1 keeps all
-    by_category: bool = True  # only boxes of one category suppress each other
+def most_confident_boxes(store: ArrayStore, sizes: pd.DataFrame, *, side: int, keep_fraction: float) -> pd.DataFrame:
+    """Of each image the best box of each kept cell, in stored pixels, most confident first, and its category."""
+    rows = []
+    for part in chunks(sizes.sort_values("image_id")[["image_id", "width", "height"]].values.tolist(), IMAGES_PER_READ):
+        boxes = store.read("boxes", [image_id for image_id, _, _ in part])
+        cells = gather_cells(boxes, keep_confident_cells(boxes, keep_fraction))
+        order = cells[..., 4].mean(-1).argsort(dim=1, descending=True, stable=True)
+        best = best_boxes(cells)
+        corners = torch.gather(best.corners, 1, order[..., None].expand(-1, -1, 4))
+        categories = best.classes.argmax(-1).gather(1, order)
+        for (image_id, width, height), boxes_in_square, kinds in zip(part, corners, categories, strict=True):
+            stored = Letterbox(width, height, side).boxes_to_image(boxes_in_square)
+            rows.append((image_id, stored.flatten().tolist(), kinds.tolist()))
+    return pd.DataFrame(rows, columns=["image_id", "boxes", "categories"])
 
 
 class ImageCandidates(NamedTuple):

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import torch
@@ -15,6 +14,7 @@ from deixis.cues.reading import Padding, answer_of, pad_cues, read_cues, read_re
 from deixis.imaging.images import ImageReader
 from deixis.imaging.letterbox import Letterbox
 from deixis.language.tokens import encode
+from deixis.roles import MapTeacher
 from deixis.types import MapBatch, Reading
 
 IMAGES_AT_ONCE = 256  # of which proposals are counted
@@ -37,20 +37,21 @@ def padded_cues(path: Path, texts: Iterable[str], *, count: int, policy: Padding
     return {text: pad_cues(known[text], count, policy, text=text) for text in wanted}
 
 
-def read_needed_cues(model: Any, cues: Path | None, texts: Iterable[str]) -> dict[str, list[str]] | None:
+def read_needed_cues(model: MapTeacher, cues: Path | None, texts: Iterable[str]) -> dict[str, list[str]] | None:
     """Cues for teachers that read them, None for others.
 
     Raises:
         DataError: If they are needed and no file is named.
     """
-    if not model.cue_count:
+    wanted = model.cue_reading
+    if wanted is None:
         return None
     if cues is None:
         raise DataError(
             "this teacher reads cues, and no file of them was named (--cues). "
             "Put the dataset under run.proposals in params.yaml, then run: dvc repro"
         )
-    return padded_cues(cues, texts, count=model.cue_count, policy=model.config.cue_padding)
+    return padded_cues(cues, texts, count=wanted.count, policy=wanted.padding)
 
 
 def count_fallbacks(cues: Path) -> int:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 import torch
@@ -15,6 +14,7 @@ from deixis.core.progress import track
 from deixis.core.runtime import autocast
 from deixis.imaging.letterbox import Letterbox
 from deixis.imaging.masks import RLE, encode_mask
+from deixis.roles import Teacher
 
 OWN_MASK_THRESHOLD = 0.5
 
@@ -41,7 +41,7 @@ class Matcher:
 
     def __init__(
         self,
-        model: Any,
+        model: Teacher,
         stores: Mapping[str, ArrayStore],
         letterboxes: Mapping[int, Letterbox],
         batch_size: int,
@@ -58,8 +58,8 @@ class Matcher:
         reader = PairReader(
             table,
             stores=self._stores,
-            vocabulary=self._model.text_encoder.vocabulary,
-            length=self._model.config.text.length,
+            vocabulary=self._model.vocabulary,
+            length=self._model.text_length,
             device=self._device,
             scales=self._model.box_scales,
         )

@@ -59,6 +59,7 @@ class MMDetHeads(nn.Module):
     def __init__(self, config: MMDetConfig) -> None:
         super().__init__()
         self.config = config
+        self.input_size, self.strides = config.input_size, config.strides
         self.network = _build(config.architecture)
         self.levels = _levels(self.network.bbox_head)
 

@@ -60,6 +60,7 @@ class UltralyticsHeads(nn.Module):
     def __init__(self, config: UltralyticsConfig) -> None:
         super().__init__()
         self.config = config
+        self.input_size, self.strides = config.input_size, config.strides
         self.network = _build(config)
         _head(self.network).end2end = False
         self.levels = _levels(self.network, "config.json")

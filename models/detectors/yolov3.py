@@ -63,6 +63,7 @@ class YOLOv3(nn.Module):
     def __init__(self, config: YOLOv3Config) -> None:
         super().__init__()
         self.config = config
+        self.input_size, self.strides = config.input_size, config.strides
         self.backbone = DarkNet(config.stem, config.widths, config.blocks)
         self.neck = Neck(config.channels)
         self.heads = nn.ModuleList(

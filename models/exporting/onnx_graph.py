@@ -15,33 +15,34 @@ from deixis.core.errors import ConfigError
 from deixis.imaging.letterbox import PAD_VALUE
 from deixis.language.text import BECOMES_SPACE, DELETED, PAD, TYPOGRAPHIC, UNKNOWN
 from deixis.language.word_pieces import is_word_pieces
+from deixis.roles import Student, module_of
 from deixis.types import StudentBatch
 
 INPUTS = ("squares", "content_xyxy", "tokens")
 BATCH = torch.export.Dim("batch")
 OPSET = 20
-REFUSED = {
-    "mattnet": "it ranks boxes of a detector, which is another network and not in its graph",
-    "tris": "it finds its box by the connected parts of its mask, which is no operation of a graph",
-}
 
 
 class OneShot(nn.Module):
     """`predict` of a student as tensors in, tensors out: one phrase for each picture."""
 
-    def __init__(self, student: nn.Module) -> None:
+    def __init__(self, student: Student) -> None:
         super().__init__()
-        self.student = student
+        self.student = module_of(student)
 
     def forward(self, squares: Tensor, content_xyxy: Tensor, tokens: Tensor) -> tuple[Tensor, ...]:
         """Boxes, scores, and masks where there are any."""
-        rows = torch.arange(tokens.shape[0], device=tokens.device)
-        batch = StudentBatch(squares=squares, content_xyxy=content_xyxy, tokens=tokens, image_of=rows)
-        found = self.student.predict(batch)
+        found = self.student.predict(one_phrase_each(squares, content_xyxy, tokens))
         return tuple(x for x in (found.boxes_xyxy, found.scores, found.masks) if x is not None)
 
 
-def export_onnx(student: Any, name: str, path: Path) -> dict[str, Any]:
+def one_phrase_each(squares: Tensor, content_xyxy: Tensor, tokens: Tensor) -> StudentBatch:
+    """The graph's inputs as students read them."""
+    rows = torch.arange(tokens.shape[0], device=tokens.device)
+    return StudentBatch(squares=squares, content_xyxy=content_xyxy, tokens=tokens, image_of=rows)
+
+
+def export_onnx(student: Student, name: str, path: Path) -> dict[str, Any]:
     """Write the graph of a frozen student for any number of pictures, each with one phrase.
 
     Returns:
@@ -50,9 +51,9 @@ def export_onnx(student: Any, name: str, path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: If the student is more than its network, or the packages of the extra `onnx` are missing.
     """
-    if name in REFUSED:
+    if student.onnx_obstacle is not None:
         raise ConfigError(
-            f"{name} cannot become one ONNX graph: {REFUSED[name]}. Export another student, or --to safetensors"
+            f"{name} cannot become one ONNX graph: {student.onnx_obstacle}. Export another student, or --to safetensors"
         )
     try:
         import onnxscript  # noqa: F401  # torch's exporter builds on it
@@ -63,8 +64,8 @@ def export_onnx(student: Any, name: str, path: Path) -> dict[str, Any]:
     shots = OneShot(student).eval()
     example = _example(student)
     with torch.no_grad():
-        answer = shots(*example)
-    outputs = ("boxes_xyxy", "scores", "masks")[: len(answer)]
+        answer = student.predict(one_phrase_each(*example))
+    outputs = ("boxes_xyxy", "scores", "masks")[: 2 if answer.masks is None else 3]
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # a fused operator that no graph knows
     try:
@@ -77,13 +78,13 @@ def export_onnx(student: Any, name: str, path: Path) -> dict[str, Any]:
             )  # fmt: skip
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)
-    return describe(student, name, outputs)
+    return describe(student, name, outputs, mask_threshold=answer.mask_threshold)
 
 
-def _example(student: Any) -> tuple[Tensor, Tensor, Tensor]:
+def _example(student: Student) -> tuple[Tensor, Tensor, Tensor]:
     """Two grey pictures, each with a phrase of one word; a batch of one would be taken for a constant."""
-    side = student.config.input_size
-    tokens = torch.full((2, student.config.text.length), PAD)
+    side = student.input_size
+    tokens = torch.full((2, student.text_length), PAD)
     tokens[:, 0] = UNKNOWN
     return (
         torch.full((2, 3, side, side), PAD_VALUE, dtype=torch.uint8),
@@ -92,9 +93,9 @@ def _example(student: Any) -> tuple[Tensor, Tensor, Tensor]:
     )
 
 
-def describe(student: Any, name: str, outputs: tuple[str, ...]) -> dict[str, Any]:
+def describe(student: Student, name: str, outputs: tuple[str, ...], *, mask_threshold: float) -> dict[str, Any]:
     """What a foreign runtime must know, as JSON."""
-    side, length = student.config.input_size, student.config.text.length
+    side, length = student.input_size, student.text_length
     meaning = {
         "boxes_xyxy": f"float32 [batch, 4], corners in pixels of the square, from 0 to {side} and perhaps past it",
         "scores": "float32 [batch], higher is better" if student.has_score else "float32 [batch], always 1: no score",
@@ -132,7 +133,7 @@ def describe(student: Any, name: str, outputs: tuple[str, ...]) -> dict[str, Any
         "vocabulary": student.vocabulary,
     }
     if "masks" in outputs:
-        described["mask_threshold"] = float(getattr(student.config, "mask_threshold", 0.5))
+        described["mask_threshold"] = mask_threshold
     return described
 
 

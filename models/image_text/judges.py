@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -15,7 +15,7 @@ from deixis.core.errors import ConfigError, DataError
 from deixis.core.frozen import freeze
 from deixis.core.records import read_json
 from deixis.language.word_pieces import is_byte_pairs
-from models.experts.contrastive_objective import CaptionMatcher
+from models.experts.contrastive_objective import CaptionMatcher, PooledEncoder
 from models.image_text.clip_image_text import CLIPImageText
 from models.loading.encoders import load_expert
 
@@ -33,7 +33,7 @@ class ImageText(Protocol):
 class ExpertImageText(nn.Module):
     """A contrastive expert and what matched it with captions."""
 
-    def __init__(self, expert: Any, matcher: CaptionMatcher) -> None:
+    def __init__(self, expert: PooledEncoder, matcher: CaptionMatcher) -> None:
         super().__init__()
         self.expert = expert
         self.matcher = matcher
@@ -74,6 +74,7 @@ def load_image_text(name: str, weights: Path, vocabulary: Sequence[str], device:
     tensors, _ = load_state(folder / "model.safetensors")
     tensors[WORD_TABLE] = matcher.state_dict()[WORD_TABLE]
     matcher.load_state_dict(tensors, strict=True)
+    assert isinstance(expert, PooledEncoder)  # it has a matcher, so it was pooled for one
     return freeze(ExpertImageText(expert, matcher.to(device)))
 
 

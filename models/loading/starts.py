@@ -19,7 +19,7 @@ from models.text.clip_text import CLIPTextConfig
 from models.text.glove import use_vectors
 
 
-def read_vocabulary(text: Any, weights: Path, texts: Iterable[str]) -> list[str]:
+def read_vocabulary(text: object, weights: Path, texts: Iterable[str]) -> list[str]:
     """The words of training texts, or the pieces that were published with a text encoder.
 
     Args:

@@ -1,7 +1,7 @@
 """Students from params.yaml, and back from their checkpoints."""
 
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import pandas as pd
 import torch
@@ -11,34 +11,41 @@ from deixis.batches.student_data import PhraseReader
 from deixis.core.config import read_section
 from deixis.core.errors import DataError
 from deixis.core.registry import resolve
+from deixis.roles import RankingStudent, Settings, Student
 from models.loading.trained import load_trained
 from models.students import STUDENTS
 
 
-def student_config(name: str, params: Path) -> Any:
+def student_config(name: str, params: Path) -> Settings:
     """The student's `model` section, checked."""
     return read_section(params, f"students.{name}.model", resolve(STUDENTS, name, role="student").Config)
 
 
-def build_student(name: str, config: Any, vocabulary: list[str]) -> Any:
+def build_student(name: str, config: Settings, vocabulary: list[str]) -> Student:
     """A fresh student."""
     return resolve(STUDENTS, name, role="student")(config, vocabulary)
 
 
-def load_student(folder: Path, device: torch.device) -> Any:
+def load_student(folder: Path, device: torch.device) -> Student:
     """A trained student, frozen."""
     return load_trained(folder, role="student", registry=STUDENTS, device=device)
 
 
+def as_ranking(student: Student) -> RankingStudent | None:
+    """The student as one that ranks candidates; None for those that draw their own boxes."""
+    return cast(RankingStudent, student) if student.needs_candidates else None
+
+
 def read_candidates(
-    student: Any, path: Path | None, images: pd.DataFrame, *, source: CandidateSource
+    student: Student, path: Path | None, images: pd.DataFrame, *, source: CandidateSource
 ) -> CandidateTable | None:
     """The boxes that a ranking student may answer with; None for students that draw their own.
 
     Raises:
         DataError: If the student needs candidates and no file is named.
     """
-    if not student.needs_candidates:
+    ranking = as_ranking(student)
+    if ranking is None:
         return None
     if path is None:
         raise DataError(
@@ -46,11 +53,11 @@ def read_candidates(
             "with the dataset's detections.parquet, or with its objects.parquet to choose among "
             "annotated boxes. Run: dvc repro list_candidates"
         )
-    return CandidateTable(path, images, source=source, suppression=student.config.suppression)
+    return CandidateTable(path, images, source=source, suppression=ranking.suppression)
 
 
 def phrase_reader(
-    student: Any,
+    student: Student,
     table: pd.DataFrame,
     images: pd.DataFrame,
     *,
@@ -64,9 +71,9 @@ def phrase_reader(
         table,
         images,
         image_root=image_root,
-        side=student.config.input_size,
+        side=student.input_size,
         vocabulary=student.vocabulary,
-        length=student.config.text.length,
+        length=student.text_length,
         device=device,
         candidates=candidates,
         cache_bytes=cache_bytes,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int, UInt8
@@ -49,7 +49,7 @@ class Towers(nn.Module):
         self.pixel_width = sum(config.backbone.widths[-config.levels :])
         self.starts = ("clip_resnet" if is_clip else "backbone", *(["clip_text"] if self.has_own_text else []))
 
-    def start_from(self, weights: Path, expert: Any) -> None:
+    def start_from(self, weights: Path, expert: nn.Module | None) -> None:
         """Load the pretrained towers.
 
         Args:

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from deixis.core.config import STRICT
 from deixis.cues.reading import Padding
-from deixis.types import MapBatch, Reading, ResponseMaps
+from deixis.types import CueReading, MapBatch, Reading, ResponseMaps
 from models.image_text.judges import ImageText, load_image_text
 from models.map_blocks.calibration import draw_negatives, masked_cosines, negative_term
 from models.map_blocks.phrase_memory import PhraseMemory
@@ -45,6 +45,8 @@ from models.map_blocks.region_losses import (
     split_regions,
 )
 from models.map_blocks.text_bank import SCALE, classification_loss, image_logits, same_phrase_pairs
+from models.text.clip_text import CLIPTextConfig
+from models.text.gru_attention import TextConfig
 
 NEVER = -100.0  # score of a padded proposal among raw scores
 
@@ -74,6 +76,11 @@ class PCNetConfig:
     memory: NonNegativeInt = 0  # phrases of training in sight when a picture is asked; 0 as in the release
 
     @property
+    def text(self) -> TextConfig | CLIPTextConfig:
+        """Settings of the text encoder."""
+        return self.towers.text
+
+    @property
     def cue_count(self) -> int:
         """Cues that the stages read beside the whole phrase."""
         return self.stages - (self.last_stage == "full")
@@ -87,6 +94,7 @@ class PCNet(nn.Module):
     def __init__(self, config: PCNetConfig, vocabulary: Sequence[str]) -> None:
         super().__init__()
         self.config = config
+        self.judge = config.judge
         self.towers = Towers(config.towers, vocabulary)
         self.pixel_project = nn.Conv2d(self.towers.pixel_width, config.width, 1)
         self.text_project = nn.Linear(self.towers.text_width, config.width)
@@ -99,9 +107,9 @@ class PCNet(nn.Module):
         self._judge: list[ImageText] = []  # in a list: it is no part of the trained model
 
     @property
-    def cue_count(self) -> int:
-        """Cues that it reads per phrase."""
-        return self.config.cue_count
+    def cue_reading(self) -> CueReading | None:
+        """How it reads cues; none where its stages read the phrase alone."""
+        return CueReading(self.config.cue_count, self.config.cue_padding) if self.config.cue_count else None
 
     @property
     def needs_proposals(self) -> bool:

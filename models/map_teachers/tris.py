@@ -28,6 +28,8 @@ from models.map_blocks.calibration import draw_negatives, masked_cosines, negati
 from models.map_blocks.phrase_memory import PhraseMemory
 from models.map_blocks.picture_text import Towers, TowersConfig
 from models.map_blocks.text_bank import Prompt, TextBank, classification_loss, image_logits, same_phrase_pairs
+from models.text.clip_text import CLIPTextConfig
+from models.text.gru_attention import TextConfig
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -46,17 +48,23 @@ class TRISConfig:
     learns_temperature: bool = False  # as the paper says; the release leaves it out of its optimiser
     memory: NonNegativeInt = 0  # phrases of training in sight when a picture is asked; 0 as in the release
 
+    @property
+    def text(self) -> TextConfig | CLIPTextConfig:
+        """Settings of the text encoder."""
+        return self.towers.text
+
 
 class TRIS(nn.Module):
     """Teacher of masks: no box or mask of any object is ever given to it."""
 
     Config = TRISConfig
     needs_proposals = False
-    cue_count = 0
+    cue_reading = None
 
     def __init__(self, config: TRISConfig, vocabulary: Sequence[str]) -> None:
         super().__init__()
         self.config = config
+        self.judge = config.judge
         self.towers = Towers(config.towers, vocabulary)
         self.bank = TextBank(
             self.towers.pixel_width,

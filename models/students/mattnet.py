@@ -19,12 +19,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import roi_align
 
-from deixis.batches.candidates import Suppression, cut_to, nearest_candidates
+from deixis.batches.candidates import cut_to, nearest_candidates
 from deixis.boxes import cxcywh_to_xyxy
 from deixis.core.config import STRICT
 from deixis.core.frozen import freeze
 from deixis.language.text import PAD
-from deixis.types import Grounding, StudentBatch
+from deixis.types import Grounding, StudentBatch, Suppression
 from models.blocks.csp_darknet import CSPConfig, CSPDarkNet, as_input
 from models.student_blocks.regions import Objects, draw_negatives, location, neighbours, offsets
 from models.text.modular_attention import ModularAttention, ModularPhrases, ModularTextConfig
@@ -78,12 +78,16 @@ class MAttNet(nn.Module):
     has_score = True
     needs_masks = False
     needs_candidates = True
+    onnx_obstacle = "it ranks boxes of a detector, which is another network and not in its graph"
     starts = ("backbone",)
 
     def __init__(self, config: MAttNetConfig, vocabulary: Sequence[str]) -> None:
         super().__init__()
         self.config = config
-        self.vocabulary = list(vocabulary)
+        self.vocabulary, self.text_length = list(vocabulary), config.text.length
+        self.input_size = config.input_size
+        self.min_iou, self.phrases_per_object = config.min_iou, config.phrases_per_object
+        self.suppression = config.suppression
         self.backbone = freeze(CSPDarkNet(config.backbone))
         self.language = ModularAttention(config.text, vocabulary, modules=3)
         self.subject = Subject(config)
@@ -132,10 +136,6 @@ class MAttNet(nn.Module):
             "language_rank": (language * (learned & wrong_phrase.found)).sum() / count,
             "attributes": self._attribute_loss(seen.attribute_logits[positive], batch.tokens, positive, learned),
         }
-
-    def parameter_groups(self) -> list[tuple[list[nn.Parameter], float]]:
-        """One group at the full learning rate."""
-        return [([p for p in self.parameters() if p.requires_grad], 1.0)]
 
     @torch.no_grad()
     def predict(self, batch: StudentBatch) -> Grounding:

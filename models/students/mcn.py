@@ -51,12 +51,14 @@ class MCN(nn.Module):
     has_score = True
     needs_masks = True
     needs_candidates = False
+    onnx_obstacle = None
     starts = ("backbone",)
 
     def __init__(self, config: MCNConfig, vocabulary: Sequence[str]) -> None:
         super().__init__()
         self.config = config
-        self.vocabulary = list(vocabulary)
+        self.vocabulary, self.text_length = list(vocabulary), config.text.length
+        self.input_size = config.input_size
         self.text_encoder = GRUAttentionEncoder(config.text, vocabulary)
         self.backbone = build_backbone(config)
         fine, middle, coarse = config.backbone.widths[-3:]
@@ -92,10 +94,6 @@ class MCN(nn.Module):
             "mask": per_phrase.mean() / MASK_LOSS_DIVISOR * (self.config.input_size / squares.shape[-1]) ** 2,
             "consistency": (agreement * drawn).mean(),
         }
-
-    def parameter_groups(self) -> list[tuple[list[nn.Parameter], float]]:
-        """One group at the full learning rate."""
-        return [([p for p in self.parameters() if p.requires_grad], 1.0)]
 
     @torch.no_grad()
     def predict(self, batch: StudentBatch) -> Grounding:

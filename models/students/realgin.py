@@ -44,12 +44,14 @@ class RealGIN(nn.Module):
     has_score = True
     needs_masks = False
     needs_candidates = False
+    onnx_obstacle = None
     starts = ("backbone",)
 
     def __init__(self, config: RealGINConfig, vocabulary: Sequence[str]) -> None:
         super().__init__()
         self.config = config
-        self.vocabulary = list(vocabulary)
+        self.vocabulary, self.text_length = list(vocabulary), config.text.length
+        self.input_size = config.input_size
         self.text_encoder = GRUAttentionEncoder(config.text, vocabulary)
         self.backbone = build_backbone(config)
         width = config.fused_width
@@ -80,10 +82,6 @@ class RealGIN(nn.Module):
         attention = F.binary_cross_entropy_with_logits(attended.logits.float(), heat)
         terms = detection_terms(outputs, batch.boxes_norm, stride=self.config.backbone.stride)
         return terms | {"attention": attention}
-
-    def parameter_groups(self) -> list[tuple[list[nn.Parameter], float]]:
-        """One group at the full learning rate."""
-        return [([p for p in self.parameters() if p.requires_grad], 1.0)]
 
     @torch.no_grad()
     def predict(self, batch: StudentBatch) -> Grounding:

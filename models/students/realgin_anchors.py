@@ -62,6 +62,7 @@ class RealGINAnchors(nn.Module):
     has_score = True
     needs_masks = False
     needs_candidates = False
+    onnx_obstacle = None
 
     def __init__(self, config: RealGINAnchorsConfig, vocabulary: Sequence[str]) -> None:
         super().__init__()
@@ -71,7 +72,8 @@ class RealGINAnchors(nn.Module):
                 "backbone. Mend params.yaml, then run: dvc repro"
             )
         self.config = config
-        self.vocabulary = list(vocabulary)
+        self.vocabulary, self.text_length = list(vocabulary), config.text.length
+        self.input_size = config.input_size
         text, width = config.text.width, config.fused_width
         self.text_encoder = LastStatesEncoder(config.text, vocabulary)
         self.cnn = build_resnet(config.cnn, trains_whole=True) if config.cnn else None
@@ -122,10 +124,6 @@ class RealGINAnchors(nn.Module):
             "box": offset_term(raw[..., :4], batch.boxes_norm, anchors, positive),
             "attention": torch.stack([attention_term(logits, batch.boxes_norm) for logits in collected]).mean(),
         }
-
-    def parameter_groups(self) -> list[tuple[list[nn.Parameter], float]]:
-        """One group at the full learning rate."""
-        return [([p for p in self.parameters() if p.requires_grad], 1.0)]
 
     @torch.no_grad()
     def predict(self, batch: StudentBatch) -> Grounding:

@@ -40,12 +40,14 @@ class SimREC(nn.Module):
     has_score = True
     needs_masks = False
     needs_candidates = False
+    onnx_obstacle = None
     starts = ("backbone",)
 
     def __init__(self, config: SimRECConfig, vocabulary: Sequence[str]) -> None:
         super().__init__()
         self.config = config
-        self.vocabulary = list(vocabulary)
+        self.vocabulary, self.text_length = list(vocabulary), config.text.length
+        self.input_size = config.input_size
         self.text_encoder = GRUAttentionEncoder(config.text, vocabulary)
         self.backbone = build_backbone(config)
         width = config.fused_width
@@ -71,10 +73,6 @@ class SimREC(nn.Module):
         squares = random_resize(batch.squares, self.config.resize_sides, mode=self.config.resize_mode)
         raw = self._forward(squares, batch)
         return detection_terms(raw, batch.boxes_norm, stride=self.config.backbone.stride)
-
-    def parameter_groups(self) -> list[tuple[list[nn.Parameter], float]]:
-        """One group at the full learning rate."""
-        return [([p for p in self.parameters() if p.requires_grad], 1.0)]
 
     @torch.no_grad()
     def predict(self, batch: StudentBatch) -> Grounding:

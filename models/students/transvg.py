@@ -64,11 +64,13 @@ class TransVG(nn.Module):
     has_score = False
     needs_masks = False
     needs_candidates = False
+    onnx_obstacle = None
 
     def __init__(self, config: TransVGConfig, vocabulary: Sequence[str]) -> None:
         super().__init__()
         self.config = config
-        self.vocabulary = list(vocabulary)
+        self.vocabulary, self.text_length = list(vocabulary), config.text.length
+        self.input_size = config.input_size
         width, text = config.width, config.text
         if (config.cnn is None) == (config.backbone is None):
             raise ConfigError(

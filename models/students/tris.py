@@ -42,12 +42,14 @@ class TRISSegmenter(nn.Module):
     has_score = True
     needs_masks = True
     needs_candidates = False
+    onnx_obstacle = "it finds its box by the connected parts of its mask, which is no operation of a graph"
     starts = ("backbone",)
 
     def __init__(self, config: TRISSegmenterConfig, vocabulary: Sequence[str]) -> None:
         super().__init__()
         self.config = config
-        self.vocabulary = list(vocabulary)
+        self.vocabulary, self.text_length = list(vocabulary), config.text.length
+        self.input_size = config.input_size
         self.text_encoder = GRUAttentionEncoder(config.text, vocabulary)
         self.backbone = build_backbone(config)
         channels = config.backbone.widths[:-4:-1]  # coarse, middle, fine

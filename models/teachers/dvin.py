@@ -94,6 +94,7 @@ class DViN(nn.Module):
         self.expert_names = tuple(config.experts)
         self.box_scales = config.scales
         width = config.fused_width
+        self.vocabulary, self.text_length = list(vocabulary), config.text.length
         self.text_encoder = GRUAttentionEncoder(config.text, vocabulary)
         outputs = SCALES if config.compat == "released" else config.scales
         self.fusion = MultiScaleFusion(config.detector_channels, width, outputs=outputs)

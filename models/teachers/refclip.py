@@ -52,6 +52,7 @@ class RefCLIP(nn.Module):
         super().__init__()
         self.config = config
         self.box_scales = config.scales
+        self.vocabulary, self.text_length = list(vocabulary), config.text.length
         self.text_encoder = GRUAttentionEncoder(config.text, vocabulary)
         outputs = SCALES if config.compat == "released" else config.scales
         self.fusion = MultiScaleFusion(config.detector_channels, config.fused_width, outputs=outputs)

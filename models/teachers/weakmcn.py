@@ -70,6 +70,7 @@ class WeakMCN(nn.Module):
         self.expert_names = tuple(config.experts)
         released = config.compat == "released"
         width, mask_width, text = config.fused_width, config.mask_width, config.text.width
+        self.vocabulary, self.text_length = list(vocabulary), config.text.length
         self.text_encoder = GRUAttentionEncoder(config.text, vocabulary)
         self.fusion = MultiScaleFusion(config.detector_channels, width)
         self.box_mixture, self.mask_mixture = (ExpertMixture(config.experts, width, config.compat) for _ in range(2))

@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 import torch
 
-from deixis.batches.candidates import CandidateTable, Suppression, nearest_candidates
+from deixis.batches.candidates import CandidateTable, nearest_candidates
 from deixis.batches.samples import image_batches
 from deixis.core.errors import DataError
-from deixis.types import CandidateBoxes, StudentBatch
+from deixis.types import CandidateBoxes, StudentBatch, Suppression
 from models.blocks.csp_darknet import CSPConfig
 from models.loading.students import read_candidates
 from models.student_blocks.regions import Objects, draw_negatives, location, neighbours, offsets

@@ -233,7 +233,8 @@ def test_every_trained_part_gets_a_gradient(changes):
 
 def test_a_few_pairs_are_learnt():
     model, batch = student().train(), student_batch(4, side=96)
-    optimiser = AdamW(model.parameter_groups(), betas=(0.9, 0.99), eps=1e-8, weight_decay=0.0)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimiser = AdamW([(trained, 1.0)], betas=(0.9, 0.99), eps=1e-8, weight_decay=0.0)
     losses = []
     for _ in range(60):
         total = torch.stack(list(model.loss(batch).values())).sum()

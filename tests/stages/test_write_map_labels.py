@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from answering.response_maps import MapLabelParams, finish_map_labels, read_map
 from deixis.batches.features import extract
 from deixis.batches.samples import pack_bits
 from deixis.core.checkpoints import save_checkpoint
@@ -13,7 +14,7 @@ from deixis.imaging.letterbox import Letterbox
 from deixis.imaging.masks import decode_mask, encode_mask
 from deixis.language.text import build_vocabulary
 from models.experts.contrastive_objective import CaptionMatcher
-from stages.write_map_labels import MapLabelParams, finished, read_map, write_map_labels
+from stages.write_map_labels import write_map_labels
 from tests.small_world import PHRASES, write_inputs
 
 SIDE = 32
@@ -34,7 +35,7 @@ def test_the_box_of_the_map_stands_beside_that_of_the_chosen_mask(tmp_path):
     scores = np.where(rectangle(2, 4, 10, 12), 2.0, -1.0) + rectangle(20, 4, 30, 20) * 2.0
     answer = read_map(scores.astype(np.float32), FRAME, tmp_path / "unread.png", walks=False)
     table = pd.DataFrame([answer]).assign(prompted_mask=[encode_mask(rectangle(1, 1, 12, 15))])
-    label = finished(table, MapLabelParams(mask="segmenter"), CARD).iloc[0]
+    label = finish_map_labels(table, MapLabelParams(mask="segmenter"), CARD).iloc[0]
     assert (label["map_box"], label["box"]) == ([2, 4, 10, 12], [1, 1, 12, 15])
 
 
@@ -51,7 +52,7 @@ def test_a_proposal_is_missing_only_where_the_image_has_none(tmp_path, proposals
     scores = np.where(NEAR, 2.0, -1.0).astype(np.float32)
     answer = read_map(scores, FRAME, tmp_path / "unread.png", walks=False, proposals=proposals)
     table = pd.DataFrame([answer])
-    label = finished(table, MapLabelParams(mask="proposal"), CARD).iloc[0]
+    label = finish_map_labels(table, MapLabelParams(mask="proposal"), CARD).iloc[0]
     assert label["mask"] == (None if expected is None else encode_mask(expected))
     assert (label["accept"], label["reason"]) == ((False, "no mask") if expected is None else (True, ""))
 

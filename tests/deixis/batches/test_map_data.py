@@ -1,7 +1,6 @@
 """What reaches teachers of response maps, and what they are refused."""
 
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -14,6 +13,7 @@ from deixis.batches.map_data import MapReader, padded_cues, read_needed_cues
 from deixis.batches.samples import grouped_pairs, pack_bits
 from deixis.core.errors import DataError
 from deixis.types import Reading
+from tests.methods import build
 
 VOCABULARY = ["<pad>", "<unk>", "star", "red", "left"]
 
@@ -34,7 +34,7 @@ def test_cues_are_padded_and_a_missing_phrase_is_named(tmp_path):
 
 
 def test_a_teacher_that_reads_cues_asks_for_them():
-    reads, does_not = SimpleNamespace(cue_count=2), SimpleNamespace(cue_count=0)
+    reads, does_not = build("map_teacher", "pcnet"), build("map_teacher", "tris")
     assert read_needed_cues(does_not, None, ["star"]) is None
     with pytest.raises(DataError, match=r"reads cues.*run.proposals in params.yaml.*dvc repro"):
         read_needed_cues(reads, None, ["star"])

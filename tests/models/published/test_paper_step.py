@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from deixis.core.config import load_params, read_section
 from deixis.core.registry import resolve
 from deixis.language.tokens import encode
+from deixis.roles import parameter_groups
 from deixis.training.adamw import AdamW
 from deixis.training.fit import Recipe
 from deixis.types import BoxMasks, MapBatch, StudentBatch, TeacherBatch
@@ -107,8 +108,7 @@ def write(name: str, path: Path) -> None:
 def step(model, batch, section: str) -> None:
     """Take one: every parameter moves but for the silent ones, and nothing that is frozen does."""
     recipe = read_section(PAPER, f"{section}.recipe", Recipe)
-    groups = model.parameter_groups() if hasattr(model, "parameter_groups") else None
-    groups = groups or [([p for p in model.parameters() if p.requires_grad], 1.0)]
+    groups = parameter_groups(model) or [([p for p in model.parameters() if p.requires_grad], 1.0)]
     optimiser = AdamW(groups, betas=recipe.betas, eps=recipe.eps, weight_decay=recipe.weight_decay)
     model.train()
     frozen_buffers = {
@@ -188,7 +188,7 @@ def test_a_step_of_a_teacher_of_response_maps(weights, name):
         image_of=torch.tensor([0, 0, 1, 1]),
         group_of=torch.arange(4),
         cues=tokens([cue for text in TEXTS for cue in (text.split()[0], text)]).view(4, 2, -1)
-        if model.cue_count
+        if model.cue_reading
         else None,
         proposals=torch.rand(2, 40, 32, 32) > 0.8 if model.needs_proposals else None,
     )

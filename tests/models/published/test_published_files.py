@@ -98,7 +98,7 @@ def test_the_kind_in_a_folders_card_decides_the_class(tmp_path):
     config = EfficientSAMConfig(input_size=64, encoder=TINY)
     segmenter = randomise(EfficientSAM(config))
     save_checkpoint(segmenter, tmp_path / "segmenter", config={"kind": "efficient_sam", "model": asdict(config)})
-    assert isinstance(load_segmenter("small_sam", tmp_path / "segmenter", CPU), EfficientSAM)
+    assert isinstance(load_segmenter(tmp_path / "segmenter", CPU), EfficientSAM)
     card = json.loads((tmp_path / "sam" / "config.json").read_text()) | {"kind": "no_such"}
     (tmp_path / "sam" / "config.json").write_text(json.dumps(card))
     with pytest.raises(ConfigError, match=r'no expert "no_such"\. Known: clip_convnext'):

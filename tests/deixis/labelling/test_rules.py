@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from deixis.labelling.matching import Matched
-from stages.write_pseudo_labels import LabelParams, choose_labels
+from deixis.labelling.rules import LabelParams, choose_labels
 
 BOXES = torch.tensor([[0.0, 0, 10, 10], [20.0, 0, 30, 10], [40.0, 0, 50, 10]])
 SCORES = torch.tensor([[3.0, 1.0, 0.0], [2.0, 1.9, 0.0], [0.0, 1.0, 5.0]])

@@ -1,0 +1,33 @@
+"""A teacher of boxes over frozen encoders that look at images when they are first asked about, without feature stores."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import torch
+
+from answering.live_store import Arrays, LiveStore, detector_arrays, expert_arrays
+from deixis.imaging.images import ImageReader
+from deixis.labelling.matching import Matcher
+from deixis.roles import Detector, Teacher
+from models.loading.encoders import load_expert
+
+
+def encoder_arrays(teacher: Teacher, detector: Detector, weights: Path, device: torch.device) -> dict[str, Arrays]:
+    """What a teacher reads of its frozen encoders, by name: the detector, and its experts from their folders."""
+    arrays = {name: expert_arrays(load_expert(name, weights / name, device)) for name in teacher.expert_names}
+    return arrays | {"detector": detector_arrays(detector, teacher.box_scales)}
+
+
+def live_matcher(
+    teacher: Teacher,
+    arrays: Mapping[str, Arrays],
+    pictures: ImageReader,
+    image_ids: Iterable[int],
+    *,
+    batch_size: int,
+    device: torch.device,
+) -> Matcher:
+    """A teacher over encoders that look at an image when it is first asked about; experts only at those routed to."""
+    stores = {name: LiveStore(of_image, pictures, device) for name, of_image in arrays.items()}
+    letterboxes = {image_id: pictures.letterbox(image_id) for image_id in image_ids}
+    return Matcher(teacher, stores, letterboxes, batch_size, device)

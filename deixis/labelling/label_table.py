@@ -1,0 +1,41 @@
+"""What every table of labels has: the columns of boxes.parquet, and those that say who answered."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from deixis.imaging.masks import RLE
+
+SCHEMA_VERSION = 1
+BOX_COLUMNS = (
+    "sample_id", "image_id", "expression", "split", "box", "runner_up", "match_box", "score", "margin", "objectness",
+    "experts", "accept", "reason",
+)  # fmt: skip
+
+
+def finish_labels(
+    table: pd.DataFrame, masks: list[RLE | None], quality: list[float], card: Mapping[str, Any]
+) -> pd.DataFrame:
+    """Boxes with the segmenter's masks and who answered: rows of labels.parquet."""
+    if "own_mask" in table:  # a teacher that draws masks: its own, and beside it the segmenter's for its box
+        own = table["own_mask"].tolist()
+        table = table.drop(columns="own_mask").assign(
+            prompted_mask=masks, mask_source=["segmenter" if drawn is None else "teacher" for drawn in own]
+        )
+        masks = [drawn if drawn is not None else prompted for drawn, prompted in zip(own, masks, strict=True)]
+    else:
+        table = table.assign(mask_source="segmenter")
+    return table.assign(mask=masks, mask_quality=quality, **provenance(card))
+
+
+def provenance(card: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns that say who answered, from a teacher's card: its name, its weights, its settings."""
+    return {
+        "teacher": card["teacher" if "teacher" in card else "map_teacher"],
+        "checkpoint_sha256": card["sha256"],
+        "config_sha256": hashlib.sha256(json.dumps(card["model"]).encode()).hexdigest(),
+        "schema_version": SCHEMA_VERSION,
+    }

@@ -1,0 +1,94 @@
+"""The rules that make labels of a teacher's scores: which candidate, and whether it is good enough to learn from."""
+
+from typing import Any, Literal, NamedTuple
+
+import pandas as pd
+import torch
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from deixis.boxes import paired_iou
+from deixis.core.config import STRICT
+from deixis.labelling.distinct_objects import choose_distinct
+from deixis.labelling.location_knowledge import PlaceKnowledge, with_place_words
+from deixis.labelling.location_scores import SAME_OBJECT
+from deixis.labelling.matching import Matched, Matcher
+
+
+@dataclass(frozen=True, config=STRICT)
+class LabelParams:
+    """What decides beside the match, and when a label is good enough to learn from; never by looking at truth."""
+
+    # score: place words weigh in; filter: labels that they contradict are refused; off: they are words like others
+    place_words: Literal["score", "filter", "off"] = "score"
+    # distinct: phrases about different objects of an image get different ones; which phrases are about one object is
+    # then supervision beyond pairs, and the labels say so. Needs a ref_id for every phrase
+    same_image: Literal["free", "distinct"] = "free"
+    coverage: float = 1.0  # of the training labels, those with the largest margins
+    min_margin: float | None = None  # of the label's score over the second-best; none: whatever it is
+    min_side: float = 0.0  # pixels of the stored image
+    batch_size: int = 128
+
+
+class Labelled(NamedTuple):
+    """One label per pair, and what its pairs taught about words of place."""
+
+    table: pd.DataFrame
+    place_facts: dict[str, Any]
+    kinds: dict[str, Tensor]
+
+
+def label_pairs(
+    matcher: Matcher, pairs: pd.DataFrame, rules: LabelParams, known: PlaceKnowledge | None = None
+) -> Labelled:
+    """Let a teacher answer every pair, and choose its labels by the rules.
+
+    Args:
+        pairs: As `grouped_pairs` reads them; `group` is read only where different objects get different boxes.
+        known: About words of place, from another set; without it the pairs teach each other.
+    """
+    matched = matcher.weigh(pairs)
+    if rules.place_words == "off":
+        return Labelled(choose_labels(matched, matched.scores, pairs, rules), {}, {})
+    placed = with_place_words(matched, pairs, matcher, known)
+    return Labelled(choose_labels(matched, placed.scores, pairs, rules), placed.facts, placed.kinds)
+
+
+def choose_labels(matched: Matched, scores: Tensor, table: pd.DataFrame, rules: LabelParams) -> pd.DataFrame:
+    """One label per pair: the best candidate that the rules leave to it."""
+    row = torch.arange(len(table))
+    by_match = matched.scores.argmax(1)
+    contradicted = paired_iou(matched.boxes[row, by_match], matched.boxes[row, scores.argmax(1)]) < SAME_OBJECT
+    decisive = matched.scores if rules.place_words == "filter" else scores
+    best = decisive.argmax(1)
+    if rules.same_image == "distinct":
+        best = choose_distinct(decisive, matched.boxes, table["image_id"].tolist(), table["group"].tolist())
+    others = decisive.scatter(1, best[:, None], -torch.inf)
+    runner_up = others.argmax(1)
+    labelled = table[["sample_id", "image_id", "expression", "split"]].assign(
+        box=matched.boxes[row, best].tolist(),
+        runner_up=matched.boxes[row, runner_up].tolist(),
+        match_box=matched.boxes[row, by_match].tolist(),
+        score=decisive[row, best].numpy(),
+        # below 0 where another object of the image needed what is best
+        margin=(decisive[row, best] - others[row, runner_up]).numpy(),
+        objectness=matched.objectness[row, best].numpy(),
+        experts=matched.experts,
+    )
+    corners = matched.boxes[row, best]
+    thin = (corners[:, 2:] - corners[:, :2]).amin(1) < rules.min_side
+    if matched.masks is not None:  # the teacher drew what matches best; where another object was chosen, nothing
+        moved = paired_iou(matched.boxes[row, by_match], corners) < SAME_OBJECT
+        own = pd.Series(matched.masks, index=labelled.index, dtype=object)
+        labelled["own_mask"] = own.where(~moved.numpy(), None)
+    if rules.same_image == "distinct":
+        labelled["supervision"] = "image-phrase pairs, grouped by object"
+    labelled["reason"] = ""
+    labelled.loc[thin.numpy(), "reason"] = "size"
+    if rules.min_margin is not None:
+        labelled.loc[labelled["margin"] < rules.min_margin, "reason"] = "margin"
+    sureness = labelled.loc[labelled["split"] == "train", "margin"].rank(pct=True, method="first")
+    labelled.loc[sureness.index[sureness <= 1 - rules.coverage], "reason"] = "coverage"
+    if rules.place_words == "filter":
+        labelled.loc[contradicted.numpy(), "reason"] = "place"
+    return labelled.assign(accept=labelled["reason"] == "")
