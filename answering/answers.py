@@ -9,7 +9,7 @@ import torch
 
 from deixis.core.records import read_json
 from deixis.roles import Segmenter
-from models.loading.encoders import load_segmenter
+from models.frozen.segmenters import load_segmenter
 
 
 class Answers(Protocol):

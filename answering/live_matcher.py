@@ -1,4 +1,4 @@
-"""A teacher of boxes over frozen encoders that look at images when they are first asked about, without feature stores."""
+"""A teacher of boxes over frozen encoders that look at images when first asked about, without feature stores."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -9,7 +9,7 @@ from answering.live_store import Arrays, LiveStore, detector_arrays, expert_arra
 from deixis.imaging.images import ImageReader
 from deixis.labelling.matching import Matcher
 from deixis.roles import Detector, Teacher
-from models.loading.encoders import load_expert
+from models.frozen.experts import load_expert
 
 
 def encoder_arrays(teacher: Teacher, detector: Detector, weights: Path, device: torch.device) -> dict[str, Arrays]:

@@ -14,7 +14,7 @@ from deixis.batches.candidates import CandidateParams, CandidateTable, most_conf
 from deixis.core.errors import ConfigError
 from deixis.core.records import write_table
 from deixis.imaging.images import ImageReader
-from models.loading.encoders import load_detector
+from models.frozen.detectors import load_detector
 from models.loading.students import load_student, phrase_reader, read_candidates
 
 

@@ -17,7 +17,7 @@ from deixis.labelling.label_table import BOX_COLUMNS, finish_labels
 from deixis.labelling.location_knowledge import PlaceKnowledge, read_place_knowledge
 from deixis.labelling.rules import LabelParams, label_pairs
 from deixis.labelling.segmenting import segment_table
-from models.loading.encoders import load_detector
+from models.frozen.detectors import load_detector
 from models.loading.teachers import load_teacher
 
 

@@ -16,7 +16,7 @@ from deixis.core.records import read_json, read_table, write_json
 from deixis.core.runtime import Device, pick_device
 from deixis.imaging.masks import mask_overlap
 from deixis.labelling.segmenting import segment_table
-from models.loading.encoders import load_segmenter
+from models.frozen.segmenters import load_segmenter
 
 
 def evaluate_segmenter(

@@ -20,7 +20,8 @@ from deixis.core.records import file_sha256, read_table
 from deixis.core.runtime import Device, pick_device
 from deixis.imaging.images import ImageReader
 from deixis.types import Scales
-from models.loading.encoders import load_detector, load_expert
+from models.frozen.detectors import load_detector
+from models.frozen.experts import load_expert
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -20,7 +20,7 @@ from deixis.core.runtime import Device, pick_device
 from deixis.imaging.images import ImageReader
 from deixis.labelling.rating import RatingParams
 from deixis.labelling.rules import LabelParams, label_pairs
-from models.loading.encoders import load_detector
+from models.frozen.detectors import load_detector
 from models.loading.teachers import load_teacher
 
 

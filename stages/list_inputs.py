@@ -3,7 +3,8 @@
 A stage of one method depends on that method's entry instead of on whole folders: naming another teacher under `run`, or
 importing another expert, trains nothing again that does not read it.
 
-reads   the folder of frozen models, a dataset's features; params: run, teachers, map_teachers, students
+reads   the folder of frozen models, a dataset's features; params: run, teachers, map_teachers, students,
+        map_labels.mask
 writes  the checksums of every method under `run`: teachers where features are given, else students
 run     dvc repro list_inputs@scenes_plus
 """
@@ -22,7 +23,7 @@ from deixis.core.registry import resolve
 from deixis.core.run_lists import RunParams
 from deixis.language.text import build_vocabulary
 from deixis.roles import MapTeacher, Student, Teacher
-from models.loading.starts import named_vectors
+from models.frozen.starts import named_vectors
 from models.loading.teachers import feature_names
 from models.map_teachers import MAP_TEACHERS
 from models.students import STUDENTS
@@ -62,7 +63,8 @@ def teacher_inputs(name: str, features: Path, weights: Path, params: Path) -> di
 def map_teacher_inputs(name: str, features: Path, weights: Path, params: Path) -> dict[str, dict[str, str | None]]:
     """Of a teacher of response maps: its cues and proposals, what it starts from, and the judge of its maps."""
     model: MapTeacher = outline(MAP_TEACHERS, "map_teacher", name, params)
-    stores = [*(["cues"] if model.cue_reading else []), *(["proposals"] if model.needs_proposals else [])]
+    weighs = model.needs_proposals or read_section(params, "map_labels", dict).get("mask") == "proposal"
+    stores = [*(["cues"] if model.cue_reading else []), *(["proposals"] if weighs else [])]
     return {
         "features": checksums(features, stores, _no_shard),
         "weights": checksums(weights, {*model.starts, model.judge}),

@@ -28,7 +28,8 @@ from deixis.imaging.images import ImageReader
 from deixis.language.tokens import encode
 from deixis.roles import Expert
 from deixis.types import TeacherBatch
-from models.loading.encoders import load_detector, load_expert
+from models.frozen.detectors import load_detector
+from models.frozen.experts import load_expert
 from models.loading.students import load_student, phrase_reader, read_candidates
 from models.loading.teachers import load_teacher
 

@@ -15,7 +15,7 @@ from deixis.batches.samples import PAIR_COLUMNS
 from deixis.core.cli import run_stage
 from deixis.core.records import read_json, read_table, write_table
 from deixis.core.runtime import Device, pick_device
-from models.loading.encoders import load_segmenter
+from models.frozen.segmenters import load_segmenter
 from models.loading.students import load_student, phrase_reader, read_candidates
 
 

@@ -24,7 +24,7 @@ from deixis.core.runtime import Device, pick_device, seed_everything
 from deixis.datasets.pretraining import PretrainingSet
 from deixis.training.fit import Recipe, fit
 from models.detectors.prototype_masks import GROWTH, PrototypeMasks, PrototypeMasksConfig, mask_head_loss
-from models.loading.encoders import load_detector
+from models.frozen.detectors import load_detector
 
 
 @dataclass(frozen=True, config=STRICT)

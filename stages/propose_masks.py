@@ -23,7 +23,7 @@ from deixis.core.records import file_sha256, read_table
 from deixis.core.runtime import Device, pick_device
 from deixis.imaging.images import ImageReader
 from deixis.labelling.proposals import clean_proposals
-from models.loading.encoders import load_segmenter
+from models.frozen.segmenters import load_segmenter
 
 BATCH_SIZE = 32
 

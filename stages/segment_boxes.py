@@ -14,7 +14,7 @@ from deixis.core.records import read_json, read_table, write_table
 from deixis.core.runtime import Device, pick_device
 from deixis.labelling.label_table import BOX_COLUMNS, finish_labels
 from deixis.labelling.segmenting import segment_table
-from models.loading.encoders import load_segmenter
+from models.frozen.segmenters import load_segmenter
 
 
 def segment_boxes(

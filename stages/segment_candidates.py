@@ -24,7 +24,7 @@ from deixis.core.runtime import Device, pick_device
 from deixis.imaging.images import ImageReader
 from deixis.imaging.letterbox import Letterbox
 from deixis.roles import Segmenter
-from models.loading.encoders import load_segmenter
+from models.frozen.segmenters import load_segmenter
 
 BATCH_SIZE = 32
 

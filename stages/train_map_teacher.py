@@ -19,8 +19,8 @@ from deixis.core.records import read_table
 from deixis.core.runtime import Device, pick_device, seed_everything
 from deixis.roles import MapTeacher, module_of, parameter_groups
 from deixis.training.fit import Recipe, fit
+from models.frozen.starts import read_vocabulary
 from models.loading.map_teachers import build_map_teacher, map_teacher_config
-from models.loading.starts import read_vocabulary
 
 
 def train_map_teacher(

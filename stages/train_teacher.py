@@ -22,7 +22,7 @@ from deixis.core.runtime import Device, pick_device, seed_everything
 from deixis.language.text import build_vocabulary
 from deixis.roles import module_of, parameter_groups
 from deixis.training.fit import Recipe, fit
-from models.loading.starts import named_vectors, start_words
+from models.frozen.starts import named_vectors, start_words
 from models.loading.teachers import build_teacher, feature_names, teacher_config
 
 

@@ -20,8 +20,8 @@ from deixis.core.records import read_json, read_table, write_table
 from deixis.core.runtime import Device, pick_device
 from deixis.labelling.segmenting import segment_points
 from deixis.roles import MapTeacher
+from models.frozen.segmenters import load_segmenter
 from models.image_text.judges import load_image_text
-from models.loading.encoders import load_segmenter
 from models.loading.map_teachers import load_map_teacher
 
 
@@ -42,12 +42,7 @@ def write_map_labels(
     rules = read_section(params, "map_labels", MapLabelParams)
     hardware = pick_device(device)
     model = load_map_teacher(teacher, hardware)
-    store = weighed_proposals(model, proposals)
-    if rules.mask == "proposal" and store is None:
-        raise DataError(
-            'map_labels.mask is "proposal", and this teacher has none. Allowed for it: map, walk, segmenter. '
-            "Change params.yaml, then run: dvc repro"
-        )
+    store = weighed_proposals(model, proposals, rules)
     table = grouped_pairs(pairs).sort_values("image_id", kind="stable").reset_index(drop=True)
     pictures = read_table(images, columns=("image_id", "path", "width", "height"), made_by="prepare")
     reader = MapReader(
@@ -72,9 +67,19 @@ def write_map_labels(
     write_table(finish_map_labels(labelled, rules, card), out)
 
 
-def weighed_proposals(model: MapTeacher, proposals: Path | None) -> FeatureStore | None:
-    """The mask proposals of a teacher that weighs some, where there are any; None for others."""
-    if proposals is None or not model.needs_proposals:
+def weighed_proposals(model: MapTeacher, proposals: Path | None, rules: MapLabelParams) -> FeatureStore | None:
+    """The mask proposals, where the teacher weighs some or the labels' masks are to be of them; else None.
+
+    Raises:
+        DataError: If masks are to be of them, and there are none.
+    """
+    wanted = rules.mask == "proposal"
+    if wanted and (proposals is None or not proposals.exists()):
+        raise DataError(
+            'map_labels.mask is "proposal", and this teacher has none. Allowed for it: map, walk, segmenter; or all of '
+            "run.datasets in run.proposals. Change params.yaml, then run: dvc repro"
+        )
+    if proposals is None or not (wanted or model.needs_proposals):
         return None
     refuse_other_squares(proposals, stretch=model.reading.stretch)
     return FeatureStore(proposals, made_by="propose_masks")

@@ -18,7 +18,7 @@ from deixis.core.runtime import Device, pick_device, seed_everything
 from deixis.imaging.prompted_masks import refuse_masks
 from deixis.roles import Student, module_of, parameter_groups
 from deixis.training.fit import Recipe, fit
-from models.loading.starts import named_vectors, read_vocabulary, start_part, start_words
+from models.frozen.starts import named_vectors, read_vocabulary, start_part, start_words
 from models.loading.students import as_ranking, build_student, phrase_reader, read_candidates, student_config
 
 

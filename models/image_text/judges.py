@@ -16,8 +16,8 @@ from deixis.core.frozen import freeze
 from deixis.core.records import read_json
 from deixis.language.word_pieces import is_byte_pairs
 from models.experts.contrastive_objective import CaptionMatcher, PooledEncoder
+from models.frozen.experts import load_expert
 from models.image_text.clip_image_text import CLIPImageText
-from models.loading.encoders import load_expert
 
 WORD_TABLE = "text_encoder.embedding.weight"  # fixed vectors, drawn from each word: the same for any vocabulary
 

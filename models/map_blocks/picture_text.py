@@ -15,7 +15,7 @@ from deixis.core.config import STRICT
 from deixis.types import Reading
 from models.backbones.clip_resnet import CLIPResNet, CLIPResNetConfig
 from models.blocks.csp_darknet import CSPConfig, CSPDarkNet, as_input
-from models.loading.starts import start_part
+from models.frozen.starts import start_part
 from models.text.clip_text import CLIPText, CLIPTextConfig
 from models.text.gru_attention import GRUAttentionEncoder, TextConfig
 

@@ -24,7 +24,9 @@ from deixis.types import SCALES, BoxMasks, MapBatch, StudentBatch, TeacherBatch
 from models.blocks.csp_darknet import CSPDarkNet
 from models.experts import EXPERTS
 from models.experts.contrastive_objective import CaptionMatcher
-from models.loading.encoders import load_detector, load_expert, load_segmenter
+from models.frozen.detectors import load_detector
+from models.frozen.experts import load_expert
+from models.frozen.segmenters import load_segmenter
 from models.loading.map_teachers import load_map_teacher
 from models.loading.students import load_student
 from models.loading.teachers import load_teacher

@@ -19,7 +19,7 @@ from deixis.imaging.images import ImageReader
 from deixis.imaging.letterbox import Letterbox
 from deixis.labelling.matching import Matcher
 from models.detectors.yolov3 import YOLOv3, YOLOv3Config
-from models.loading.encoders import load_detector
+from models.frozen.detectors import load_detector
 from models.loading.teachers import load_teacher
 from stages.extract_features import extract_features
 from stages.label_again import label_again

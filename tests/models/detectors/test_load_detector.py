@@ -10,7 +10,7 @@ from deixis.core.errors import ConfigError
 from deixis.core.registry import resolve
 from models.detectors import DETECTORS
 from models.detectors.yolov3 import YOLOv3, YOLOv3Config
-from models.loading.encoders import load_detector
+from models.frozen.detectors import load_detector
 
 TINY = YOLOv3Config(input_size=64, num_classes=3, stem=4, widths=(4, 4, 8, 8, 16), blocks=(1, 1, 1, 1, 1))
 

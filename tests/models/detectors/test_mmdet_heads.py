@@ -11,7 +11,7 @@ from deixis.boxes import cxcywh_to_xyxy
 from deixis.core.checkpoints import save_checkpoint
 from deixis.core.errors import ConfigError, DataError
 from models.detectors.mmdet_heads import MMDetConfig, MMDetHeads
-from models.loading.encoders import load_detector
+from models.frozen.detectors import load_detector
 
 INSTALLED = importlib.util.find_spec("mmdet") is not None
 pytestmark = pytest.mark.filterwarnings("ignore::ImportWarning", "ignore::UserWarning", "ignore::FutureWarning")

@@ -21,7 +21,7 @@ from models.detectors.ultralytics_heads import (
     UltralyticsHeads,
     UltralyticsMasks,
 )
-from models.loading.encoders import load_detector
+from models.frozen.detectors import load_detector
 from stages.draw_candidates import draw_candidates
 from stages.extract_features import extract_features
 from stages.import_weights import import_weights

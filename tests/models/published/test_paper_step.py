@@ -22,8 +22,8 @@ from deixis.training.fit import Recipe
 from deixis.types import BoxMasks, MapBatch, StudentBatch, TeacherBatch
 from deixis.weights.cards import CARDS, find_card
 from deixis.weights.locate import pin, resolve_weights
-from models.loading.encoders import load_detector
-from models.loading.starts import named_vectors, read_vocabulary, start_part, start_words
+from models.frozen.detectors import load_detector
+from models.frozen.starts import named_vectors, read_vocabulary, start_part, start_words
 from models.loading.students import build_student, student_config
 from models.loading.teachers import build_teacher, teacher_config
 from models.map_teachers import MAP_TEACHERS

@@ -13,7 +13,8 @@ from deixis.core.checkpoints import save_checkpoint
 from deixis.core.errors import ConfigError, DataError
 from deixis.core.published import read_tensors
 from models.experts.efficient_sam_vit import EfficientSAMViT, EfficientSAMViTConfig
-from models.loading.encoders import load_expert, load_segmenter
+from models.frozen.experts import load_expert
+from models.frozen.segmenters import load_segmenter
 from models.segmenters.efficient_sam import EfficientSAM, EfficientSAMConfig
 from tests.models.published.factories import randomise, squares
 

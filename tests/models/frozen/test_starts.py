@@ -8,7 +8,7 @@ import torch
 from deixis.core.checkpoints import save_checkpoint
 from deixis.core.errors import ConfigError, DataError
 from models.blocks.csp_darknet import CSPConfig, CSPDarkNet
-from models.loading.starts import named_vectors, read_vocabulary, start_part, start_words
+from models.frozen.starts import named_vectors, read_vocabulary, start_part, start_words
 from models.text.bert import BERTConfig
 from models.text.clip_text import CLIPTextConfig
 from models.text.gru_attention import GRUAttentionEncoder

@@ -1,0 +1,14 @@
+"""The frozen segmenter."""
+
+from pathlib import Path
+
+import torch
+
+from deixis.roles import Segmenter
+from models.frozen.weights_folder import load_frozen
+from models.segmenters import SEGMENTERS
+
+
+def load_segmenter(weights: Path, device: torch.device) -> Segmenter:
+    """The frozen segmenter; config.json may name its `kind`, and means our own small SAM where it does not."""
+    return load_frozen(SEGMENTERS, "small_sam", weights, device, role="segmenter", made_by="pretrain_segmenter")

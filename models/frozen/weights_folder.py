@@ -1,0 +1,25 @@
+"""A frozen model from its folder of weights, whose config.json says how to build it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter
+
+from deixis.core.checkpoints import load_checkpoint
+from deixis.core.frozen import freeze
+from deixis.core.records import read_json
+from deixis.core.registry import resolve
+
+
+def load_frozen(
+    registry: Mapping[str, str], default: str, weights: Path, device: torch.device, *, role: str, made_by: str
+) -> Any:
+    """Of the class that the card's `kind` names, or else of the default one."""
+    card = read_json(weights / "config.json", made_by=made_by)
+    kind = resolve(registry, card.get("kind", default), role=role)
+    model = kind(TypeAdapter(kind.Config).validate_python(card["model"]))
+    load_checkpoint(model, weights, made_by=made_by)
+    layout = torch.channels_last if device.type == "cuda" else torch.preserve_format
+    return freeze(model.to(device, memory_format=layout))
