@@ -11,11 +11,13 @@ import pytest
 from pydantic import TypeAdapter
 from ruamel.yaml import YAML
 
-from deixis.core.run_lists import RunParams
+from deixis.core.run_lists import RunParams, refuse_misfits
 from models.detectors import MASK_HEADS
 from models.map_teachers import MAP_TEACHERS
+from models.map_teachers import READS as MAP_READS
 from models.students import STUDENTS
-from models.teachers import TEACHERS
+from models.teachers import READS, TEACHERS
+from tests.contracts.test_scales import PUBLISHED
 
 ROOT = Path(__file__).parents[2]
 SECTIONS = ("candidates", "cues", "detector", "labels", "leakage", "map_labels", "proposals", "ratings", "run")
@@ -59,8 +61,13 @@ def test_every_system_at_once_names_lists_of_the_run_and_every_method():
     page = (ROOT / "docs" / "settings.md").read_text()
     (block,) = re.findall(r"```yaml\n(.+?)```", page, re.DOTALL)
     run = TypeAdapter(RunParams).validate_python(loaded("params.yaml")["run"] | YAML(typ="safe").load(block)["run"])
-    assert {*run.teachers} == {*TEACHERS} and {*run.students} == {*STUDENTS}
-    assert {*run.map_teachers} == {*MAP_TEACHERS} and {*run.mask_heads} <= {*MASK_HEADS}
+    assert {*run.teachers} == PUBLISHED["teachers"] and {*run.students} == PUBLISHED["students"]
+    assert {*run.map_teachers} == PUBLISHED["map_teachers"] and {*run.mask_heads} <= {*MASK_HEADS}
+    refuse_misfits(
+        run,
+        methods={"teachers": TEACHERS, "map_teachers": MAP_TEACHERS, "students": STUDENTS},
+        reads=READS | MAP_READS,
+    )
 
 
 @pytest.mark.parametrize(
