@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from deixis.batches.map_data import MapReader, count_fallbacks, read_needed_cues, refuse_other_squares
-from deixis.batches.samples import grouped_pairs, image_batches, refuse_ungrouped
+from deixis.batches.order import count_batches, image_batches
+from deixis.batches.samples import grouped_pairs, refuse_ungrouped
 from deixis.core.checkpoints import run_key, save_checkpoint
 from deixis.core.cli import run_stage
 from deixis.core.config import read_section
@@ -48,12 +49,13 @@ def train_map_teacher(
     table = grouped_pairs(pairs)
     train = table[table["split"] == "train"].reset_index(drop=True)
     images_per_batch = max(1, recipe.batch_size // config.objects_per_image)
-    steps = train["image_id"].nunique() // images_per_batch
-    if not steps:
-        raise DataError(
-            f"{pairs}: {train['image_id'].nunique()} training images, fewer than one batch of {images_per_batch}. "
-            f"Lower map_teachers.{teacher}.recipe.batch_size in params.yaml, then run: dvc repro"
-        )
+    steps = count_batches(
+        train["image_id"].nunique(),
+        images_per_batch,
+        of="training images",
+        setting=f"map_teachers.{teacher}.recipe.batch_size",
+        found_in=pairs,
+    )
     vocabulary = read_vocabulary(config.towers.text, weights, train["text"])
     model = kind(config, vocabulary).to(hardware)
     if model.needs_groups:

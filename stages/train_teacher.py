@@ -12,11 +12,11 @@ from typing import Any
 import torch
 
 from deixis.batches.features import open_stores
-from deixis.batches.samples import PAIR_COLUMNS, PairReader, shuffled_batches
+from deixis.batches.order import count_batches, shuffled_batches
+from deixis.batches.samples import PAIR_COLUMNS, PairReader
 from deixis.core.checkpoints import run_key, save_checkpoint
 from deixis.core.cli import run_stage
 from deixis.core.config import read_section
-from deixis.core.errors import DataError
 from deixis.core.records import read_table
 from deixis.core.runtime import Device, pick_device, seed_everything
 from deixis.language.text import build_vocabulary
@@ -44,11 +44,8 @@ def train_teacher(
     hardware = pick_device(device)
     table = read_table(pairs, columns=PAIR_COLUMNS, made_by="prepare")
     train = table[table["split"] == "train"]
-    if len(train) < recipe.batch_size:
-        raise DataError(
-            f"{pairs}: {len(train)} training pairs, fewer than one batch of {recipe.batch_size}. "
-            f"Add pairs or lower teachers.{teacher}.recipe.batch_size, then run: dvc repro train_teacher"
-        )
+    setting = f"teachers.{teacher}.recipe.batch_size"
+    steps = count_batches(len(train), recipe.batch_size, of="training pairs", setting=setting, found_in=pairs)
     vocabulary = build_vocabulary(train["text"])
     model = build_teacher(teacher, config, vocabulary).to(hardware).to(memory_format=torch.channels_last)
     names = feature_names(model)
@@ -72,7 +69,7 @@ def train_teacher(
         model,
         model.loss,
         lambda epoch: (reader.batch(rows, epoch=epoch) for rows in order(epoch)),
-        steps_per_epoch=len(reader) // recipe.batch_size,
+        steps_per_epoch=steps,
         recipe=recipe,
         device=hardware,
         scratch=Path("scratch/train_teacher") / run_key(teacher, config, recipe, seed, pairs, *inputs),

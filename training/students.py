@@ -1,6 +1,6 @@
 """How any student is trained on any boxes: shared by the stages that train on labels and on truth."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 
 from deixis.batches.candidates import CandidateSource, CandidateTable
-from deixis.batches.samples import image_batches, shuffled_batches
+from deixis.batches.order import BatchOrder, count_batches, image_batches, shuffled_batches
 from deixis.core.checkpoints import run_key, save_checkpoint
 from deixis.core.config import read_section
 from deixis.core.errors import DataError
@@ -123,29 +123,21 @@ def with_positives(train: pd.DataFrame, candidates: CandidateTable, *, min_iou: 
     return train.assign(positive=nearest.place.numpy())[near]
 
 
-def batch_order(
-    model: Any, student: str, train: pd.DataFrame, recipe: Recipe, seed: int
-) -> tuple[Callable[[int], Iterator[list[int]]], int]:
+def batch_order(model: Any, student: str, train: pd.DataFrame, recipe: Recipe, seed: int) -> tuple[BatchOrder, int]:
     """Batches of each epoch, and how many; the recipe's batch size counts images where a student learns by image.
 
     Raises:
         DataError: If there is not one batch.
     """
-    size, ids = recipe.batch_size, train["image_id"].tolist()
-    steps = (len(set(ids)) if model.needs_candidates else len(train)) // size
-    if not steps:
-        of_images = f" of {len(set(ids))} images" if model.needs_candidates else ""
-        raise DataError(
-            f"{len(train)} labelled pairs{of_images}, fewer than one batch of {size}. "
-            f"Lower students.{student}.recipe.batch_size in params.yaml, then run: dvc repro"
-        )
+    size, setting = recipe.batch_size, f"students.{student}.recipe.batch_size"
     if not model.needs_candidates:
+        steps = count_batches(len(train), size, of="labelled pairs", setting=setting)
         return shuffled_batches(len(train), size, seed=seed), steps
     order = image_batches(
-        ids,
+        train["image_id"].tolist(),
         train["positive"].tolist(),
         images=size,
         phrases_per_object=model.config.phrases_per_object,
         seed=seed,
     )
-    return order, steps
+    return order, count_batches(train["image_id"].nunique(), size, of="labelled images", setting=setting)

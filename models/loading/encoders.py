@@ -18,10 +18,19 @@ from models.segmenters import SEGMENTERS
 
 def load_detector(weights: Path, device: torch.device) -> Any:
     """The frozen detector; config.json may name its `kind`, and means our own YOLOv3 where it does not."""
+    kind, config = _read_detector(weights)
+    return _load(kind(config), weights, device, made_by="pretrain_detector")
+
+
+def detector_side(weights: Path) -> int:
+    """Pixels of a side of the square that the detector reads."""
+    return _read_detector(weights)[1].input_size
+
+
+def _read_detector(weights: Path) -> tuple[Any, Any]:
     card = read_json(weights / "config.json", made_by="pretrain_detector")
     kind = resolve(DETECTORS, card.get("kind", "yolov3"), role="detector")
-    config = _model_config(weights, kind.Config, made_by="pretrain_detector")
-    return _load(kind(config), weights, device, made_by="pretrain_detector")
+    return kind, _model_config(weights, kind.Config, made_by="pretrain_detector")
 
 
 def load_expert(name: str, weights: Path, device: torch.device) -> Any:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from deixis.batches.candidates import CandidateTable, Suppression, nearest_candidates
-from deixis.batches.samples import image_batches
+from deixis.batches.order import image_batches
 from deixis.core.errors import DataError
 from deixis.types import CandidateBoxes, StudentBatch
 from models.blocks.csp_darknet import CSPConfig

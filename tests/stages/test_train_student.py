@@ -10,6 +10,7 @@ import pytest
 from deixis.core.errors import DataError
 from deixis.imaging.masks import RLE, encode_mask
 from stages.train_student import train_student
+from training import students as student_training
 
 ROOT = Path(__file__).parents[2]
 BOX, COUNT = [0.0, 0.0, 20.0, 10.0], 24
