@@ -7,7 +7,6 @@ run     dvc repro train_teacher@scenes-dvin
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -21,7 +20,7 @@ from deixis.core.records import read_table
 from deixis.core.runtime import Device, pick_device, seed_everything
 from deixis.language.text import build_vocabulary
 from deixis.training.fit import Recipe, fit
-from models.loading.starts import named_vectors, start_words
+from models.loading.starts import start_named_words
 from models.loading.teachers import build_teacher, feature_names, teacher_config
 
 
@@ -58,13 +57,8 @@ def train_teacher(
         scales=model.box_scales,
     )
     order = shuffled_batches(len(reader), recipe.batch_size, seed=seed)
-    inputs = [features / name / "meta.json" for name in names]
-    about: dict[str, Any] = {"selection": "last epoch, averaged weights", "seed": seed}
-    vectors = named_vectors(f"teachers.{teacher}", params)
-    if vectors:
-        words, origin = start_words(model, weights, vectors)
-        about |= words
-        inputs.append(origin)
+    of_words, origins = start_named_words(model, f"teachers.{teacher}", params=params, weights=weights)
+    inputs = [*(features / name / "meta.json" for name in names), *origins]
     facts = fit(
         model,
         model.loss,
@@ -77,7 +71,8 @@ def train_teacher(
         weights=model.term_weights,
     )
     card = {"teacher": teacher, "model": asdict(config), "vocabulary": vocabulary, "training": facts}
-    save_checkpoint(model, out, config=card | about)
+    about = {"selection": "last epoch, averaged weights", "seed": seed}
+    save_checkpoint(model, out, config=card | about | of_words)
 
 
 if __name__ == "__main__":
