@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from pydantic.dataclasses import dataclass
 
+from deixis.boxes import box_array
 from deixis.core.cli import run_stage
 from deixis.core.config import STRICT, read_section
 from deixis.core.errors import DataError
@@ -53,10 +54,10 @@ def evaluate(
     seed = read_section(params, "seed", int)
     samples = join_truth(predictions, pairs, truth)
     samples = samples.join(reference_scores(samples, candidates, images))
-    samples["iou"] = box_iou(_stack(samples["box"]), _stack(samples["true_box"]))
+    samples["iou"] = box_iou(box_array(samples["box"]), box_array(samples["true_box"]))
     for name, column in (("match", "match_box"), ("map_box", "map_box")):
         if column in samples:
-            samples[f"iou_{name}"] = box_iou(_stack(samples[column]), _stack(samples["true_box"]))
+            samples[f"iou_{name}"] = box_iou(box_array(samples[column]), box_array(samples["true_box"]))
     if "boxes" in samples:
         samples["iou_any"] = [
             best_iou(boxes, true_box) for boxes, true_box in zip(samples["boxes"], samples["true_box"], strict=True)
@@ -195,10 +196,6 @@ def describe(card: dict[str, Any], predictions: Path, seed: int) -> dict[str, An
         usage = table.loc[table["split"] != "train", "experts"].explode().value_counts(normalize=True).sort_index()
         meta["expert_usage"] = {str(name): round(float(share), 6) for name, share in usage.items()}
     return meta
-
-
-def _stack(boxes: pd.Series) -> np.ndarray:
-    return np.stack([np.asarray(box, dtype=float) for box in boxes])
 
 
 if __name__ == "__main__":
