@@ -8,10 +8,11 @@ run     dvc repro claims/dvc.yaml:run_map_teacher@tris
 """
 
 from pathlib import Path
+from typing import Any
 
 from claims.entries import MapTeacher
 from claims.inputs import SPLIT
-from claims.runs import RunOptions, each_seed
+from claims.runs import RunOptions, SeedRun, each_seed
 from deixis.core.cli import run_stage
 from deixis.core.config import read_section
 from deixis.core.runtime import Device
@@ -33,18 +34,23 @@ def run_map_teacher(
             proposals=proposals,
             device=device,
         )
-        for reading, changes in ({"": {}} | entry.readings).items():
-            write_map_labels(
-                pairs=run.pairs(SPLIT),
-                images=files.images,
-                image_root=files.image_root,
-                weights=weights,
-                teacher=run.model,
-                out=run.answers(reading),
-                cues=cues,
-                params=run.params(reading, changes),
-                device=device,
-            )
+        answer_val(run, entry.readings, weights=weights, cues=cues, device=device)
+
+
+def answer_val(run: SeedRun, readings: dict[str, dict[str, Any]], *, weights: Path, cues: Path, device: Device) -> None:
+    """Write the answers to val, in the ordinary way and in every further one."""
+    for reading, changes in ({"": {}} | readings).items():
+        write_map_labels(
+            pairs=run.pairs(SPLIT),
+            images=run.files.images,
+            image_root=run.files.image_root,
+            weights=weights,
+            teacher=run.model,
+            out=run.answers(reading),
+            cues=cues,
+            params=run.params(reading, changes),
+            device=device,
+        )
 
 
 if __name__ == "__main__":

@@ -52,19 +52,7 @@ def evaluate(
     """Score one predictor against the withheld truth."""
     config = read_section(params, "evaluation", EvaluationParams)
     seed = read_section(params, "seed", int)
-    samples = join_truth(predictions, pairs, truth)
-    samples = samples.join(reference_scores(samples, candidates, images))
-    samples["iou"] = box_iou(box_array(samples["box"]), box_array(samples["true_box"]))
-    for name, column in (("match", "match_box"), ("map_box", "map_box")):
-        if column in samples:
-            samples[f"iou_{name}"] = box_iou(box_array(samples[column]), box_array(samples["true_box"]))
-    if "boxes" in samples:
-        samples["iou_any"] = [
-            best_iou(boxes, true_box) for boxes, true_box in zip(samples["boxes"], samples["true_box"], strict=True)
-        ]
-    samples["group"] = samples["text"].map(difficulty)
-    if samples["mask"].notna().any() or "point" in samples:  # whoever answers with masks or points
-        samples = samples.join(mask_scores(samples))
+    samples = with_scores(join_truth(predictions, pairs, truth), candidates, images)
     facts = read_json(card, made_by="the predictor's training stage")
     exposure = read_json(leakage, made_by="check_leakage")[pairs.parent.name]
     report: dict[str, Any] = {
@@ -98,12 +86,35 @@ def join_truth(predictions: Path, pairs: Path, truth: Path) -> pd.DataFrame:
         raise DataError(f"{truth}: no truth for {missing}. Run: dvc repro -f prepare")
     samples = samples.merge(found, on="sample_id", how="left", validate="one_to_one")
     samples["answered"] = samples["sample_id"].isin(found["sample_id"])
+    return with_nothing_where_unanswered(samples)
+
+
+def with_nothing_where_unanswered(samples: pd.DataFrame) -> pd.DataFrame:
+    """What stands for the answer where there is none: boxes and points that never hit, no mask."""
     nothing: dict[str, Any] = dict.fromkeys(BOX_COLUMNS, np.full(4, np.nan))
     nothing |= {"boxes": [], "point": NOWHERE} | dict.fromkeys(("mask", *MASK_COLUMNS))
     for column in nothing.keys() & set(samples):
         absent = samples[column].isna()
         filled = [nothing[column] if lacks else value for value, lacks in zip(samples[column], absent, strict=True)]
         samples[column] = pd.Series(filled, index=samples.index, dtype=object)
+    return samples
+
+
+def with_scores(samples: pd.DataFrame, candidates: Path, images: Path) -> pd.DataFrame:
+    """The rows of `join_truth` with every score that the metrics are derived from."""
+    samples = samples.join(reference_scores(samples, candidates, images))
+    true_boxes = box_array(samples["true_box"])
+    samples["iou"] = box_iou(box_array(samples["box"]), true_boxes)
+    for name, column in (("match", "match_box"), ("map_box", "map_box")):
+        if column in samples:
+            samples[f"iou_{name}"] = box_iou(box_array(samples[column]), true_boxes)
+    if "boxes" in samples:
+        samples["iou_any"] = [
+            best_iou(boxes, true_box) for boxes, true_box in zip(samples["boxes"], samples["true_box"], strict=True)
+        ]
+    samples["group"] = samples["text"].map(difficulty)
+    if samples["mask"].notna().any() or "point" in samples:  # whoever answers with masks or points
+        samples = samples.join(mask_scores(samples))
     return samples
 
 

@@ -21,7 +21,7 @@ from models.blocks.build_sam import SmallSAMConfig
 from models.experts.segmentation_vit import SegmentationViT
 from models.segmenters.sam_objective import TERM_WEIGHTS, mask_terms
 from models.segmenters.small_sam import SmallSAM
-from training.pretraining import open_pretraining
+from training.pretraining import MakeBatch, Pretraining, open_pretraining
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -43,14 +43,10 @@ def pretrain_segmenter(
     )
     model = SmallSAM(config.model).to(run.device)
 
-    def make_batch(rows: Tensor, _: int, generator: torch.Generator) -> tuple[Tensor | torch.Generator, ...]:
-        drawn = [_draw(run.data, image_id, config, generator) for image_id in run.data.ids_of(rows)]
-        return *(torch.stack(parts).to(run.device) for parts in zip(*drawn, strict=True)), generator
-
     facts = run.train(
         model,
         lambda batch: mask_terms(model, *batch),
-        make_batch,
+        mask_batches(run, config),
         recipe=config.recipe,
         inputs=(config,),
         weights=TERM_WEIGHTS,
@@ -59,6 +55,16 @@ def pretrain_segmenter(
     expert.image_encoder.load_state_dict(model.sam.image_encoder.state_dict())
     for module, folder in ((model, out), (expert, expert_out)):
         run.save(module, folder, config=config.model, labels="mask", facts={"training": facts})
+
+
+def mask_batches(run: Pretraining, config: SegmenterParams) -> MakeBatch:
+    """Pictures with masks and boxes of some of their objects."""
+
+    def make_batch(rows: Tensor, _: int, generator: torch.Generator) -> tuple[Tensor | torch.Generator, ...]:
+        drawn = [_draw(run.data, image_id, config, generator) for image_id in run.data.ids_of(rows)]
+        return *(torch.stack(parts).to(run.device) for parts in zip(*drawn, strict=True)), generator
+
+    return make_batch
 
 
 def _draw(

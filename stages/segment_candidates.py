@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 from torch.nn import functional as F
 
 from deixis.anchors import best_boxes, gather_cells, keep_confident_cells
@@ -23,6 +25,7 @@ from deixis.core.records import file_sha256, read_json, read_table
 from deixis.core.runtime import Device, pick_device
 from deixis.imaging.images import ImageReader
 from deixis.imaging.letterbox import Letterbox
+from deixis.roles import Segmenter
 from models.loading.encoders import load_segmenter
 
 BATCH_SIZE = 32
@@ -40,35 +43,18 @@ def segment_candidates(
 ) -> None:
     """Segment the best box of every kept cell of every image."""
     config = read_section(params, "candidates", CandidateParams)
-    hardware = pick_device(device)
     table = read_table(images, columns=("image_id", "path", "width", "height"), made_by="prepare")
     detector = FeatureStore(features)
-    meta = read_json(features / "meta.json", made_by="extract_features")
-    side = meta["input_size"]
+    side = read_json(features / "meta.json", made_by="extract_features")["input_size"]
     reader = ImageReader(table, root=image_root, side=side, cache_bytes=0)
-    model = load_segmenter("small_sam", segmenter, hardware)
-
-    def encode(image_ids: Sequence[int]) -> dict[str, np.ndarray]:
-        boxes = detector.read("boxes", image_ids)
-        cells = keep_confident_cells(boxes, config.keep_fraction)
-        corners = best_boxes(gather_cells(boxes, cells)).corners
-        masks, content = [], []
-        for image_id, found in zip(image_ids, corners, strict=True):
-            letterbox = reader.letterbox(image_id)
-            masks.append(
-                segment_in_square(model, reader.pixels(image_id), found, letterbox, side // config.mask_stride)
-            )
-            content.append(letterbox.boxes_to_input(torch.tensor([0.0, 0.0, letterbox.width, letterbox.height])))
-        return {
-            "cells": cells.numpy().astype(np.int16),
-            "masks": pack_bits(np.stack(masks)),
-            "content": torch.stack(content).numpy().astype(np.float32),
-        }
+    model = load_segmenter("small_sam", segmenter, pick_device(device))
 
     checksum = file_sha256(segmenter / "model.safetensors")
     extract(
         table["image_id"].tolist(),
-        encode,
+        lambda image_ids: masks_of_boxes(
+            model, reader, image_ids, detector.read("boxes", image_ids), config, grid=side // config.mask_stride
+        ),
         scratch=Path("scratch/segment_candidates") / run_key(config, images, checksum, features / "meta.json"),
         out=out,
         meta={"model": "segmenter on detector boxes", "weights_sha256": checksum, "input_size": side},
@@ -76,14 +62,38 @@ def segment_candidates(
     )
 
 
+def masks_of_boxes(
+    model: Segmenter,
+    reader: ImageReader,
+    image_ids: Sequence[int],
+    boxes: Float[Tensor, "images cells per_cell values"],
+    config: CandidateParams,
+    *,
+    grid: int,
+) -> dict[str, np.ndarray]:
+    """Arrays of the feature store for some images: kept cells, the packed mask of each one's best box, the content."""
+    cells = keep_confident_cells(boxes, config.keep_fraction)
+    corners = best_boxes(gather_cells(boxes, cells)).corners
+    masks, content = [], []
+    for image_id, best in zip(image_ids, corners, strict=True):
+        letterbox = reader.letterbox(image_id)
+        masks.append(segment_in_square(model, reader.pixels(image_id), best, letterbox, grid))
+        content.append(letterbox.boxes_to_input(torch.tensor([0.0, 0.0, letterbox.width, letterbox.height])))
+    return {
+        "cells": cells.numpy().astype(np.int16),
+        "masks": pack_bits(np.stack(masks)),
+        "content": torch.stack(content).numpy().astype(np.float32),
+    }
+
+
 def segment_in_square(
-    model: object, pixels: np.ndarray, boxes: torch.Tensor, letterbox: Letterbox, grid: int
+    model: Segmenter, pixels: np.ndarray, boxes: torch.Tensor, letterbox: Letterbox, grid: int
 ) -> np.ndarray:
     """Masks of boxes in the square, bool [boxes, grid, grid]; empty where a box lies outside the picture."""
     height, width = pixels.shape[:2]
     limit = torch.tensor([width, height, width, height])
     stored = torch.minimum(letterbox.boxes_to_image(boxes).clamp(min=0), limit)
-    masks, _ = model.segment(pixels, stored)  # type: ignore[attr-defined]
+    masks, _ = model.segment(pixels, stored)
     squares = torch.from_numpy(np.stack([letterbox.mask_to_input(mask) for mask in masks]))
     outside = ((stored[:, 2:] - stored[:, :2]) < 1).any(1)
     return ((F.adaptive_avg_pool2d(squares[None], grid)[0] > 0.5) & ~outside[:, None, None]).numpy()
