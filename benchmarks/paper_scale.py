@@ -50,6 +50,17 @@ class RunningExperts:
         return self._experts[expert].encode(self._squares[rows])
 
 
+def frozen_experts(device: torch.device) -> dict[str, Any]:
+    """All experts at published sizes."""
+    experts = {
+        "contrastive_vit": ContrastiveViT(ContrastiveViTConfig()),
+        "distilled_vit": DistilledViT(DistilledViTConfig()),
+        "segmentation_vit": SegmentationViT(SEGMENTATION),
+        "contrastive_convnet": ContrastiveConvNet(ContrastiveConvNetConfig()),
+    }
+    return {name: freeze(expert.to(device)) for name, expert in experts.items()}
+
+
 def teacher_passes(
     name: str, batch: int, device: torch.device
 ) -> tuple[nn.Module, Callable[[], Any], Callable[[], Any]]:
@@ -60,15 +71,7 @@ def teacher_passes(
     }
     teacher = kinds[name]().to(device).to(memory_format=torch.channels_last)
     detector = freeze(YOLOv3(YOLOv3Config()).to(device).to(memory_format=torch.channels_last))
-    experts: dict[str, Any] = {}
-    if name == "dvin":
-        experts = {
-            "contrastive_vit": ContrastiveViT(ContrastiveViTConfig()),
-            "distilled_vit": DistilledViT(DistilledViTConfig()),
-            "segmentation_vit": SegmentationViT(SEGMENTATION),
-            "contrastive_convnet": ContrastiveConvNet(ContrastiveConvNetConfig()),
-        }
-        experts = {key: freeze(expert.to(device)) for key, expert in experts.items()}
+    experts = frozen_experts(device) if name == "dvin" else {}
     squares = torch.randint(0, 256, (batch, 3, 416, 416), dtype=torch.uint8, device=device)
     tokens = torch.randint(3, len(VOCABULARY), (batch, 15), device=device)
     image_of = torch.arange(batch, device=device)
@@ -114,6 +117,45 @@ def measure(work: Callable[[], Any], *, batch: int, repeats: int, device: torch.
     return round(batch / sorted(seconds)[len(seconds) // 2], 3)
 
 
+def training_step(model: nn.Module, loss: Callable[[], Any], device: torch.device) -> Callable[[], None]:
+    """A step of AdamW down the gradient of a loss."""
+    optimiser = torch.optim.AdamW((p for p in model.parameters() if p.requires_grad), lr=1e-4)
+
+    def step() -> None:
+        model.train()
+        with autocast(device):
+            total = loss()
+        optimiser.zero_grad()
+        total.backward()
+        optimiser.step()
+
+    return step
+
+
+def measure_model(
+    model: nn.Module,
+    loss: Callable[[], Any],
+    answer: Callable[[], Any],
+    *,
+    batch: int,
+    repeats: int,
+    device: torch.device,
+) -> dict[str, float | int]:
+    """Size of the trained part, and samples per second of a training step and of an inference pass."""
+
+    def infer() -> None:
+        model.eval()
+        with torch.inference_mode(), autocast(device):
+            answer()
+
+    train = training_step(model, loss, device)
+    return {
+        "parameters": count_parameters(model),
+        "training_samples_per_second": measure(train, batch=batch, repeats=repeats, device=device),
+        "inference_samples_per_second": measure(infer, batch=batch, repeats=repeats, device=device),
+    }
+
+
 def paper_scale(
     *,
     batch: int | None = None,
@@ -129,27 +171,7 @@ def paper_scale(
     for passes, names in ((teacher_passes, ("refclip", "dvin")), (student_passes, ("simrec", "transvg"))):
         for name in names:
             say(f"{name} at batch {batch}")
-            model, loss, answer = passes(name, batch, hardware)
-            optimiser = torch.optim.AdamW((p for p in model.parameters() if p.requires_grad), lr=1e-4)
-
-            def train_step(loss: Any = loss, optimiser: Any = optimiser, model: nn.Module = model) -> None:
-                model.train()
-                with autocast(hardware):
-                    total = loss()
-                optimiser.zero_grad()
-                total.backward()
-                optimiser.step()
-
-            def infer(answer: Any = answer, model: nn.Module = model) -> None:
-                model.eval()
-                with torch.inference_mode(), autocast(hardware):
-                    answer()
-
-            report[name] = {
-                "parameters": count_parameters(model),
-                "training_samples_per_second": measure(train_step, batch=batch, repeats=repeats, device=hardware),
-                "inference_samples_per_second": measure(infer, batch=batch, repeats=repeats, device=hardware),
-            }
+            report[name] = measure_model(*passes(name, batch, hardware), batch=batch, repeats=repeats, device=hardware)
             say(f"  {report[name]}")
     report["meta"] = {
         "batch": batch,

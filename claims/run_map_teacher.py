@@ -8,10 +8,11 @@ run     dvc repro claims/dvc.yaml:run_map_teacher@tris
 """
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from typing import Any
 
-from claims.entries import MapTeacher, Plan, answers_file, model_folder, params_of
-from claims.inputs import SPLIT, write_pairs, write_params
+from claims.entries import MapTeacher
+from claims.inputs import SPLIT
+from claims.runs import RunOptions, SeedRun, each_seed
 from deixis.core.cli import run_stage
 from deixis.core.config import read_section
 from deixis.core.runtime import Device
@@ -20,54 +21,36 @@ from stages.write_map_labels import write_map_labels
 
 
 def run_map_teacher(
-    *,
-    variant: str,
-    pairs: Path,
-    images: Path,
-    image_root: Path,
-    weights: Path,
-    cues: Path,
-    proposals: Path,
-    out: Path,
-    claims: Path = Path("claims/claims.yaml"),
-    plan: Path = Path("claims/params.yaml"),
-    params: Path = Path("params.yaml"),
-    device: Device = "auto",
+    *, variant: str, files: RunOptions, weights: Path, cues: Path, proposals: Path, device: Device = "auto"
 ) -> None:
     """Train one variant of a teacher of response maps once per seed, and let it answer."""
-    entry = read_section(claims, f"map_teachers.{variant}", MapTeacher)
-    shared = read_section(plan, "measure", Plan)
-    for seed in shared.seeds:
-        with TemporaryDirectory() as name:
-            folder = Path(name)
-            teacher = out / model_folder(seed)
-            train_map_teacher(
-                teacher=entry.method,
-                pairs=write_pairs(pairs, folder, splits=("train",)),
-                images=images,
-                image_root=image_root,
-                weights=weights,
-                out=teacher,
-                curves=folder / "curves.csv",
-                cues=cues,
-                proposals=proposals,
-                params=write_params(params_of(params, shared, entry.overrides, seed=seed), folder / "params.yaml"),
-                device=device,
-            )
-            asked = write_pairs(pairs, folder, splits=(SPLIT,))
-            for reading, changes in ({"": {}} | entry.readings).items():
-                settings = params_of(params, shared, entry.overrides, changes, seed=seed)
-                write_map_labels(
-                    pairs=asked,
-                    images=images,
-                    image_root=image_root,
-                    weights=weights,
-                    teacher=teacher,
-                    out=out / answers_file(seed, reading),
-                    cues=cues,
-                    params=write_params(settings, folder / f"params-{reading}.yaml"),
-                    device=device,
-                )
+    entry = read_section(files.claims, f"map_teachers.{variant}", MapTeacher)
+    for run in each_seed(files, entry.overrides):
+        train_map_teacher(
+            teacher=entry.method,
+            pairs=run.pairs("train"),
+            files=run.training(weights),
+            cues=cues,
+            proposals=proposals,
+            device=device,
+        )
+        answer_val(run, entry.readings, weights=weights, cues=cues, device=device)
+
+
+def answer_val(run: SeedRun, readings: dict[str, dict[str, Any]], *, weights: Path, cues: Path, device: Device) -> None:
+    """Write the answers to val, in the ordinary way and in every further one."""
+    for reading, changes in ({"": {}} | readings).items():
+        write_map_labels(
+            pairs=run.pairs(SPLIT),
+            images=run.files.images,
+            image_root=run.files.image_root,
+            weights=weights,
+            teacher=run.model,
+            out=run.answers(reading),
+            cues=cues,
+            params=run.params(reading, changes),
+            device=device,
+        )
 
 
 if __name__ == "__main__":

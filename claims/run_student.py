@@ -7,10 +7,10 @@ run     dvc repro claims/dvc.yaml:run_student@simrec
 """
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from claims.entries import Plan, Student, answers_file, model_folder, params_of
-from claims.inputs import SPLIT, write_pairs, write_params
+from claims.entries import Student
+from claims.inputs import SPLIT
+from claims.runs import RunOptions, each_seed
 from deixis.core.cli import run_stage
 from deixis.core.config import read_section
 from deixis.core.runtime import Device
@@ -19,48 +19,27 @@ from stages.train_student import train_student
 
 
 def run_student(
-    *,
-    variant: str,
-    labels: Path,
-    pairs: Path,
-    images: Path,
-    image_root: Path,
-    weights: Path,
-    segmenter: Path,
-    out: Path,
-    claims: Path = Path("claims/claims.yaml"),
-    plan: Path = Path("claims/params.yaml"),
-    params: Path = Path("params.yaml"),
-    device: Device = "auto",
+    *, variant: str, labels: Path, files: RunOptions, weights: Path, segmenter: Path, device: Device = "auto"
 ) -> None:
     """Train one variant of a student once per seed, and let it answer."""
-    entry = read_section(claims, f"students.{variant}", Student)
-    shared = read_section(plan, "measure", Plan)
-    for seed in shared.seeds:
-        with TemporaryDirectory() as name:
-            folder = Path(name)
-            student = out / model_folder(seed)
-            train_student(
-                student=entry.method,
-                labels=labels / f"labels-{seed}.parquet",
-                pairs=write_pairs(pairs, folder, splits=("train",)),
-                images=images,
-                image_root=image_root,
-                weights=weights,
-                out=student,
-                curves=folder / "curves.csv",
-                params=write_params(params_of(params, shared, entry.overrides, seed=seed), folder / "params.yaml"),
-                device=device,
-            )
-            predict_student(
-                student=student,
-                pairs=write_pairs(pairs, folder, splits=(SPLIT,)),
-                images=images,
-                image_root=image_root,
-                segmenter=segmenter,
-                out=out / answers_file(seed),
-                device=device,
-            )
+    entry = read_section(files.claims, f"students.{variant}", Student)
+    for run in each_seed(files, entry.overrides):
+        train_student(
+            student=entry.method,
+            labels=labels / f"labels-{run.seed}.parquet",
+            pairs=run.pairs("train"),
+            files=run.training(weights),
+            device=device,
+        )
+        predict_student(
+            student=run.model,
+            pairs=run.pairs(SPLIT),
+            images=files.images,
+            image_root=files.image_root,
+            segmenter=segmenter,
+            out=run.answers(),
+            device=device,
+        )
 
 
 if __name__ == "__main__":

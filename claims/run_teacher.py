@@ -9,12 +9,12 @@ run     dvc repro claims/dvc.yaml:run_teacher@refclip
 """
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pandas as pd
 
-from claims.entries import Plan, Teacher, answers_file, model_folder, params_of
-from claims.inputs import SPLIT, write_pairs, write_params
+from claims.entries import Teacher
+from claims.inputs import SPLIT
+from claims.runs import RunOptions, SeedRun, each_seed
 from deixis.core.cli import run_stage
 from deixis.core.config import read_section
 from deixis.core.records import read_json, write_table
@@ -27,58 +27,39 @@ from stages.write_pseudo_labels import write_pseudo_labels
 def run_teacher(
     *,
     variant: str,
-    pairs: Path,
-    images: Path,
+    files: RunOptions,
     features: Path,
     detector: Path,
     box_masks: Path,
-    image_root: Path,
     segmenter: Path,
-    out: Path,
-    claims: Path = Path("claims/claims.yaml"),
-    plan: Path = Path("claims/params.yaml"),
-    params: Path = Path("params.yaml"),
     device: Device = "auto",
 ) -> None:
     """Train one variant of a teacher once per seed, and let it answer."""
-    entry = read_section(claims, f"teachers.{variant}", Teacher)
-    shared = read_section(plan, "measure", Plan)
-    for seed in shared.seeds:
-        with TemporaryDirectory() as name:
-            folder = Path(name)
-            settings = write_params(params_of(params, shared, entry.overrides, seed=seed), folder / "params.yaml")
-            stores = link_stores(features, folder / "features", detector=detector, box_masks=box_masks)
-            asked = write_pairs(pairs, folder, splits=("train", SPLIT) if entry.teaches else (SPLIT,))
-            teacher, boxes = out / model_folder(seed), folder / "boxes" / "boxes.parquet"
-            train_teacher(
-                teacher=entry.method,
-                pairs=write_pairs(pairs, folder, splits=("train",)),
-                features=stores,
-                out=teacher,
-                curves=folder / "curves.csv",
-                params=settings,
-                device=device,
-            )
-            write_pseudo_labels(
-                pairs=asked,
-                images=images,
-                features=stores,
-                teacher=teacher,
-                out=boxes.parent,
-                params=settings,
-                device=device,
-            )
-            if entry.teaches:
-                write_labels(boxes, teacher=entry.method, out=out / f"labels-{seed}.parquet")
-            answer_val(
-                boxes,
-                images=images,
-                image_root=image_root,
-                segmenter=segmenter,
-                teacher=teacher,
-                out=out / answers_file(seed),
-                device=device,
-            )
+    entry = read_section(files.claims, f"teachers.{variant}", Teacher)
+    for run in each_seed(files, entry.overrides):
+        stores = link_stores(features, run.folder / "features", detector=detector, box_masks=box_masks)
+        train_teacher(
+            teacher=entry.method,
+            pairs=run.pairs("train"),
+            features=stores,
+            out=run.model,
+            curves=run.curves,
+            params=run.params(),
+            device=device,
+        )
+        boxes = run.folder / "boxes" / "boxes.parquet"
+        write_pseudo_labels(
+            pairs=run.pairs("train", SPLIT) if entry.teaches else run.pairs(SPLIT),
+            images=files.images,
+            features=stores,
+            teacher=run.model,
+            out=boxes.parent,
+            params=run.params(),
+            device=device,
+        )
+        if entry.teaches:
+            write_labels(boxes, teacher=entry.method, out=files.out / f"labels-{run.seed}.parquet")
+        answer_val(boxes, run, segmenter=segmenter, device=device)
 
 
 def link_stores(features: Path, folder: Path, **others: Path) -> Path:
@@ -96,25 +77,23 @@ def write_labels(boxes: Path, *, teacher: str, out: Path) -> None:
     write_table(train[["sample_id", "box", "mask", "score", "accept", "teacher"]], out)
 
 
-def answer_val(
-    boxes: Path, *, images: Path, image_root: Path, segmenter: Path, teacher: Path, out: Path, device: Device
-) -> None:
+def answer_val(boxes: Path, run: SeedRun, *, segmenter: Path, device: Device) -> None:
     """Write the answers to val; with masks, the segmenter's too, if the teacher draws its own."""
     table = pd.read_parquet(boxes)
     asked = table[table["split"] == SPLIT].reset_index(drop=True)
     if "own_mask" not in table:
-        card = read_json(teacher / "config.json", made_by="train_teacher")
-        write_table(asked.assign(mask=None, teacher=card["teacher"]), out)
+        card = read_json(run.model / "config.json", made_by="train_teacher")
+        write_table(asked.assign(mask=None, teacher=card["teacher"]), run.answers())
         return
     answered = boxes.with_name("answered.parquet")
     write_table(asked, answered)
     segment_boxes(
         boxes=answered,
-        images=images,
-        image_root=image_root,
+        images=run.files.images,
+        image_root=run.files.image_root,
         segmenter=segmenter,
-        teacher=teacher,
-        out=out,
+        teacher=run.model,
+        out=run.answers(),
         device=device,
     )
 

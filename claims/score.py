@@ -57,20 +57,36 @@ def score(
         asked = write_pairs(prepared / "pairs.parquet", folder, splits=(SPLIT,)).parent
         for table in ("truth", "images"):
             (asked / f"{table}.parquet").symlink_to((prepared / f"{table}.parquet").resolve())
+        known = {"candidates": candidates, "prepared": asked, "leakage": leakage}
         for variant, seed, reading in track(todo, "scoring", total=len(todo)):
-            evaluate(
-                predictions=runs / variant / answers_file(seed, reading),
-                candidates=candidates,
-                card=runs / variant / model_folder(seed) / "config.json",
-                prepared=asked,
-                leakage=leakage,
-                out=folder / "metrics.json",
-                samples_out=folder / "samples.parquet",
+            samples = score_run(
+                runs / variant,
+                answers_file(seed, reading),
+                seed,
                 params=write_params(params_of(params, shared, seed=seed), folder / "params.yaml"),
+                folder=folder,
+                **known,
             )
-            samples = pd.read_parquet(folder / "samples.parquet")
-            kept = samples[[column for column in KEPT if column in samples]]
-            write_table(kept, out / variant / score_file(seed, reading))
+            write_table(samples, out / variant / score_file(seed, reading))
+
+
+def score_run(variant: Path, answers: str, seed: int, *, folder: Path, params: Path, **known: Path) -> pd.DataFrame:
+    """Scores of one file of answers, row by row, and of them what claims are decided on.
+
+    Args:
+        folder: For what `evaluate` writes.
+        known: The other files that `evaluate` reads.
+    """
+    evaluate(
+        predictions=variant / answers,
+        card=variant / model_folder(seed) / "config.json",
+        out=folder / "metrics.json",
+        samples_out=folder / "samples.parquet",
+        params=params,
+        **known,
+    )
+    samples = pd.read_parquet(folder / "samples.parquet")
+    return samples[[column for column in KEPT if column in samples]]
 
 
 def has_answered(folder: Path, plan: Plan) -> bool:

@@ -57,12 +57,16 @@ def label(
         answer_pieces(predictor, source, scratch)
         finish(scratch, out, source, facts={"key": key, "model": str(model)})
     shutil.rmtree(scratch, ignore_errors=True)
+    say(told(out, source))
+
+
+def told(out: Path, source: PairSource) -> str:
+    """What was labelled and what was refused, in one line."""
     summary = read_json(out / "summary.json", made_by="deixis label")
     refused = ", ".join(f"{count} {code}" for code, count in summary["refused"].items())
     noted = " and ".join(str(path) for path in (source.quarantine, out / "quarantine.parquet") if path)
-    say(
-        f"{out}/labels.parquet: {summary['labels']} labels, {summary['accepted']} of them accepted; "
-        + (f"refused and listed in {noted}: {refused}" if refused else "nothing was refused")
+    return f"{out}/labels.parquet: {summary['labels']} labels, {summary['accepted']} of them accepted; " + (
+        f"refused and listed in {noted}: {refused}" if refused else "nothing was refused"
     )
 
 

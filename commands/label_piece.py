@@ -38,13 +38,18 @@ def label_piece(
             raise
         faults |= found
         labels = _answer(predictor, rows, listed, faults, source.image_root)
+    return labels, _refused(rows, faults, source.pairs.name)
+
+
+def _refused(rows: pd.DataFrame, faults: Faults, file: str) -> pd.DataFrame:
+    """The quarantine of rows whose picture has a fault, or whose phrase has no word."""
     refused = Quarantine()
     for line, image_id, text in rows[["image_id", "text"]].itertuples():
         if image_id in faults:
-            refused.add(source.pairs.name, line, *faults[image_id])
+            refused.add(file, line, *faults[image_id])
         elif not _has_word(text):
-            refused.add(source.pairs.name, line, "E_TEXT_EMPTY", repr(text))
-    return labels, refused.table()
+            refused.add(file, line, "E_TEXT_EMPTY", repr(text))
+    return refused.table()
 
 
 def path_faults(pictures: pd.DataFrame, source: PairSource) -> Faults:

@@ -52,20 +52,29 @@ def prepare_pairs(path: Path, out: Path, images: Path | None) -> PairSource:
         places = [path / "images", path.resolve().parents[1] / "raw" / path.resolve().name / "images"]
         root = _first_folder(path, [images] if images else places)
         return PairSource(path / "pairs.parquet", path / "images.parquet", root, None)
-    raw = path if path.is_dir() else path.parent
-    if images is not None and images.resolve() != (raw / "images").resolve():
+    return _prepare_table(path, out, _images_beside(path, images))
+
+
+def _images_beside(path: Path, images: Path | None) -> Path:
+    """The folder `images` beside a table, which is the only one it may name."""
+    root = (path if path.is_dir() else path.parent) / "images"
+    if images is not None and images.resolve() != root.resolve():
         raise ConfigError(
-            f"--images is {images}. Allowed for {path}: {raw / 'images'}, which is the default; a table names its "
+            f"--images is {images}. Allowed for {path}: {root}, which is the default; a table names its "
             "pictures below that folder. Move or link them there"
         )
-    root = raw / "images"
     if not root.is_dir():
         raise DataError(
             f"{root}: no such folder. The pictures of {path} are looked for there. Put them there, or link their "
             f"folder: ln -s PICTURES {root}"
         )
+    return root
+
+
+def _prepare_table(path: Path, out: Path, root: Path) -> PairSource:
+    """Run the adapter `pairs` over a table whose columns are told by their names."""
     adapter = resolve(DATASETS, "pairs", role="dataset adapter")
-    source = "" if path.is_dir() else path.name
+    source, raw = "" if path.is_dir() else path.name, root.parent
     config = adapter.Config(adapter="pairs", source=source, boxes="none", max_quarantined=ALL_MAY_FAIL)
     with then_run("deixis label"):
         kind, files = find_sources(raw, config)

@@ -51,13 +51,8 @@ def predict(
     predictor = Predictor(model, weights=weights, device=device)
     answers = predictor.predict(image, phrases, with_masks=mask)
     picture = upright(image)
-    record = {
-        "image": str(image),
-        "width": picture.width,
-        "height": picture.height,
-        "model": str(model),
-        "answers": [as_json(answer) for answer in answers],
-    }
+    facts = {"image": str(image), "width": picture.width, "height": picture.height, "model": str(model)}
+    record = facts | {"answers": [as_json(answer) for answer in answers]}
     json.dump(record, sys.stdout, indent=2, ensure_ascii=False, allow_nan=False)
     print()
     if drawing is not None:

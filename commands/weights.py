@@ -1,6 +1,7 @@
 """`deixis weights`: which published weights are known, where they belong, and whether those that lie there are real."""
 
 import sys
+from pathlib import Path
 
 from cyclopts import App
 from rich.console import Console
@@ -57,10 +58,16 @@ def where(name: str, /) -> None:
     name
         A name of `deixis weights list`.
     """
-    card, folder = find_card(name), weights_folder()
     table = Table(show_header=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
+    for fact, value in _facts(find_card(name), weights_folder()).items():
+        table.add_row(fact, value)
+    _console().print(table)
+
+
+def _facts(card: Card, folder: Path) -> dict[str, str]:
+    """What a card says, by what it is about."""
     state = card_state(card, folder)
     facts = {
         "files": "\n".join(str((folder / file.name).absolute()) for file in card.files),
@@ -74,9 +81,7 @@ def where(name: str, /) -> None:
     }
     if state == "missing":
         facts["to get it"] = how_to_get(card, folder)
-    for fact, value in facts.items():
-        table.add_row(fact, value)
-    _console().print(table)
+    return facts
 
 
 @app.command

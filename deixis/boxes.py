@@ -4,6 +4,9 @@ torchvision has these too, but importing it takes seconds in each of some forty 
 what the stages without other use for torchvision call.
 """
 
+from collections.abc import Iterable, Sequence
+
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -45,3 +48,15 @@ def paired_giou(first: Float[Tensor, "*n 4"], second: Float[Tensor, "*n 4"]) -> 
     areas = [(box[..., 2:] - box[..., :2]).prod(-1) for box in (first, second)]
     union = areas[0] + areas[1] - shared.prod(-1)
     return shared.prod(-1) / (union + EPS) - (around.prod(-1) - union) / (around.prod(-1) + EPS)
+
+
+def cut_to(boxes_xyxy: Float[Tensor, "*n 4"], frames_xyxy: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n 4"]:
+    """What of each box lies within its frame; of a box outside nothing, so that it has no area."""
+    low, high = frames_xyxy[..., None, :2], frames_xyxy[..., None, 2:]
+    corners = boxes_xyxy.unflatten(-1, (2, 2))
+    return torch.minimum(torch.maximum(corners, low), high).flatten(-2)
+
+
+def box_array(boxes: Iterable[Sequence[float] | np.ndarray]) -> Float[np.ndarray, "rows 4"]:
+    """Boxes of a table's column as one array."""
+    return np.stack([np.asarray(box, dtype=float) for box in boxes])

@@ -60,25 +60,15 @@ def build_report(
             for name in run.predictors(dataset)
         }
         results = results_table(scores, published_scores(published, dataset), exposures[dataset])
-        facts = facts_table(scores)
-        trained = [name for name in scores if name not in run.relabelled]
         tables.append(f"## {dataset}\n\n{markdown(results)}\n")
         sections.append(
-            {
-                "dataset": dataset,
-                "splits": split_tables(results),
-                "segmenter": read_json(metrics / dataset / "segmenter.json", made_by="evaluate_segmenter")
-                if dataset in run.reference_datasets
-                else {},
-                "groups": group_table(scores).to_html(index=False, border=0),
-                "speed": speed_table(speed / dataset, run.timed(dataset)) if dataset in run.reference_datasets else "",
-                "usage": usage_chart({name: score["meta"].get("expert_usage") for name, score in scores.items()}),
-                "coverage": coverage_chart(coverage_curves(scores)),
-                "curves": curves_chart({name: curves / dataset / f"{name}.csv" for name in trained}),
+            {"dataset": dataset}
+            | numbers(scores, results)
+            | reference(dataset, run, metrics=metrics, speed=speed)
+            | {
+                "curves": curves_chart({name: curves / dataset / f"{name}.csv" for name in trained(dataset, run)}),
                 "gallery": gallery(dataset, run, samples, prepared, raw),
                 "quarantined": len(pd.read_parquet(prepared / dataset / "quarantine.parquet")),
-                "facts": facts.to_html(index=False, border=0),
-                "notes": {title: note for title, note in NOTES.items() if title in {*results, *facts}},
             }
         )
     page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(TEMPLATE.read_text())
@@ -88,6 +78,34 @@ def build_report(
     write_atomically(out / "tables" / "results.md", lambda path: path.write_text(text, encoding="utf-8"))
     figure = example(run, samples, prepared, raw)
     write_atomically(out / "example.png", lambda path: figure.save(path, "PNG", optimize=True))
+
+
+def trained(dataset: str, run: RunParams) -> list[str]:
+    """Predictors that have curves of their own: labels that were made of another's have none."""
+    return [name for name in run.predictors(dataset) if name not in run.relabelled]
+
+
+def numbers(scores: dict[str, Any], results: pd.DataFrame) -> dict[str, Any]:
+    """What a section of the page shows of the metrics."""
+    facts = facts_table(scores)
+    return {
+        "splits": split_tables(results),
+        "groups": group_table(scores).to_html(index=False, border=0),
+        "usage": usage_chart({name: score["meta"].get("expert_usage") for name, score in scores.items()}),
+        "coverage": coverage_chart(coverage_curves(scores)),
+        "facts": facts.to_html(index=False, border=0),
+        "notes": {title: note for title, note in NOTES.items() if title in {*results, *facts}},
+    }
+
+
+def reference(dataset: str, run: RunParams, *, metrics: Path, speed: Path) -> dict[str, Any]:
+    """What is measured on reference datasets alone: how good the segmenter's masks are, and how long answers take."""
+    if dataset not in run.reference_datasets:
+        return {"segmenter": {}, "speed": ""}
+    return {
+        "segmenter": read_json(metrics / dataset / "segmenter.json", made_by="evaluate_segmenter"),
+        "speed": speed_table(speed / dataset, run.timed(dataset)),
+    }
 
 
 def coverage_curves(scores: dict[str, Any]) -> dict[str, dict[str, float] | None]:

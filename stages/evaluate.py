@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from pydantic.dataclasses import dataclass
 
+from deixis.boxes import box_array
 from deixis.core.cli import run_stage
 from deixis.core.config import STRICT, read_section
 from deixis.core.errors import DataError
@@ -59,18 +60,7 @@ def evaluate(
     if facts.get("candidates") == "annotations":
         candidates = prepared / "objects.parquet"
     samples = join_truth(predictions, prepared / "pairs.parquet", prepared / "truth.parquet")
-    samples = samples.join(reference_scores(samples, candidates, prepared / "images.parquet"))
-    samples["iou"] = box_iou(_stack(samples["box"]), _stack(samples["true_box"]))
-    for name, column in (("match", "match_box"), ("map_box", "map_box")):
-        if column in samples:
-            samples[f"iou_{name}"] = box_iou(_stack(samples[column]), _stack(samples["true_box"]))
-    if "boxes" in samples:
-        samples["iou_any"] = [
-            best_iou(boxes, true_box) for boxes, true_box in zip(samples["boxes"], samples["true_box"], strict=True)
-        ]
-    samples["group"] = samples["text"].map(difficulty)
-    if samples["mask"].notna().any() or "point" in samples:  # whoever answers with masks or points
-        samples = samples.join(mask_scores(samples))
+    samples = with_scores(samples, candidates, prepared / "images.parquet")
     exposure = read_json(leakage, made_by="check_leakage")[prepared.name]
     report: dict[str, Any] = {
         split: summarise(group, resamples=config.resamples, seed=seed)
@@ -103,12 +93,35 @@ def join_truth(predictions: Path, pairs: Path, truth: Path) -> pd.DataFrame:
         raise DataError(f"{truth}: no truth for {missing}. Run: dvc repro -f prepare")
     samples = samples.merge(found, on="sample_id", how="left", validate="one_to_one")
     samples["answered"] = samples["sample_id"].isin(found["sample_id"])
+    return with_nothing_where_unanswered(samples)
+
+
+def with_nothing_where_unanswered(samples: pd.DataFrame) -> pd.DataFrame:
+    """What stands for the answer where there is none: boxes and points that never hit, no mask."""
     nothing: dict[str, Any] = dict.fromkeys(BOX_COLUMNS, np.full(4, np.nan))
     nothing |= {"boxes": [], "point": NOWHERE} | dict.fromkeys(("mask", *MASK_COLUMNS))
     for column in nothing.keys() & set(samples):
         absent = samples[column].isna()
         filled = [nothing[column] if lacks else value for value, lacks in zip(samples[column], absent, strict=True)]
         samples[column] = pd.Series(filled, index=samples.index, dtype=object)
+    return samples
+
+
+def with_scores(samples: pd.DataFrame, candidates: Path, images: Path) -> pd.DataFrame:
+    """The rows of `join_truth` with every score that the metrics are derived from."""
+    samples = samples.join(reference_scores(samples, candidates, images))
+    true_boxes = box_array(samples["true_box"])
+    samples["iou"] = box_iou(box_array(samples["box"]), true_boxes)
+    for name, column in (("match", "match_box"), ("map_box", "map_box")):
+        if column in samples:
+            samples[f"iou_{name}"] = box_iou(box_array(samples[column]), true_boxes)
+    if "boxes" in samples:
+        samples["iou_any"] = [
+            best_iou(boxes, true_box) for boxes, true_box in zip(samples["boxes"], samples["true_box"], strict=True)
+        ]
+    samples["group"] = samples["text"].map(difficulty)
+    if samples["mask"].notna().any() or "point" in samples:  # whoever answers with masks or points
+        samples = samples.join(mask_scores(samples))
     return samples
 
 
@@ -201,10 +214,6 @@ def describe(card: dict[str, Any], predictions: Path, seed: int) -> dict[str, An
         usage = table.loc[table["split"] != "train", "experts"].explode().value_counts(normalize=True).sort_index()
         meta["expert_usage"] = {str(name): round(float(share), 6) for name, share in usage.items()}
     return meta
-
-
-def _stack(boxes: pd.Series) -> np.ndarray:
-    return np.stack([np.asarray(box, dtype=float) for box in boxes])
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from deixis.core.cli import run_stage
 from deixis.core.errors import DataError
@@ -22,21 +23,8 @@ from models.frozen.segmenters import load_segmenter
 def evaluate_segmenter(
     *, segmenter: Path, pairs: Path, truth: Path, images: Path, image_root: Path, out: Path, device: Device = "auto"
 ) -> None:
-    """Prompt the segmenter with true boxes, once per object.
-
-    Raises:
-        DataError: If the dataset has no true masks.
-    """
-    table = read_table(pairs, columns=("sample_id", "image_id", "ref_id", "split"), made_by="prepare")
-    known = read_table(truth, columns=("sample_id", "box", "mask"), made_by="prepare")
-    objects = table[table["split"] != "train"].merge(known, on="sample_id")
-    repeated = objects["ref_id"].notna() & objects.duplicated("ref_id")  # without it each phrase has its own object
-    objects = objects[~repeated & objects["mask"].notna()].reset_index(drop=True)
-    if objects.empty:
-        raise DataError(
-            f"{truth}: has no mask to compare the segmenter with. Allowed: a dataset with true masks. "
-            "Take this one out of run.reference_datasets in params.yaml, then run: dvc repro"
-        )
+    """Prompt the segmenter with true boxes, once per object."""
+    objects = true_objects(pairs, truth)
     pictures = read_table(images, columns=("image_id", "path"), made_by="prepare")
     paths = {image_id: image_root / path for image_id, path in pictures.itertuples(index=False)}
     masks, _ = segment_table(load_segmenter(segmenter, pick_device(device)), objects, paths=paths)
@@ -57,6 +45,25 @@ def evaluate_segmenter(
         "checkpoint_sha256": card["sha256"],
     }
     write_json(report, out)
+
+
+def true_objects(pairs: Path, truth: Path) -> pd.DataFrame:
+    """Objects of the evaluation splits with box and mask, each once.
+
+    Raises:
+        DataError: If the dataset has no true masks.
+    """
+    table = read_table(pairs, columns=("sample_id", "image_id", "ref_id", "split"), made_by="prepare")
+    known = read_table(truth, columns=("sample_id", "box", "mask"), made_by="prepare")
+    objects = table[table["split"] != "train"].merge(known, on="sample_id")
+    repeated = objects["ref_id"].notna() & objects.duplicated("ref_id")  # without it each phrase has its own object
+    objects = objects[~repeated & objects["mask"].notna()].reset_index(drop=True)
+    if objects.empty:
+        raise DataError(
+            f"{truth}: has no mask to compare the segmenter with. Allowed: a dataset with true masks. "
+            "Take this one out of run.reference_datasets in params.yaml, then run: dvc repro"
+        )
+    return objects
 
 
 if __name__ == "__main__":

@@ -82,18 +82,22 @@ def measure_speed(
     """Time every predictor of one dataset at batch 1."""
     config = read_section(params, "speed", SpeedParams)
     hardware = pick_device(device)
-    table = read_table(prepared / "pairs.parquet", columns=PAIR_COLUMNS, made_by="prepare")
-    table = table[table["split"] == "val"]
-    table = table.iloc[np.linspace(0, len(table) - 1, min(config.phrases, len(table))).astype(int)].reset_index(
-        drop=True
-    )
-    images = read_table(prepared / "images.parquet", columns=("image_id", "path", "width", "height"), made_by="prepare")
+    table, images = timed_phrases(prepared, config.phrases)
     for folder in sorted(path.parent for path in teachers.glob("*/config.json")):
         answer = teacher_pass(folder, weights, table, images, image_root, hardware)
         write_json(timed(answer, len(table), config.warmup, hardware), out / f"{folder.name}.json")
     for folder in sorted(path.parent for path in students.glob("*/config.json")):
         answer = student_pass(folder, table, images, image_root, candidates, prepared / "objects.parquet", hardware)
         write_json(timed(answer, len(table), config.warmup, hardware), out / f"{folder.name}.json")
+
+
+def timed_phrases(prepared: Path, most: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """At most so many phrases, evenly spread over val, and the images of the dataset."""
+    table = read_table(prepared / "pairs.parquet", columns=PAIR_COLUMNS, made_by="prepare")
+    table = table[table["split"] == "val"]
+    table = table.iloc[np.linspace(0, len(table) - 1, min(most, len(table))).astype(int)].reset_index(drop=True)
+    columns = ("image_id", "path", "width", "height")
+    return table, read_table(prepared / "images.parquet", columns=columns, made_by="prepare")
 
 
 Pass = Callable[[int, Stopwatch], None]
@@ -172,15 +176,9 @@ def student_pass(
     """Read (decode and preprocess), then predict."""
     student = load_student(folder, device)
     source = read_json(folder / "config.json", made_by="train_student").get("candidates", "detections")
-    boxes = annotations if source == "annotations" else detections
+    boxes = read_candidates(student, annotations if source == "annotations" else detections, images, source=source)
     reader = phrase_reader(
-        student,
-        table,
-        images,
-        image_root=image_root,
-        device=device,
-        candidates=read_candidates(student, boxes, images, source=source),
-        cache_bytes=0,
+        student, table, images, image_root=image_root, device=device, candidates=boxes, cache_bytes=0
     )
 
     def answer(index: int, watch: Stopwatch) -> None:

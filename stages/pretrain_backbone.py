@@ -8,24 +8,20 @@ writes  model.safetensors, config.json, training_images.parquet
 run     dvc repro pretrain_backbone
 """
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from deixis.core.checkpoints import run_key, save_checkpoint
 from deixis.core.cli import run_stage
 from deixis.core.config import STRICT, read_section
-from deixis.core.records import write_table
-from deixis.core.runtime import Device, pick_device, seed_everything
-from deixis.datasets.pretraining import PretrainingSet
-from deixis.training.fit import Recipe, fit
+from deixis.core.runtime import Device
+from deixis.training.fit import Recipe
 from models.blocks.csp_darknet import CellDetector, CSPConfig, CSPDarkNet, as_input
 from models.experts.contrastive_objective import CaptionObjective
+from training.pretraining import MakeBatch, Pretraining, mirror_half, open_pretraining
 
 TERM_WEIGHTS = {"box": 2.0}
 
@@ -44,52 +40,54 @@ def pretrain_backbone(
     """Train the students' backbone on boxes and categories of the detection split."""
     config = read_section(params, "backbone", BackboneParams)
     side = read_section(params, "detector.model.input_size", int)
-    seed = read_section(params, "seed", int)
-    seed_everything(seed)
-    hardware = pick_device(device)
-    data = PretrainingSet(pretraining, side=side)
-    objects = data.objects()
-    backbone = CSPDarkNet(config.model)
-    width = backbone.num_features
-    cells = CellDetector(width, num_classes=data.num_categories, stride=config.model.stride)
-    captions = CaptionObjective(width, data.captions())
-    model = nn.ModuleDict({"backbone": backbone, "cells": cells, "captions": captions})
-    model.to(hardware).to(memory_format=torch.channels_last)
-    steps = len(data.image_ids) // config.recipe.batch_size
-
-    def batches(epoch: int):
-        generator = torch.Generator().manual_seed(seed * 1000 + epoch)
-        order = torch.randperm(len(data.image_ids), generator=generator)
-        for rows in order[: steps * config.recipe.batch_size].split(config.recipe.batch_size):
-            squares, boxes = (
-                data.reader.squares([data.image_ids[row] for row in rows]),
-                objects.boxes_xyxy[rows].clone(),
-            )
-            if torch.rand((), generator=generator) < 0.5:
-                squares = squares.flip(3)
-                boxes[..., [0, 2]] = side - boxes[..., [2, 0]]
-            images = as_input(squares)
-            known = tuple(t.to(hardware) for t in (boxes, objects.categories[rows], objects.valid[rows]))
-            yield images.to(hardware), known, rows.to(hardware), generator
-
-    def loss(batch: Any) -> dict[str, Tensor]:
-        images, known, rows, generator = batch
-        coarse = backbone.stage_maps(images)[2]
-        described = captions.loss(coarse.mean((2, 3)), rows, generator)
-        return cells.loss(backbone.pyramid(coarse), *known) | described
-
-    facts = fit(
+    run = open_pretraining("pretrain_backbone", pretraining, side=side, params=params, device=device)
+    model = BackboneObjective(config.model, run.data.num_categories, run.data.captions())
+    model.to(run.device).to(memory_format=torch.channels_last)
+    facts = run.train(
         model,
-        loss,
-        batches,
-        steps_per_epoch=steps,
+        lambda batch: model.loss(*batch),
+        backbone_batches(run),
         recipe=config.recipe,
-        device=hardware,
-        scratch=Path("scratch/pretrain_backbone") / run_key(config, seed, pretraining / "instances.json"),
+        inputs=(config,),
         weights=TERM_WEIGHTS,
     )
-    save_checkpoint(backbone, out, config={"model": asdict(config.model), "labels": "box", "training": facts})
-    write_table(pd.DataFrame({"image_id": data.image_ids}), out / "training_images.parquet")
+    run.save(model.backbone, out, config=config.model, labels="box", facts={"training": facts})
+
+
+class BackboneObjective(nn.Module):
+    """The backbone between what teaches it: boxes and categories per cell, and the caption of the whole picture."""
+
+    def __init__(self, config: CSPConfig, num_categories: int, captions: list[list[str]]) -> None:
+        super().__init__()
+        self.backbone = CSPDarkNet(config)
+        width = self.backbone.num_features
+        self.cells = CellDetector(width, num_classes=num_categories, stride=config.stride)
+        self.captions = CaptionObjective(width, captions)
+
+    def loss(
+        self, images: Tensor, known: tuple[Tensor, ...], rows: Tensor, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """The detector's terms and `contrast`.
+
+        Args:
+            known: Boxes, categories and which of them count.
+            rows: Places of the images in the split.
+        """
+        coarse = self.backbone.stage_maps(images)[2]
+        described = self.captions.loss(coarse.mean((2, 3)), rows, generator)
+        return self.cells.loss(self.backbone.pyramid(coarse), *known) | described
+
+
+def backbone_batches(run: Pretraining) -> MakeBatch:
+    """What `BackboneObjective` learns from: pictures, half of them mirrored, and their objects."""
+    objects = run.data.objects()
+
+    def make_batch(rows: Tensor, _: int, generator: torch.Generator) -> tuple[Any, ...]:
+        boxes, squares = mirror_half(objects.boxes_xyxy[rows], run.data.squares(rows), generator=generator)
+        known = tuple(t.to(run.device) for t in (boxes, objects.categories[rows], objects.valid[rows]))
+        return as_input(squares).to(run.device), known, rows.to(run.device), generator
+
+    return make_batch
 
 
 if __name__ == "__main__":

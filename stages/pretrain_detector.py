@@ -5,25 +5,22 @@ writes  model.safetensors, config.json, training_images.parquet
 run     dvc repro pretrain_detector
 """
 
-from dataclasses import asdict
 from pathlib import Path
 
-import pandas as pd
 import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor
-from torchvision.transforms.v2.functional import horizontal_flip
 
-from deixis.core.checkpoints import run_key, save_checkpoint
 from deixis.core.cli import run_stage
 from deixis.core.config import STRICT, read_section
-from deixis.core.records import read_table, write_table
-from deixis.core.runtime import Device, pick_device, seed_everything
+from deixis.core.records import read_table
+from deixis.core.runtime import Device
 from deixis.datasets.pretraining import PretrainingSet
 from deixis.imaging.images import standardise
-from deixis.training.fit import Recipe, fit
+from deixis.training.fit import Recipe
 from models.detectors.yolov3 import YOLOv3, YOLOv3Config
 from models.detectors.yolov3_loss import detection_loss
+from training.pretraining import MakeBatch, Pretraining, mirror_half, open_pretraining
 
 TERM_WEIGHTS = {"box": 2.0, "guide": 1.0, "objectness": 1.0, "category": 2.0}
 
@@ -53,41 +50,36 @@ def pretrain_detector(
         images_from: The set whose ids the images bear, such as coco_train2017; by default we draw them ourselves.
     """
     config = read_section(params, "detector", DetectorParams)
-    seed = read_section(params, "seed", int)
-    seed_everything(seed)
-    hardware = pick_device(device)
-    data = PretrainingSet(pretraining, side=config.model.input_size)
-    leave_out(data, exclude)
-    objects = data.objects()
-    model = YOLOv3(config.model).to(hardware).to(memory_format=torch.channels_last)
-    steps = len(data.image_ids) // config.recipe.batch_size
-
-    def batches(epoch: int):
-        generator = torch.Generator().manual_seed(seed * 1000 + epoch)
-        order = torch.randperm(len(data.image_ids), generator=generator)
-        for rows in order[: steps * config.recipe.batch_size].split(config.recipe.batch_size):
-            squares = data.reader.squares([data.image_ids[row] for row in rows])
-            boxes = objects.boxes_xyxy[rows].clone()
-            if torch.rand((), generator=generator) < 0.5:
-                squares = horizontal_flip(squares)
-                boxes[..., [0, 2]] = config.model.input_size - boxes[..., [2, 0]]
-            images = jitter_tone(standardise(squares), generator)
-            batch = (images, boxes, objects.categories[rows], objects.valid[rows])
-            yield (*(tensor.to(hardware) for tensor in batch), epoch < config.rigid_epochs)
-
-    facts = fit(
+    run = open_pretraining("pretrain_detector", pretraining, side=config.model.input_size, params=params, device=device)
+    leave_out(run.data, exclude)
+    model = YOLOv3(config.model).to(run.device).to(memory_format=torch.channels_last)
+    facts = run.train(
         model,
         lambda batch: detection_loss(model, *batch[:4], rigid=batch[4]),
-        batches,
-        steps_per_epoch=steps,
+        detection_batches(run, rigid_epochs=config.rigid_epochs),
         recipe=config.recipe,
-        device=hardware,
-        scratch=Path("scratch/pretrain_detector") / run_key(config, seed, pretraining / "instances.json", *exclude),
+        inputs=(config, *exclude),
         weights=TERM_WEIGHTS,
     )
     source = {"images_from": images_from} if images_from else {}
-    save_checkpoint(model, out, config={"model": asdict(config.model), "labels": "box", **source, "training": facts})
-    write_table(pd.DataFrame({"image_id": data.image_ids}), out / "training_images.parquet")
+    run.save(model, out, config=config.model, labels="box", facts=source | {"training": facts})
+
+
+def detection_batches(run: Pretraining, *, rigid_epochs: int) -> MakeBatch:
+    """Pictures in standardised units, half of them mirrored, all with another tone; boxes, categories and which count.
+
+    The last part of a batch says whether the detector's offsets still rest.
+    """
+    objects = run.data.objects()
+
+    def make_batch(rows: Tensor, epoch: int, generator: torch.Generator) -> tuple[Tensor | bool, ...]:
+        squares = run.data.squares(rows)
+        boxes, squares = mirror_half(objects.boxes_xyxy[rows], squares, generator=generator)
+        images = jitter_tone(standardise(squares), generator)
+        batch = (images, boxes, objects.categories[rows], objects.valid[rows])
+        return *(tensor.to(run.device) for tensor in batch), epoch < rigid_epochs
+
+    return make_batch
 
 
 def leave_out(data: PretrainingSet, lists: tuple[Path, ...]) -> None:

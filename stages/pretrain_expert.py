@@ -5,22 +5,17 @@ writes  model.safetensors, config.json, training_images.parquet; contrastive exp
 run     dvc repro pretrain_expert@contrastive_vit
 """
 
-from dataclasses import asdict
 from pathlib import Path
 
-import pandas as pd
-import torch
-
-from deixis.core.checkpoints import run_key, save_checkpoint
+from deixis.core.checkpoints import save_checkpoint
 from deixis.core.cli import run_stage
 from deixis.core.config import read_section
-from deixis.core.records import write_table
 from deixis.core.registry import resolve
-from deixis.core.runtime import Device, pick_device, seed_everything
-from deixis.datasets.pretraining import PretrainingSet
-from deixis.training.fit import Recipe, fit
+from deixis.core.runtime import Device
+from deixis.training.fit import Recipe
 from models.experts import EXPERTS
 from models.experts.contrastive_objective import ContrastiveObjective
+from training.pretraining import open_pretraining
 
 
 def pretrain_expert(
@@ -31,37 +26,22 @@ def pretrain_expert(
     config = read_section(params, f"experts.{expert}.model", kind.Config)
     recipe = read_section(params, f"experts.{expert}.recipe", Recipe)
     side = read_section(params, "detector.model.input_size", int)
-    seed = read_section(params, "seed", int)
-    seed_everything(seed)
-    hardware = pick_device(device)
-    data = PretrainingSet(pretraining, side=side)
+    run = open_pretraining("pretrain_expert", pretraining, side=side, params=params, device=device)
     model = kind(config)
-    objective = model.objective(data.captions).to(hardware)
-    steps = len(data.image_ids) // recipe.batch_size
-
-    def batches(epoch: int):
-        generator = torch.Generator().manual_seed(seed * 1000 + epoch)
-        order = torch.randperm(len(data.image_ids), generator=generator)
-        for rows in order[: steps * recipe.batch_size].split(recipe.batch_size):
-            squares = data.reader.squares([data.image_ids[row] for row in rows])
-            yield squares.to(hardware), rows.to(hardware), generator
-
-    facts = fit(
+    objective = model.objective(run.data.captions).to(run.device)
+    facts = run.train(
         objective,
         lambda batch: objective.loss(*batch),
-        batches,
-        steps_per_epoch=steps,
+        lambda rows, _, generator: (run.data.squares(rows).to(run.device), rows.to(run.device), generator),
         recipe=recipe,
-        device=hardware,
-        scratch=Path("scratch/pretrain_expert") / run_key(expert, config, recipe, seed, pretraining / "instances.json"),
+        inputs=(expert, config),
     )
-    save_checkpoint(model, out, config={"model": asdict(config), "labels": kind.labels, "training": facts})
+    run.save(model, out, config=config, labels=kind.labels, facts={"training": facts})
     if isinstance(objective, ContrastiveObjective):  # with its text tower the expert is an image-text model
         captions = objective.captions
         save_checkpoint(
             captions.matcher, out / "matcher", config={"width": model.width, "vocabulary": captions.vocabulary}
         )
-    write_table(pd.DataFrame({"image_id": data.image_ids}), out / "training_images.parquet")
 
 
 if __name__ == "__main__":

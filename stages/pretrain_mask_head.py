@@ -5,26 +5,25 @@ writes  model.safetensors, config.json, training_images.parquet
 run     dvc repro pretrain_mask_head@prototype_masks, with prototype_masks under run.mask_heads in params.yaml
 """
 
-from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional as F
 
 from deixis.boxes import cxcywh_to_xyxy
-from deixis.core.checkpoints import run_key, save_checkpoint
 from deixis.core.cli import run_stage
 from deixis.core.config import STRICT, read_section
-from deixis.core.records import write_table
-from deixis.core.runtime import Device, pick_device, seed_everything
+from deixis.core.runtime import Device
 from deixis.datasets.pretraining import PretrainingSet
-from deixis.training.fit import Recipe, fit
+from deixis.roles import Detector
+from deixis.training.fit import Recipe
 from models.detectors.prototype_masks import GROWTH, PrototypeMasks, PrototypeMasksConfig, mask_head_loss
-from models.frozen.detectors import load_detector
+from models.frozen.detectors import detector_side, load_detector
+from training.pretraining import MakeBatch, Pretraining, mirror_half, open_pretraining
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -40,44 +39,37 @@ def pretrain_mask_head(
 ) -> None:
     """Train a mask head on masks of the detection split; the detector stays as it is."""
     config = read_section(params, "mask_heads.prototype_masks", MaskHeadParams)
-    seed = read_section(params, "seed", int)
-    seed_everything(seed)
-    hardware = pick_device(device)
-    frozen = load_detector(detector, hardware)
-    side = frozen.input_size
-    stride = frozen.strides[2] / GROWTH  # pixels of the input per pixel of the prototypes
-    data = PretrainingSet(pretraining, side=side)
-    objects = data.objects()
-    model = PrototypeMasks(config.model).to(hardware)
-    steps = len(data.image_ids) // config.recipe.batch_size
-
-    def batches(epoch: int):
-        generator = torch.Generator().manual_seed(seed * 1000 + epoch)
-        order = torch.randperm(len(data.image_ids), generator=generator)
-        for rows in order[: steps * config.recipe.batch_size].split(config.recipe.batch_size):
-            ids = [data.image_ids[row] for row in rows]
-            squares, boxes = data.reader.squares(ids), objects.boxes_xyxy[rows].clone()
-            masks = covered_shares(data, ids, most=boxes.shape[1], grid=round(side / stride))
-            if torch.rand((), generator=generator) < 0.5:
-                squares, masks = squares.flip(3), masks.flip(3)
-                boxes[..., [0, 2]] = side - boxes[..., [2, 0]]
-            with torch.no_grad():
-                found = frozen.detect(squares.to(hardware))
-            known = (tensor.to(hardware) for tensor in (boxes / stride, masks, objects.valid[rows]))
-            yield found.maps, cxcywh_to_xyxy(found.boxes[..., :4]) / stride, *known
-
-    facts = fit(
+    run = open_pretraining(
+        "pretrain_mask_head", pretraining, side=detector_side(detector), params=params, device=device
+    )
+    frozen = load_detector(detector, run.device)
+    model = PrototypeMasks(config.model).to(run.device)
+    facts = run.train(
         model,
         lambda batch: mask_head_loss(model, *batch),
-        batches,
-        steps_per_epoch=steps,
+        mask_batches(run, frozen),
         recipe=config.recipe,
-        device=hardware,
-        scratch=Path("scratch/pretrain_mask_head")
-        / run_key(config, seed, pretraining / "instances.json", detector / "model.safetensors"),
+        inputs=(config, detector / "model.safetensors"),
     )
-    save_checkpoint(model, out, config={"model": asdict(config.model), "labels": "mask", "training": facts})
-    write_table(pd.DataFrame({"image_id": data.image_ids}), out / "training_images.parquet")
+    run.save(model, out, config=config.model, labels="mask", facts={"training": facts})
+
+
+def mask_batches(run: Pretraining, detector: Detector) -> MakeBatch:
+    """What the detector says about pictures, half of them mirrored, and their objects in pixels of the prototypes."""
+    objects = run.data.objects()
+    side = detector.input_size
+    stride = detector.strides[2] / GROWTH  # pixels of the input per pixel of the prototypes
+
+    def make_batch(rows: Tensor, _: int, generator: torch.Generator) -> tuple[Any, ...]:
+        boxes, ids = objects.boxes_xyxy[rows], run.data.ids_of(rows)
+        masks = covered_shares(run.data, ids, most=boxes.shape[1], grid=round(side / stride))
+        boxes, squares, masks = mirror_half(boxes, run.data.squares(rows), masks, generator=generator)
+        with torch.no_grad():
+            detected = detector.detect(squares.to(run.device))
+        known = (tensor.to(run.device) for tensor in (boxes / stride, masks, objects.valid[rows]))
+        return detected.maps, cxcywh_to_xyxy(detected.boxes[..., :4]) / stride, *known
+
+    return make_batch
 
 
 def covered_shares(data: PretrainingSet, image_ids: list[int], *, most: int, grid: int) -> Tensor:

@@ -5,26 +5,23 @@ writes  the segmenter's folder, and its image encoder alone as the expert `segme
 run     dvc repro pretrain_segmenter
 """
 
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from deixis.core.checkpoints import run_key, save_checkpoint
 from deixis.core.cli import run_stage
 from deixis.core.config import STRICT, read_section
-from deixis.core.records import write_table
-from deixis.core.runtime import Device, pick_device, seed_everything
+from deixis.core.runtime import Device
 from deixis.datasets.pretraining import PretrainingSet
-from deixis.training.fit import Recipe, fit
+from deixis.training.fit import Recipe
 from models.blocks.build_sam import SmallSAMConfig
 from models.experts.segmentation_vit import SegmentationViT
 from models.segmenters.sam_objective import TERM_WEIGHTS, mask_terms
 from models.segmenters.small_sam import SmallSAM
+from training.pretraining import MakeBatch, Pretraining, open_pretraining
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -41,37 +38,33 @@ def pretrain_segmenter(
 ) -> None:
     """Train the segmenter on class-agnostic masks of the detection split."""
     config = read_section(params, "segmenter", SegmenterParams)
-    seed = read_section(params, "seed", int)
-    seed_everything(seed)
-    hardware = pick_device(device)
-    data = PretrainingSet(pretraining, side=config.model.input_size)
-    model = SmallSAM(config.model).to(hardware)
-    steps = len(data.image_ids) // config.recipe.batch_size
+    run = open_pretraining(
+        "pretrain_segmenter", pretraining, side=config.model.input_size, params=params, device=device
+    )
+    model = SmallSAM(config.model).to(run.device)
 
-    def batches(epoch: int):
-        generator = torch.Generator().manual_seed(seed * 1000 + epoch)
-        order = torch.randperm(len(data.image_ids), generator=generator)
-        for rows in order[: steps * config.recipe.batch_size].split(config.recipe.batch_size):
-            ids = [data.image_ids[row] for row in rows]
-            drawn = [_draw(data, image_id, config, generator) for image_id in ids]
-            images, masks, boxes = (torch.stack(parts).to(hardware) for parts in zip(*drawn, strict=True))
-            yield images, masks, boxes, generator
-
-    facts = fit(
+    facts = run.train(
         model,
         lambda batch: mask_terms(model, *batch),
-        batches,
-        steps_per_epoch=steps,
+        mask_batches(run, config),
         recipe=config.recipe,
-        device=hardware,
-        scratch=Path("scratch/pretrain_segmenter") / run_key(config, seed, pretraining / "instances.json"),
+        inputs=(config,),
         weights=TERM_WEIGHTS,
     )
     expert = SegmentationViT(config.model)
     expert.image_encoder.load_state_dict(model.sam.image_encoder.state_dict())
     for module, folder in ((model, out), (expert, expert_out)):
-        save_checkpoint(module, folder, config={"model": asdict(config.model), "labels": "mask", "training": facts})
-        write_table(pd.DataFrame({"image_id": data.image_ids}), folder / "training_images.parquet")
+        run.save(module, folder, config=config.model, labels="mask", facts={"training": facts})
+
+
+def mask_batches(run: Pretraining, config: SegmenterParams) -> MakeBatch:
+    """Pictures with masks and boxes of some of their objects."""
+
+    def make_batch(rows: Tensor, _: int, generator: torch.Generator) -> tuple[Tensor | torch.Generator, ...]:
+        drawn = [_draw(run.data, image_id, config, generator) for image_id in run.data.ids_of(rows)]
+        return *(torch.stack(parts).to(run.device) for parts in zip(*drawn, strict=True)), generator
+
+    return make_batch
 
 
 def _draw(

@@ -5,11 +5,13 @@ writes  a feature store: the masks of each image in its square (bits), largest f
 run     dvc repro propose_masks@scenes_plus, with scenes_plus under run.proposals in params.yaml
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Bool
 from pydantic.dataclasses import dataclass
 from torch.nn import functional as F
 
@@ -56,32 +58,17 @@ def propose_masks(
     side = read_section(params, "detector.model.input_size", int)
     table = read_table(images, columns=("image_id", "path", "width", "height"), made_by="prepare")
     reader = ImageReader(table, root=image_root, side=side, stretch=config.stretch, cache_bytes=0)
-    model = load_segmenter(segmenter, pick_device(device))
-
-    def encode(image_ids: Sequence[int]) -> dict[str, np.ndarray]:
-        squares = np.zeros((len(image_ids), config.most, config.grid, config.grid), bool)
-        proposed = 0
-        for row, image_id in enumerate(image_ids):
-            found = model.propose(
-                reader.pixels(image_id),
-                points_per_side=config.points_per_side,
-                min_quality=config.min_quality,
-                min_stability=config.min_stability,
-            )
-            kept = clean_proposals(found, min_area=config.min_area, max_overlap=config.max_overlap, most=config.most)
-            if len(kept):
-                whole = torch.from_numpy(np.stack([reader.letterbox(image_id).mask_to_input(mask) for mask in kept]))
-                squares[row, : len(kept)] = (F.adaptive_avg_pool2d(whole[None], config.grid)[0] > 0.5).numpy()
-                proposed += len(kept)
-        lost = proposed - int(squares.any((2, 3)).sum())
-        if lost:  # no cell is covered by more than half
-            say(f"{lost} of {proposed} masks too thin for a grid of {config.grid}")
-        return {"masks": pack_bits(squares)}
+    propose = partial(
+        load_segmenter(segmenter, pick_device(device)).propose,
+        points_per_side=config.points_per_side,
+        min_quality=config.min_quality,
+        min_stability=config.min_stability,
+    )
 
     checksum = file_sha256(segmenter / "model.safetensors")
     extract(
         table["image_id"].tolist(),
-        encode,
+        lambda image_ids: {"masks": pack_bits(proposals_in_grid(propose, reader, image_ids, config))},
         scratch=Path("scratch/propose_masks") / run_key(config, images, checksum),
         out=out,
         meta={"model": "segmenter, automatic mode", "weights_sha256": checksum, "input_size": side}
@@ -92,6 +79,32 @@ def propose_masks(
     parts = (store.read("masks", part) for part in chunks(table["image_id"].tolist(), BATCH_SIZE))
     bare = sum(int((~part.flatten(1).any(1)).sum()) for part in parts)
     say(f"{bare} of {len(table)} images without a proposal")  # they teach by classification alone
+
+
+def proposals_in_grid(
+    propose: Callable[[np.ndarray], np.ndarray],
+    reader: ImageReader,
+    image_ids: Sequence[int],
+    config: ProposalParams,
+) -> Bool[np.ndarray, "images most grid grid"]:
+    """Proposals of some images in their squares, largest first, each cell by whether it covers more than half of it.
+
+    Args:
+        propose: Image -> masks, [proposals, height, width].
+    """
+    grids = np.zeros((len(image_ids), config.most, config.grid, config.grid), bool)
+    proposed = 0
+    for row, image_id in enumerate(image_ids):
+        masks = propose(reader.pixels(image_id))
+        masks = clean_proposals(masks, min_area=config.min_area, max_overlap=config.max_overlap, most=config.most)
+        if len(masks):
+            whole = torch.from_numpy(np.stack([reader.letterbox(image_id).mask_to_input(mask) for mask in masks]))
+            grids[row, : len(masks)] = (F.adaptive_avg_pool2d(whole[None], config.grid)[0] > 0.5).numpy()
+            proposed += len(masks)
+    lost = proposed - int(grids.any((2, 3)).sum())
+    if lost:  # no cell is covered by more than half
+        say(f"{lost} of {proposed} masks too thin for a grid of {config.grid}")
+    return grids
 
 
 if __name__ == "__main__":

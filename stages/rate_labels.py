@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from deixis.boxes import paired_iou
+from deixis.boxes import box_array, paired_iou
 from deixis.core.cli import run_stage
 from deixis.core.config import read_section
 from deixis.core.errors import ConfigError, DataError
@@ -42,7 +42,7 @@ def rate_labels(
             f"Add one, as run.teachers: [refclip, {teacher}], or empty run.rated, then run: dvc repro"
         )
     table = read_table(labels, columns=LABEL_COLUMNS, optional=OPTIONAL_COLUMNS, made_by="segment_boxes")
-    boxes = torch.from_numpy(stacked(table["box"]))
+    boxes = torch.from_numpy(box_array(table["box"]))
     stability = paired_iou(boxes, answers(again / f"{teacher}.parquet", table, "box_again")).numpy()
     agreement = np.stack([paired_iou(boxes, answers(again / f"{o}.parquet", table, "box")).numpy() for o in others], 1)
     image_ids = table["image_id"].to_numpy()
@@ -78,12 +78,7 @@ def answers(path: Path, table: pd.DataFrame, column: str) -> torch.Tensor:
             f"{path}: has no row {missing[0]}, as {len(missing)} of the {len(table)} labels. Every label needs one. "
             "Run: dvc repro -f label_again"
         )
-    return torch.from_numpy(stacked(found.loc[table["sample_id"]]))
-
-
-def stacked(boxes: pd.Series) -> np.ndarray:
-    """Boxes of a column, [rows, 4]."""
-    return np.stack([np.asarray(box, dtype=float) for box in boxes])
+    return torch.from_numpy(box_array(found.loc[table["sample_id"]]))
 
 
 if __name__ == "__main__":

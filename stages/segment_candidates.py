@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 from torch.nn import functional as F
 
 from deixis.anchors import best_boxes, gather_cells, keep_confident_cells
@@ -41,40 +43,47 @@ def segment_candidates(
 ) -> None:
     """Segment the best box of every kept cell of every image."""
     config = read_section(params, "candidates", CandidateParams)
-    hardware = pick_device(device)
     table = read_table(images, columns=("image_id", "path", "width", "height"), made_by="prepare")
     detector = FeatureStore(features)
-    meta = read_json(features / "meta.json", made_by="extract_features")
-    side = meta["input_size"]
+    side = read_json(features / "meta.json", made_by="extract_features")["input_size"]
     reader = ImageReader(table, root=image_root, side=side, cache_bytes=0)
-    model = load_segmenter(segmenter, hardware)
-
-    def encode(image_ids: Sequence[int]) -> dict[str, np.ndarray]:
-        boxes = detector.read("boxes", image_ids)
-        cells = keep_confident_cells(boxes, config.keep_fraction)
-        corners = best_boxes(gather_cells(boxes, cells)).corners
-        masks, content = [], []
-        for image_id, found in zip(image_ids, corners, strict=True):
-            letterbox = reader.letterbox(image_id)
-            masks.append(
-                segment_in_square(model, reader.pixels(image_id), found, letterbox, side // config.mask_stride)
-            )
-            content.append(letterbox.boxes_to_input(torch.tensor([0.0, 0.0, letterbox.width, letterbox.height])))
-        return {
-            "cells": cells.numpy().astype(np.int16),
-            "masks": pack_bits(np.stack(masks)),
-            "content": torch.stack(content).numpy().astype(np.float32),
-        }
+    model = load_segmenter(segmenter, pick_device(device))
 
     checksum = file_sha256(segmenter / "model.safetensors")
     extract(
         table["image_id"].tolist(),
-        encode,
+        lambda image_ids: masks_of_boxes(
+            model, reader, image_ids, detector.read("boxes", image_ids), config, grid=side // config.mask_stride
+        ),
         scratch=Path("scratch/segment_candidates") / run_key(config, images, checksum, features / "meta.json"),
         out=out,
         meta={"model": "segmenter on detector boxes", "weights_sha256": checksum, "input_size": side},
         batch_size=BATCH_SIZE,
     )
+
+
+def masks_of_boxes(
+    model: Segmenter,
+    reader: ImageReader,
+    image_ids: Sequence[int],
+    boxes: Float[Tensor, "images cells per_cell values"],
+    config: CandidateParams,
+    *,
+    grid: int,
+) -> dict[str, np.ndarray]:
+    """Arrays of the feature store for some images: kept cells, the packed mask of each one's best box, the content."""
+    cells = keep_confident_cells(boxes, config.keep_fraction)
+    corners = best_boxes(gather_cells(boxes, cells)).corners
+    masks, content = [], []
+    for image_id, best in zip(image_ids, corners, strict=True):
+        letterbox = reader.letterbox(image_id)
+        masks.append(segment_in_square(model, reader.pixels(image_id), best, letterbox, grid))
+        content.append(letterbox.boxes_to_input(torch.tensor([0.0, 0.0, letterbox.width, letterbox.height])))
+    return {
+        "cells": cells.numpy().astype(np.int16),
+        "masks": pack_bits(np.stack(masks)),
+        "content": torch.stack(content).numpy().astype(np.float32),
+    }
 
 
 def segment_in_square(

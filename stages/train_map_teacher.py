@@ -9,8 +9,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+import torch
+
 from deixis.batches.map_data import MapReader, count_fallbacks, read_needed_cues, refuse_other_squares
-from deixis.batches.samples import grouped_pairs, image_batches, refuse_ungrouped
+from deixis.batches.order import BatchOrder, count_batches, image_batches
+from deixis.batches.samples import grouped_pairs, refuse_ungrouped
 from deixis.core.checkpoints import run_key, save_checkpoint
 from deixis.core.cli import run_stage
 from deixis.core.config import read_section
@@ -21,70 +25,37 @@ from deixis.roles import MapTeacher, module_of, parameter_groups
 from deixis.training.fit import Recipe, fit
 from models.frozen.starts import read_vocabulary
 from models.loading.map_teachers import build_map_teacher, map_teacher_config
+from training.files import TrainingFiles, TrainingOptions
 
 
 def train_map_teacher(
     *,
     teacher: str,
     pairs: Path,
-    images: Path,
-    image_root: Path,
-    weights: Path,
-    out: Path,
-    curves: Path,
+    files: TrainingOptions,
     cues: Path | None = None,
     proposals: Path | None = None,
-    params: Path = Path("params.yaml"),
     device: Device = "auto",
 ) -> None:
     """Train one teacher of response maps on image-phrase pairs that are grouped by object."""
-    config = map_teacher_config(teacher, params)
-    recipe = read_section(params, f"map_teachers.{teacher}.recipe", Recipe)
-    seed = read_section(params, "seed", int)
+    config = map_teacher_config(teacher, files.params)
+    recipe = read_section(files.params, f"map_teachers.{teacher}.recipe", Recipe)
+    seed = read_section(files.params, "seed", int)
     seed_everything(seed)
     hardware = pick_device(device)
     table = grouped_pairs(pairs)
     train = table[table["split"] == "train"].reset_index(drop=True)
-    images_per_batch = max(1, recipe.batch_size // config.objects_per_image)
-    steps = train["image_id"].nunique() // images_per_batch
-    if not steps:
-        raise DataError(
-            f"{pairs}: {train['image_id'].nunique()} training images, fewer than one batch of {images_per_batch}. "
-            f"Lower map_teachers.{teacher}.recipe.batch_size in params.yaml, then run: dvc repro"
-        )
-    vocabulary = read_vocabulary(config.text, weights, train["text"])
+    order, steps = map_batches(train, teacher, config.objects_per_image, recipe, seed=seed, found_in=pairs)
+    vocabulary = read_vocabulary(config.text, files.weights, train["text"])
     model = build_map_teacher(teacher, config, vocabulary)
     module = module_of(model).to(hardware)
-    if model.needs_groups:
-        setting, without = model.needs_groups
-        refuse_lone_objects(config.objects_per_image, teacher, setting, without)
-        refuse_ungrouped(train, found_in=pairs, setting=f"map_teachers.{teacher}.model.{setting}", without=without)
-    model.start_from(weights, hardware)
-    pictures = read_table(images, columns=("image_id", "path", "width", "height"), made_by="prepare")
-    phrase_cues = read_needed_cues(model, cues, train["text"])
-    weighed = needed_proposals(model, proposals)
-    if weighed:
-        refuse_other_squares(weighed, stretch=model.reading.stretch)
-    reader = MapReader(
-        train,
-        pictures,
-        image_root=image_root,
-        reading=model.reading,
-        device=hardware,
-        cues=phrase_cues,
-        proposals=weighed,
-    )
-    order = image_batches(
-        train["image_id"].tolist(),
-        train["group"].tolist(),
-        images=images_per_batch,
-        phrases_per_object=1,
-        objects_per_image=config.objects_per_image,
-        seed=seed,
-    )
-    inputs = [weights / name / "model.safetensors" for name in model.starts]
-    inputs += [cues] if cues and phrase_cues else []
-    inputs += [weighed / "meta.json"] if weighed else []
+    refuse_missing_groups(model, teacher, train, config.objects_per_image, found_in=pairs)
+    model.start_from(files.weights, hardware)
+    cues, proposals = cues if model.cue_reading else None, needed_proposals(model, proposals)
+    reader = open_reader(model, train, files, cues=cues, proposals=proposals, device=hardware)
+    inputs = [files.weights / name / "model.safetensors" for name in model.starts]
+    inputs += [*([cues] if cues else []), *([proposals / "meta.json"] if proposals else [])]
+    key = run_key(teacher, config, recipe, seed, pairs, files.images, *inputs)
     facts = fit(
         module,
         model.loss,
@@ -92,22 +63,81 @@ def train_map_teacher(
         steps_per_epoch=steps,
         recipe=recipe,
         device=hardware,
-        scratch=Path("scratch/train_map_teacher") / run_key(teacher, config, recipe, seed, pairs, images, *inputs),
-        curves=curves,
+        scratch=Path("scratch/train_map_teacher") / key,
+        curves=files.curves,
         weights=model.term_weights,
         groups=parameter_groups(model),
     )
     card = {"map_teacher": teacher, "model": asdict(config), "vocabulary": vocabulary, "training": facts}
-    about: dict[str, Any] = {
-        "supervision": "image-phrase pairs, grouped by object",
-        "selection": "last epoch, averaged weights",
-        "seed": seed,
-    }
-    if cues and phrase_cues:
-        about["cue_fallbacks"] = count_fallbacks(cues)
-    if weighed:
-        about["images_without_proposals"] = reader.images_without_proposals()
-    save_checkpoint(module, out, config=card | about)
+    about: dict[str, Any] = {"supervision": "image-phrase pairs, grouped by object"}
+    about |= {"selection": "last epoch, averaged weights", "seed": seed}
+    about |= {"cue_fallbacks": count_fallbacks(cues)} if cues else {}
+    about |= {"images_without_proposals": reader.images_without_proposals()} if proposals else {}
+    save_checkpoint(module, files.out, config=card | about)
+
+
+def map_batches(
+    train: pd.DataFrame, teacher: str, objects_per_image: int, recipe: Recipe, *, seed: int, found_in: Path
+) -> tuple[BatchOrder, int]:
+    """Batches of whole images of each epoch, a phrase per object, and how many; the batch size counts phrases.
+
+    Raises:
+        DataError: If there is not one batch.
+    """
+    images = max(1, recipe.batch_size // objects_per_image)
+    setting = f"map_teachers.{teacher}.recipe.batch_size"
+    count = train["image_id"].nunique()
+    steps = count_batches(count, images, of="training images", setting=setting, found_in=found_in)
+    order = image_batches(
+        train["image_id"].tolist(),
+        train["group"].tolist(),
+        images=images,
+        phrases_per_object=1,
+        objects_per_image=objects_per_image,
+        seed=seed,
+    )
+    return order, steps
+
+
+def open_reader(
+    model: MapTeacher,
+    train: pd.DataFrame,
+    files: TrainingFiles,
+    *,
+    cues: Path | None,
+    proposals: Path | None,
+    device: torch.device,
+) -> MapReader:
+    """Phrases and pictures as the teacher reads them, with cues and proposals where it needs them."""
+    images = read_table(files.images, columns=("image_id", "path", "width", "height"), made_by="prepare")
+    phrase_cues = read_needed_cues(model, cues, train["text"])
+    if proposals:
+        refuse_other_squares(proposals, stretch=model.reading.stretch)
+    return MapReader(
+        train,
+        images,
+        image_root=files.image_root,
+        reading=model.reading,
+        device=device,
+        cues=phrase_cues,
+        proposals=proposals,
+    )
+
+
+def refuse_missing_groups(
+    model: MapTeacher, teacher: str, train: pd.DataFrame, objects_per_image: int, *, found_in: Path
+) -> None:
+    """Stop where a loss parts phrases about different objects, and batches or pairs do not allow it.
+
+    Raises:
+        ConfigError: If a batch has one object of each picture.
+        DataError: If some phrases are not grouped.
+    """
+    if model.needs_groups:
+        setting, without = model.needs_groups
+        refuse_lone_objects(objects_per_image, teacher, setting, without)
+        setting = f"map_teachers.{teacher}.model.{setting}"
+        refuse_ungrouped(train, found_in=found_in, setting=setting, without=without)
 
 
 def refuse_lone_objects(objects_per_image: int, teacher: str, setting: str, without: str) -> None:

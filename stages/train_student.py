@@ -16,6 +16,7 @@ from deixis.core.cli import run_stage
 from deixis.core.errors import DataError
 from deixis.core.records import read_table
 from deixis.core.runtime import Device
+from training.files import TrainingOptions
 from training.students import fit_student
 
 LABEL_COLUMNS = ("sample_id", "box", "mask", "accept", "teacher")
@@ -27,44 +28,44 @@ def train_student(
     student: str,
     labels: Path,
     pairs: Path,
-    images: Path,
-    image_root: Path,
-    weights: Path,
-    out: Path,
-    curves: Path,
+    files: TrainingOptions,
     candidates: Path | None = None,
     candidates_from: CandidateSource = "detections",
-    params: Path = Path("params.yaml"),
     device: Device = "auto",
 ) -> None:
     """Train one student on a teacher's accepted labels of the training split."""
+    train, left_out = accepted_labels(labels, pairs)
+    fit_student(
+        student,
+        train,
+        files,
+        device=device,
+        candidates=candidates,
+        candidates_from=candidates_from,
+        supervision=str(train["teacher"].iloc[0]),
+        counted=left_out,
+    )
+
+
+def accepted_labels(labels: Path, pairs: Path) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Training pairs with their accepted labels, and how many pairs have none, where there are such.
+
+    Raises:
+        DataError: If no label is accepted.
+    """
     table = read_table(pairs, columns=PAIR_COLUMNS, made_by="prepare")
-    found = read_table(labels, columns=LABEL_COLUMNS, optional=MASK_COLUMNS, made_by="segment_boxes")
-    found = found.assign(prompted=prompted_by_box(found))
+    answers = read_table(labels, columns=LABEL_COLUMNS, optional=MASK_COLUMNS, made_by="segment_boxes")
+    answers = answers.assign(prompted=prompted_by_box(answers))
     wanted = table[table["split"] == "train"]
-    labelled = wanted.merge(found, on="sample_id")
+    labelled = wanted.merge(answers, on="sample_id")
     train = labelled[labelled["accept"]].reset_index(drop=True)
-    left_out = {"labels_missing": len(wanted) - len(labelled), "labels_refused": len(labelled) - len(train)}
     if train.empty:
         raise DataError(
             f"{labels}: no accepted label of a training pair. "
             "Raise labels.coverage or lower labels.min_margin in params.yaml, then run: dvc repro"
         )
-    fit_student(
-        student,
-        train,
-        images=images,
-        image_root=image_root,
-        weights=weights,
-        out=out,
-        curves=curves,
-        params=params,
-        device=device,
-        candidates=candidates,
-        candidates_from=candidates_from,
-        supervision=str(train["teacher"].iloc[0]),
-        counted={name: count for name, count in left_out.items() if count},
-    )
+    left_out = {"labels_missing": len(wanted) - len(labelled), "labels_refused": len(labelled) - len(train)}
+    return train, {name: count for name, count in left_out.items() if count}
 
 
 def prompted_by_box(labels: pd.DataFrame) -> pd.Series:

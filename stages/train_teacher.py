@@ -7,22 +7,21 @@ run     dvc repro train_teacher@scenes-dvin
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from deixis.batches.features import open_stores
-from deixis.batches.samples import PAIR_COLUMNS, PairReader, shuffled_batches
+from deixis.batches.order import count_batches, shuffled_batches
+from deixis.batches.samples import PAIR_COLUMNS, PairReader
 from deixis.core.checkpoints import run_key, save_checkpoint
 from deixis.core.cli import run_stage
 from deixis.core.config import read_section
-from deixis.core.errors import DataError
 from deixis.core.records import read_table
 from deixis.core.runtime import Device, pick_device, seed_everything
 from deixis.language.text import build_vocabulary
 from deixis.roles import module_of, parameter_groups
 from deixis.training.fit import Recipe, fit
-from models.frozen.starts import named_vectors, start_words
+from models.frozen.starts import start_named_words
 from models.loading.teachers import build_teacher, feature_names, teacher_config
 
 
@@ -45,11 +44,8 @@ def train_teacher(
     hardware = pick_device(device)
     table = read_table(pairs, columns=PAIR_COLUMNS, made_by="prepare")
     train = table[table["split"] == "train"]
-    if len(train) < recipe.batch_size:
-        raise DataError(
-            f"{pairs}: {len(train)} training pairs, fewer than one batch of {recipe.batch_size}. "
-            f"Add pairs or lower teachers.{teacher}.recipe.batch_size, then run: dvc repro train_teacher"
-        )
+    setting = f"teachers.{teacher}.recipe.batch_size"
+    steps = count_batches(len(train), recipe.batch_size, of="training pairs", setting=setting, found_in=pairs)
     vocabulary = build_vocabulary(train["text"])
     model = build_teacher(teacher, config, vocabulary)
     module = module_of(model).to(hardware).to(memory_format=torch.channels_last)
@@ -63,18 +59,13 @@ def train_teacher(
         scales=model.box_scales,
     )
     order = shuffled_batches(len(reader), recipe.batch_size, seed=seed)
-    inputs = [features / name / "meta.json" for name in names]
-    about: dict[str, Any] = {"selection": "last epoch, averaged weights", "seed": seed}
-    vectors = named_vectors(f"teachers.{teacher}", params)
-    if vectors:
-        words, origin = start_words(module, weights, vectors)
-        about |= words
-        inputs.append(origin)
+    of_words, origins = start_named_words(module, f"teachers.{teacher}", params=params, weights=weights)
+    inputs = [*(features / name / "meta.json" for name in names), *origins]
     facts = fit(
         module,
         model.loss,
         lambda epoch: (reader.batch(rows, epoch=epoch) for rows in order(epoch)),
-        steps_per_epoch=len(reader) // recipe.batch_size,
+        steps_per_epoch=steps,
         recipe=recipe,
         device=hardware,
         scratch=Path("scratch/train_teacher") / run_key(teacher, config, recipe, seed, pairs, *inputs),
@@ -83,7 +74,8 @@ def train_teacher(
         groups=parameter_groups(model),
     )
     card = {"teacher": teacher, "model": asdict(config), "vocabulary": vocabulary, "training": facts}
-    save_checkpoint(module, out, config=card | about)
+    about = {"selection": "last epoch, averaged weights", "seed": seed}
+    save_checkpoint(module, out, config=card | about | of_words)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from deixis.batches.samples import PAIR_COLUMNS
 from deixis.core.cli import run_stage
 from deixis.core.records import read_table
 from deixis.core.runtime import Device
+from training.files import TrainingOptions
 from training.students import fit_student
 
 
@@ -20,28 +21,17 @@ def train_upper_bound(
     student: str,
     truth: Path,
     pairs: Path,
-    images: Path,
-    image_root: Path,
-    weights: Path,
-    out: Path,
-    curves: Path,
+    files: TrainingOptions,
     candidates: Path | None = None,
-    params: Path = Path("params.yaml"),
     device: Device = "auto",
 ) -> None:
     """Train one student on the true boxes and masks of the training split."""
     table = read_table(pairs, columns=PAIR_COLUMNS, made_by="prepare")
     boxes = read_table(truth, columns=("sample_id", "box", "mask"), made_by="prepare")
-    train = table[table["split"] == "train"].merge(boxes, on="sample_id")
     fit_student(
         student,
-        train,
-        images=images,
-        image_root=image_root,
-        weights=weights,
-        out=out,
-        curves=curves,
-        params=params,
+        table[table["split"] == "train"].merge(boxes, on="sample_id"),
+        files,
         device=device,
         candidates=candidates,
         candidates_from="annotations",

@@ -26,10 +26,10 @@ from stages.segment_boxes import segment_boxes
 from stages.train_student import train_student
 from stages.train_teacher import train_teacher
 from stages.write_pseudo_labels import write_pseudo_labels
-from tests.conftest import world  # noqa: F401
 from tests.fabricate import KINDS, fabricate
 from tests.small_world import BACKBONE, SIDE, TEXT
 from tests.test_repository import ROOT
+from training.files import TrainingFiles
 
 MODEL = {
     "detector_channels": [24, 16, 8], "fused_width": 16, "joint_width": 8, "keep_fraction": 0.2, "text": asdict(TEXT),
@@ -42,7 +42,7 @@ RECIPE = {"epochs": 1, "batch_size": 8, "warmup_epochs": 0.5}
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch, world, request):  # noqa: F811
+def folder(tmp_path, monkeypatch, world, request):
     """A working directory with one fabricated set, parameters, and frozen models."""
     monkeypatch.chdir(tmp_path)
     entry = load_params(ROOT / "params.yaml")["datasets"][request.param] | {"allow_other_counts": True}
@@ -104,10 +104,8 @@ def test_a_published_folder_becomes_labels_a_student_numbers_and_exports(folder,
     torch.manual_seed(0)
     save_checkpoint(CSPDarkNet(BACKBONE), folder / "weights/backbone", config={})
     student, answers = folder / "students" / dataset / "refclip-simrec", folder / "answers.parquet"
-    train_student(
-        student="simrec", labels=labels, pairs=pairs, **pictures, **where, weights=folder / "weights", out=student,
-        curves=folder / "s.csv",
-    )  # fmt: skip
+    files = TrainingFiles(**pictures, **where, weights=folder / "weights", out=student, curves=folder / "s.csv")
+    train_student(student="simrec", labels=labels, pairs=pairs, files=files)
     predict_student(
         student=student, pairs=pairs, **pictures, **where, segmenter=folder / "weights/segmenter", out=answers
     )

@@ -1,15 +1,16 @@
 """How any student is trained on any boxes: shared by the stages that train on labels and on truth."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
+from torch import nn
 
 from deixis.batches.candidates import CandidateSource, CandidateTable
-from deixis.batches.samples import image_batches, shuffled_batches
+from deixis.batches.order import BatchOrder, count_batches, image_batches, shuffled_batches
 from deixis.core.checkpoints import run_key, save_checkpoint
 from deixis.core.config import read_section
 from deixis.core.errors import DataError
@@ -18,20 +19,16 @@ from deixis.core.runtime import Device, pick_device, seed_everything
 from deixis.imaging.prompted_masks import refuse_masks
 from deixis.roles import Student, module_of, parameter_groups
 from deixis.training.fit import Recipe, fit
-from models.frozen.starts import named_vectors, read_vocabulary, start_part, start_words
+from models.frozen.starts import read_vocabulary, start_named_words, start_part
 from models.loading.students import as_ranking, build_student, phrase_reader, read_candidates, student_config
+from training.files import TrainingFiles
 
 
 def fit_student(
     student: str,
     train: pd.DataFrame,
+    files: TrainingFiles,
     *,
-    images: Path,
-    image_root: Path,
-    weights: Path,
-    out: Path,
-    curves: Path,
-    params: Path,
     device: Device,
     supervision: str,
     candidates: Path | None = None,
@@ -44,52 +41,29 @@ def fit_student(
     The card counts them, and those whose mask was refused: empty, or true in a column `prompted` and unlike its box.
 
     Args:
-        weights: Folder of frozen models; what the student starts from lies there.
         supervision: Who drew the boxes; a teacher's name or "truth". Recorded in the card.
         candidates: Table of boxes, for students that rank candidates; others never open it.
         candidates_from: Whose boxes they are. Recorded in the card of such students.
         counted: What was left out of `train`, for the card.
     """
-    config = student_config(student, params)
-    recipe = read_section(params, f"students.{student}.recipe", Recipe)
-    seed = read_section(params, "seed", int)
+    config = student_config(student, files.params)
+    recipe = read_section(files.params, f"students.{student}.recipe", Recipe)
+    seed = read_section(files.params, "seed", int)
     seed_everything(seed)
     hardware = pick_device(device)
-    vocabulary = read_vocabulary(config.text, weights, train["text"])
+    vocabulary = read_vocabulary(config.text, files.weights, train["text"])
     model = build_student(student, config, vocabulary)
-    module, ranking = module_of(model), as_ranking(model)
-    about: dict[str, Any] = dict(counted or {})
-    if model.needs_masks:
-        train, refused = refuse_masks(train)
-        about |= {"labels_without_mask": int(train["mask"].isna().sum()), "masks_refused": refused}
-        if about["labels_without_mask"] == len(train):
-            raise DataError(
-                f"{student} learns masks, and none of the {len(train)} labels has one to learn from; {refused} are "
-                "empty or unlike their box. Run: dvc repro segment_boxes, or name a student that needs boxes alone"
-            )
-    else:
-        train = train.drop(columns="mask")
-    table = read_table(images, columns=("image_id", "path", "width", "height"), made_by="prepare")
+    module = module_of(model)
+    train, of_masks = learnable_masks(train, student) if model.needs_masks else (train.drop(columns="mask"), {})
+    table = read_table(files.images, columns=("image_id", "path", "width", "height"), made_by="prepare")
     boxes = read_candidates(model, candidates, table, source=candidates_from)
-    if ranking is not None and boxes is not None:
-        labels = len(train)
-        ranking.choose_attributes(train["text"].tolist())
-        train = with_positives(train, boxes, min_iou=ranking.min_iou)
-        about |= {"candidates": candidates_from, "labels_dropped": labels - len(train)}
+    train, of_boxes = choose_positives(model, train, boxes, source=candidates_from)
     order, steps = batch_order(model, student, train, recipe, seed)
-    files = [images, *([] if boxes is None or candidates is None else [candidates])]
-    for name in model.starts:
-        start_part(module.get_submodule(name), weights, name)
-        files.append(weights / name / "model.safetensors")
-    vectors = named_vectors(f"students.{student}", params)
-    if vectors:
-        words, origin = start_words(module, weights, vectors)
-        about |= words
-        files.append(origin)
+    of_words, starts = start_student(module, model.starts, student, files)
     module.to(hardware).to(memory_format=torch.channels_last)
-    reader = phrase_reader(model, train, table, image_root=image_root, device=hardware, candidates=boxes)
-    targets = str(train["box"].map(list).tolist()), str(train["mask"].tolist() if model.needs_masks else None)
-    inputs = pd.util.hash_pandas_object(train[["sample_id", "text"]]).sum(), *targets
+    reader = phrase_reader(model, train, table, image_root=files.image_root, device=hardware, candidates=boxes)
+    inputs = [files.images, *([] if boxes is None or candidates is None else [candidates]), *starts]
+    key = run_key(student, config, recipe, seed, fingerprint(train), candidates_from, *inputs)
     facts = fit(
         module,
         model.loss,
@@ -97,14 +71,63 @@ def fit_student(
         steps_per_epoch=steps,
         recipe=recipe,
         device=hardware,
-        scratch=Path("scratch/train_student") / run_key(student, config, recipe, seed, inputs, candidates_from, *files),
-        curves=curves,
+        scratch=Path("scratch/train_student") / key,
+        curves=files.curves,
         weights=model.term_weights,
         groups=parameter_groups(model),
     )
     card = {"student": student, "model": asdict(config), "vocabulary": vocabulary, "training": facts}
+    about = {**(counted or {}), **of_masks, **of_boxes, **of_words}
     about |= {"supervision": supervision, "selection": "last epoch, averaged weights", "seed": seed}
-    save_checkpoint(module, out, config=card | about)
+    save_checkpoint(module, files.out, config=card | about)
+
+
+def learnable_masks(train: pd.DataFrame, student: str) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Labels with None for a mask that is refused, and for the card how many have none.
+
+    Raises:
+        DataError: If none is left.
+    """
+    train, refused = refuse_masks(train)
+    lacking = int(train["mask"].isna().sum())
+    if lacking == len(train):
+        raise DataError(
+            f"{student} learns masks, and none of the {len(train)} labels has one to learn from; {refused} are "
+            "empty or unlike their box. Run: dvc repro segment_boxes, or name a student that needs boxes alone"
+        )
+    return train, {"labels_without_mask": lacking, "masks_refused": refused}
+
+
+def choose_positives(
+    model: Student, train: pd.DataFrame, boxes: CandidateTable | None, *, source: CandidateSource
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """For a student that ranks candidates its attributes and the labels it can learn, and what its card says of them.
+
+    Others, for whom there are no candidates, learn all.
+    """
+    ranking = as_ranking(model)
+    if ranking is None or boxes is None:
+        return train, {}
+    ranking.choose_attributes(train["text"].tolist())
+    near = with_positives(train, boxes, min_iou=ranking.min_iou)
+    return near, {"candidates": source, "labels_dropped": len(train) - len(near)}
+
+
+def start_student(
+    module: nn.Module, starts: Sequence[str], student: str, files: TrainingFiles
+) -> tuple[dict[str, Any], list[Path]]:
+    """Load the parts and word vectors that a student starts from; what its card says of them, and their files."""
+    for name in starts:
+        start_part(module.get_submodule(name), files.weights, name)
+    about, origins = start_named_words(module, f"students.{student}", params=files.params, weights=files.weights)
+    return about, [files.weights / name / "model.safetensors" for name in starts] + origins
+
+
+def fingerprint(train: pd.DataFrame) -> tuple[Any, ...]:
+    """What tells these labels from others: phrases, boxes and, where they are learnt, masks."""
+    masks = train["mask"].tolist() if "mask" in train else None
+    phrases = pd.util.hash_pandas_object(train[["sample_id", "text"]]).sum()
+    return phrases, str(train["box"].map(list).tolist()), str(masks)
 
 
 def with_positives(train: pd.DataFrame, candidates: CandidateTable, *, min_iou: float) -> pd.DataFrame:
@@ -125,30 +148,22 @@ def with_positives(train: pd.DataFrame, candidates: CandidateTable, *, min_iou: 
     return train.assign(positive=nearest.place.numpy())[near]
 
 
-def batch_order(
-    model: Student, student: str, train: pd.DataFrame, recipe: Recipe, seed: int
-) -> tuple[Callable[[int], Iterator[list[int]]], int]:
+def batch_order(model: Student, student: str, train: pd.DataFrame, recipe: Recipe, seed: int) -> tuple[BatchOrder, int]:
     """Batches of each epoch, and how many; the recipe's batch size counts images where a student learns by image.
 
     Raises:
         DataError: If there is not one batch.
     """
-    size, ids = recipe.batch_size, train["image_id"].tolist()
+    size, setting = recipe.batch_size, f"students.{student}.recipe.batch_size"
     ranking = as_ranking(model)
-    steps = (len(set(ids)) if ranking else len(train)) // size
-    if not steps:
-        of_images = f" of {len(set(ids))} images" if ranking else ""
-        raise DataError(
-            f"{len(train)} labelled pairs{of_images}, fewer than one batch of {size}. "
-            f"Lower students.{student}.recipe.batch_size in params.yaml, then run: dvc repro"
-        )
     if ranking is None:
+        steps = count_batches(len(train), size, of="labelled pairs", setting=setting)
         return shuffled_batches(len(train), size, seed=seed), steps
     order = image_batches(
-        ids,
+        train["image_id"].tolist(),
         train["positive"].tolist(),
         images=size,
         phrases_per_object=ranking.phrases_per_object,
         seed=seed,
     )
-    return order, steps
+    return order, count_batches(train["image_id"].nunique(), size, of="labelled images", setting=setting)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from deixis.anchors import best_boxes, gather_cells, keep_confident_cells
 from deixis.batches.features import ArrayStore, chunks
-from deixis.boxes import paired_iou
+from deixis.boxes import cut_to, paired_iou
 from deixis.core.config import STRICT
 from deixis.core.errors import DataError
 from deixis.core.records import read_table
@@ -125,13 +125,6 @@ def nearest_candidates(
     overlap = paired_iou(boxes_xyxy[:, None].expand_as(candidates_xyxy), candidates_xyxy)
     iou, place = overlap.masked_fill(~valid, -1.0).max(1)
     return Nearest(place, iou)
-
-
-def cut_to(boxes_xyxy: Float[Tensor, "*n 4"], frames_xyxy: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n 4"]:
-    """What of each box lies within its frame; of a box outside nothing, so that it has no area."""
-    low, high = frames_xyxy[..., None, :2], frames_xyxy[..., None, 2:]
-    corners = boxes_xyxy.unflatten(-1, (2, 2))
-    return torch.minimum(torch.maximum(corners, low), high).flatten(-2)
 
 
 def _inside(found: ImageCandidates, frame_xyxy: Float[Tensor, " 4"]) -> ImageCandidates:

@@ -56,22 +56,22 @@ def extract(
     scratch.mkdir(parents=True, exist_ok=True)
     for number, shard_ids in enumerate(shards):
         _extract_shard(number, shard_ids, encode, scratch, batch_size, what=f"shard {number + 1}/{len(shards)}")
-    checksums = [
-        read_json(scratch / f"shard-{number:05d}.json", made_by="extract_features") for number in range(len(shards))
-    ]
     rows = [(image_id, number, row) for number, shard in enumerate(shards) for row, image_id in enumerate(shard)]
     write_table(pd.DataFrame(rows, columns=["image_id", "shard", "row"]), scratch / "index.parquet")
     arrays = {name: {"dtype": str(array.dtype), "shape": list(array.shape[1:])} for name, array in first.items()}
-    facts = {
-        "arrays": arrays,
-        "shards": [{"rows": len(s), "sha256": c} for s, c in zip(shards, checksums, strict=True)],
-    }
-    write_json(meta | facts, scratch / "meta.json")
+    write_json(meta | {"arrays": arrays, "shards": _finish_shards(scratch, shards)}, scratch / "meta.json")
     for marker in scratch.glob("shard-*.json"):
         marker.unlink()
     shutil.rmtree(out, ignore_errors=True)
     out.parent.mkdir(parents=True, exist_ok=True)
     shutil.move(scratch, out)
+
+
+def _finish_shards(scratch: Path, shards: Sequence[Sequence[int]]) -> list[dict[str, Any]]:
+    """Size and checksums of every shard, from the files that say it is whole."""
+    markers = [scratch / f"shard-{number:05d}.json" for number in range(len(shards))]
+    checksums = [read_json(marker, made_by="extract_features") for marker in markers]
+    return [{"rows": len(shard), "sha256": sums} for shard, sums in zip(shards, checksums, strict=True)]
 
 
 def _extract_shard(

@@ -1,8 +1,7 @@
 """Pairs of one dataset as training and labelling batches for teachers; truth is out of reach from here."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -136,53 +135,3 @@ def unique_images(image_ids: Sequence[int]) -> tuple[list[int], Int[Tensor, " ph
     place: dict[int, int] = {}
     image_of = [place.setdefault(image_id, len(place)) for image_id in image_ids]
     return list(place), torch.tensor(image_of)
-
-
-def shuffled_batches(count: int, batch_size: int, *, seed: int) -> Callable[[int], Iterator[list[int]]]:
-    """Epoch -> batches of row numbers, ordered by seed and epoch only; the last partial one is dropped."""
-
-    def batches(epoch: int) -> Iterator[list[int]]:
-        order = torch.randperm(count, generator=torch.Generator().manual_seed(seed * 100_003 + epoch))
-        for rows in order[: count // batch_size * batch_size].split(batch_size):
-            yield rows.tolist()
-
-    return batches
-
-
-def image_batches(
-    image_ids: Sequence[int],
-    objects: Sequence[int],
-    *,
-    images: int,
-    phrases_per_object: int,
-    seed: int,
-    objects_per_image: int | None = None,
-) -> Callable[[int], Iterator[list[int]]]:
-    """Epoch -> batches of row numbers, whole images at a time: a phrase meets the others of its image.
-
-    Every image comes once per epoch, and of each of its objects a few phrases drawn anew; the last partial batch is
-    dropped. The order depends on seed and epoch only.
-
-    Args:
-        image_ids: Of each row.
-        objects: What each row's phrase is about; equal numbers within one image mean one object.
-        images: Number of images of a batch.
-        phrases_per_object: At most so many.
-        objects_per_image: At most so many, drawn anew; all by default.
-    """
-    rows_of: dict[int, dict[int, list[int]]] = {}
-    for row, (image_id, thing) in enumerate(zip(image_ids, objects, strict=True)):
-        rows_of.setdefault(image_id, {}).setdefault(thing, []).append(row)
-    groups = [list(things.values()) for things in rows_of.values()]
-
-    def draw(items: list[Any], most: int | None, generator: torch.Generator) -> list[Any]:
-        return [items[place] for place in torch.randperm(len(items), generator=generator)[:most].tolist()]
-
-    def batches(epoch: int) -> Iterator[list[int]]:
-        generator = torch.Generator().manual_seed(seed * 100_003 + epoch)
-        order = torch.randperm(len(groups), generator=generator)
-        for chosen in order[: len(groups) // images * images].split(images):
-            things = [thing for image in chosen.tolist() for thing in draw(groups[image], objects_per_image, generator)]
-            yield [row for thing in things for row in draw(thing, phrases_per_object, generator)]
-
-    return batches

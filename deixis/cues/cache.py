@@ -73,16 +73,11 @@ def read_folder(folder: Path) -> dict[str, Answer | None]:
     Raises:
         DataError: If the folder holds no such file, or one of them is something else.
     """
-    found: dict[str, Answer | None] = {}
+    answers: dict[str, Answer | None] = {}
     files = sorted(folder.glob("*.json"))
     for path in files:
         try:
-            sentences: Any = json.loads(path.read_text(encoding="utf-8"))
-            for sent_id, phrases in sentences.items():
-                if not isinstance(phrases, list) or not all(isinstance(phrase, str) for phrase in phrases):
-                    found[sent_id] = None  # text itself is a sequence of texts: its letters
-                elif cues := first_distinct([cue for phrase in phrases if (cue := normalise(phrase))]):
-                    found[sent_id] = Answer(cues, "imported")
+            answers |= _read_sentences(json.loads(path.read_text(encoding="utf-8")))
         except (ValueError, AttributeError) as error:
             reason = str(error).splitlines()[0]
             raise DataError(
@@ -94,4 +89,14 @@ def read_folder(folder: Path) -> dict[str, Answer | None]:
             f"{folder}: holds no <ref_id>.json. Name another folder in cues.settings.path in params.yaml, "
             "then run: dvc repro write_cues"
         )
-    return found
+    return answers
+
+
+def _read_sentences(sentences: Any) -> dict[str, Answer | None]:
+    answers: dict[str, Answer | None] = {}
+    for sent_id, phrases in sentences.items():
+        if not isinstance(phrases, list) or not all(isinstance(phrase, str) for phrase in phrases):
+            answers[sent_id] = None  # text itself is a sequence of texts: its letters
+        elif cues := first_distinct([cue for phrase in phrases if (cue := normalise(phrase))]):
+            answers[sent_id] = Answer(cues, "imported")
+    return answers

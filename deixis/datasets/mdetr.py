@@ -53,36 +53,36 @@ def read_source(raw: Path, name: str) -> ReferringSource:
     annotations: list[Any] = []
     categories: dict[Any, str] = {}
     licences: dict[Any, str] = {}
-    refs = []
+    refs: list[RefRow] = []
     for file in files:
-        found = read_json(file, what="MDETR's annotation file")
-        if not isinstance(found, dict) or any(not isinstance(found.get(n), list) for n in ("images", "annotations")):
-            raise DataError(
-                f"{file}: not a COCO file. Allowed: JSON with the lists images and annotations. "
-                "Fetch it again, then run: dvc repro prepare"
-            )
-        categories |= names_by_id(found.get("categories"))
-        licences |= names_by_id(found.get("licenses"))
-        boxes = _boxes_by_image(found["annotations"])
-        split = file.stem.removeprefix(start)
-        for line, row in enumerate(found["images"]):
-            name = f"{file.name}:{line}"
-            annotation = _annotation(row, name, boxes)
+        whole = _read_split(file)
+        categories |= names_by_id(whole.get("categories"))
+        licences |= names_by_id(whole.get("licenses"))
+        boxes, split = _boxes_by_image(whole["annotations"]), file.stem.removeprefix(start)
+        for line, row in enumerate(whole["images"]):
+            annotation = _annotation(row, f"{file.name}:{line}", boxes)
             if annotation is not None:
                 annotations.append(annotation)
-                fields = {field: row.get(field) for field in ("file_name", "width", "height", "license")}
-                images.setdefault(str(row["original_id"]), {"id": row["original_id"]} | fields)
+                images.setdefault(str(row["original_id"]), _image(row))
                 row = _ref(row, annotation, split)
             refs.append(RefRow(file, line, row))
     return ReferringSource(
-        file=raw,
-        images=list(images.values()),
-        annotations=annotations,
-        categories=categories,
-        licences=licences,
-        refs=refs,
-        lists_every_object=False,
+        raw, list(images.values()), annotations, categories, refs, licences, lists_every_object=False
     )
+
+
+def _read_split(file: Path) -> dict[str, Any]:
+    whole = read_json(file, what="MDETR's annotation file")
+    if not isinstance(whole, dict) or any(not isinstance(whole.get(n), list) for n in ("images", "annotations")):
+        raise DataError(
+            f"{file}: not a COCO file. Allowed: JSON with the lists images and annotations. "
+            "Fetch it again, then run: dvc repro prepare"
+        )
+    return whole
+
+
+def _image(row: dict[str, Any]) -> dict[str, Any]:
+    return {"id": row["original_id"]} | {name: row.get(name) for name in ("file_name", "width", "height", "license")}
 
 
 def _boxes_by_image(rows: list[Any]) -> dict[str, list[dict[str, Any]]]:

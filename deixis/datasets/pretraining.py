@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from deixis.core.errors import DataError
@@ -57,6 +57,14 @@ class PretrainingSet:
             categories[row, : len(names)] = torch.tensor(names)
             valid[row, : len(names)] = True
         return Objects(boxes, categories, valid)
+
+    def ids_of(self, rows: Int[Tensor, " rows"]) -> list[int]:
+        """Ids of some images, by their places in `image_ids`."""
+        return [self.image_ids[row] for row in rows.tolist()]
+
+    def squares(self, rows: Int[Tensor, " rows"]) -> UInt8[Tensor, "rows 3 side side"]:
+        """Letterboxed pictures of some images, by their places in `image_ids`."""
+        return self.reader.squares(self.ids_of(rows))
 
     def masks(self, image_id: int) -> list[np.ndarray]:
         """Exact masks in stored pixels, bool [height, width], in annotation order."""

@@ -86,14 +86,8 @@ def count_rows(rows: Iterable[tuple[str, str, str, int]]) -> dict[str, Counts]:
     return {name: Counts(len(images[name]), len(refs[name]), expressions[name]) for name in images}
 
 
-def compare(found: Mapping[str, Counts], *, expect: PublishedSet, dataset: str, allow_other_counts: bool) -> None:
-    """Hold the counts of a source against those of the published set.
-
-    Raises:
-        DataError: If a figure that is certain differs, with the table of all that differ; only printed where the
-            setting allows other counts or no certain figure differs.
-    """
-    published = PUBLISHED[expect]
+def _differences(found: Mapping[str, Counts], published: Mapping[str, Counts]) -> tuple[list[str], bool]:
+    """A line for every figure that differs, and whether a certain one does."""
     lines, certain = [], False
     for split in [*published, *(name for name in found if name not in published)]:
         known, here = published.get(split, Counts(0, 0, 0)), found.get(split, Counts(0, 0, 0))
@@ -103,6 +97,17 @@ def compare(found: Mapping[str, Counts], *, expect: PublishedSet, dataset: str, 
                 certain |= what not in known.unsure
                 note = " (uncertain)" if what in known.unsure else ""
                 lines.append(f"  {split:<6} {what:<12} found {got:>8,}  published {wanted:>8,}{note}")
+    return lines, certain
+
+
+def compare(found: Mapping[str, Counts], *, expect: PublishedSet, dataset: str, allow_other_counts: bool) -> None:
+    """Hold the counts of a source against those of the published set.
+
+    Raises:
+        DataError: If a figure that is certain differs, with the table of all that differ; only printed where the
+            setting allows other counts or no certain figure differs.
+    """
+    lines, certain = _differences(found, PUBLISHED[expect])
     if not lines:
         return
     table = "\n".join(lines)

@@ -4,7 +4,7 @@ Rows come in RefCOCO's own words (images, annotations, refs with sentences). Eac
 its code and takes no valid one with it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass as plain_dataclass
 from dataclasses import field
 from pathlib import Path
@@ -93,47 +93,74 @@ def read_tables(
     images = index_images(source.images, file=source.file, quarantine=quarantine)
     annotations = index_annotations(source.annotations, file=source.file, quarantine=quarantine)
     usable = [row for row in source.refs if is_usable(row, images, annotations, quarantine)]
-    splits = None if config.shared_images else split_of_each_image(usable)
     root = raw / "images" if config.image_root is None else Path(config.image_root)
     wanted = {str(row.ref["image_id"]) for row in usable}
     sound = check_images(images, wanted, root=root, file=source.file, licences=source.licences, quarantine=quarantine)
-    pairs, truth = [], {}
-    seen: set[str] = set()
-    texts: set[tuple[str, str]] = set()
+    reader = _PairReader(source, dataset, quarantine)
     check = ConventionCheck()
-    for row in usable:
-        ref, image = row.ref, sound.get(str(row.ref["image_id"]))
-        if image is None:
-            continue  # the image's own refusal is already listed
-        if splits is not None and splits[str(ref["image_id"])] != ref["split"]:
-            quarantine.add(row.file, row.line, "E_SPLIT_OVERLAP", f"image {ref['image_id']} is of another split too")
-            continue
-        annotation = annotations[str(ref["ann_id"])]
-        target = _target(annotation, image, row, config.box, check, quarantine)
-        if target is None and ref["split"] != "train":
-            continue  # it could not be scored; training needs no box
-        category = source.categories.get(ref.get("category_id"), "?")
-        for sentence, text in sound_sentences(row, source.text_field, quarantine):
-            sample_id = f"{dataset}/{ref['ref_id']}/{sentence['sent_id']}"
-            if sample_id in seen:
-                quarantine.add(row.file, row.line, "E_ID_DUP", sample_id)
-                continue
-            if (str(ref["image_id"]), text) in texts:
-                quarantine.add(row.file, row.line, "W_DUP_TEXT", f"image {ref['image_id']}: {text}")
-            seen.add(sample_id)
-            texts.add((str(ref["image_id"]), text))
-            ids = (sample_id, image.image_id, ref["ref_id"], sentence["sent_id"])
-            pairs.append((*ids, sentence["raw"], text, ref["split"]))
-            if target is not None:
-                truth[sample_id] = (sample_id, target.box, target.mask, category, target.area)
+    for row in _rows_in_their_split(usable, sound, config, quarantine):
+        image = sound[str(row.ref["image_id"])]
+        target = _target(annotations[str(row.ref["ann_id"])], image, row, config.box, check, quarantine)
+        if target is not None or row.ref["split"] == "train":  # training needs no box; others could not be scored
+            reader.read(row, image, target)
     check.hold(config.box, dataset=dataset)
-    pairs.sort(key=lambda pair: [natural(value) for value in pair[1:4]])
-    return Tables(
-        pairs,
-        [truth[pair[0]] for pair in pairs if pair[0] in truth],
+    return reader.tables(
         [_image_row(image, root, config) for image in sound.values()],
         read_objects(source.annotations, sound, config.box) if source.lists_every_object else [],
     )
+
+
+def _rows_in_their_split(
+    usable: list[RefRow], sound: Mapping[str, SoundImage], config: ReferringConfig, quarantine: Quarantine
+) -> Iterator[RefRow]:
+    """Refs of sound images; those of an image that another split has, too, are quarantined where that is no habit."""
+    splits = None if config.shared_images else split_of_each_image(usable)
+    for row in usable:
+        image_id = str(row.ref["image_id"])
+        if image_id not in sound:
+            continue  # the image's own refusal is already listed
+        if splits is not None and splits[image_id] != row.ref["split"]:
+            remark = f"image {row.ref['image_id']} is of another split too"
+            quarantine.add(row.file, row.line, "E_SPLIT_OVERLAP", remark)
+            continue
+        yield row
+
+
+class _PairReader:
+    """Pairs and truth of refs, sentence by sentence; doubled ids and texts are noted."""
+
+    def __init__(self, source: ReferringSource, dataset: str, quarantine: Quarantine) -> None:
+        self._source, self._dataset, self._quarantine = source, dataset, quarantine
+        self._pairs: dict[str, tuple[Any, ...]] = {}
+        self._truth: dict[str, tuple[Any, ...]] = {}
+        self._texts: set[tuple[str, str]] = set()
+
+    def read(self, row: RefRow, image: SoundImage, target: Target | None) -> None:
+        """Take the sound sentences of a ref."""
+        ref = row.ref
+        category = self._source.categories.get(ref.get("category_id"), "?")
+        for sentence, text in sound_sentences(row, self._source.text_field, self._quarantine):
+            sample_id = f"{self._dataset}/{ref['ref_id']}/{sentence['sent_id']}"
+            if sample_id in self._pairs:
+                self._quarantine.add(row.file, row.line, "E_ID_DUP", sample_id)
+                continue
+            self._note_doubled(row, text)
+            ids = (sample_id, image.image_id, ref["ref_id"], sentence["sent_id"])
+            self._pairs[sample_id] = (*ids, sentence["raw"], text, ref["split"])
+            if target is not None:
+                self._truth[sample_id] = (sample_id, target.box, target.mask, category, target.area)
+
+    def _note_doubled(self, row: RefRow, text: str) -> None:
+        image_id = row.ref["image_id"]
+        if (str(image_id), text) in self._texts:
+            self._quarantine.add(row.file, row.line, "W_DUP_TEXT", f"image {image_id}: {text}")
+        self._texts.add((str(image_id), text))
+
+    def tables(self, images: list[Any], objects: list[Any]) -> Tables:
+        """All tables; pairs and truth by image, ref and sentence."""
+        pairs = sorted(self._pairs.values(), key=lambda pair: [natural(value) for value in pair[1:4]])
+        truth = [self._truth[pair[0]] for pair in pairs if pair[0] in self._truth]
+        return Tables(pairs, truth, images, objects)
 
 
 def _target(

@@ -60,19 +60,8 @@ class LabelReader:
     ) -> None:
         self._labels, self._images = labels, images
         self._everything, self._min_score = everything, min_score
-        if not images.exists():
-            raise DataError(
-                f"{images}: missing. Allowed: the images.parquet of the labels' pictures: prepared/images.parquet of a "
-                "folder that `deixis label` wrote, or data/prepared/<dataset>/images.parquet (dvc repro prepare). "
-                "Name it with --images"
-            )
-        self._pictures = read_table(
-            images, columns=IMAGE_COLUMNS, optional=("sha256", "licence"), made_by="prepare"
-        ).reset_index(drop=True)
+        self._pictures = _read_pictures(images)
         index = pd.Index(self._pictures["image_id"])
-        if not index.is_unique:
-            twice = index[index.duplicated()][0]
-            raise DataError(f"{images}: image {twice} stands there twice. Run: dvc repro -f prepare")
         self._groups = None if pairs is None else _groups(pairs)
         self._rows = LabelRows(labels, index, images=images)
         self.tally = Tally()
@@ -176,6 +165,24 @@ def per_object(labels: list[Label]) -> list[Label]:
         )
         for members in groups.values()
     ]
+
+
+def _read_pictures(images: Path) -> pd.DataFrame:
+    """The table of pictures, each once."""
+    if not images.exists():
+        raise DataError(
+            f"{images}: missing. Allowed: the images.parquet of the labels' pictures: prepared/images.parquet of a "
+            "folder that `deixis label` wrote, or data/prepared/<dataset>/images.parquet (dvc repro prepare). "
+            "Name it with --images"
+        )
+    pictures = read_table(images, columns=IMAGE_COLUMNS, optional=("sha256", "licence"), made_by="prepare").reset_index(
+        drop=True
+    )
+    index = pd.Index(pictures["image_id"])
+    if not index.is_unique:
+        twice = index[index.duplicated()][0]
+        raise DataError(f"{images}: image {twice} stands there twice. Run: dvc repro -f prepare")
+    return pictures
 
 
 def _groups(pairs: Path) -> dict[str, str]:

@@ -25,7 +25,7 @@ from deixis.labelling.location_scores import (
     pooled,
 )
 from deixis.labelling.matching import Matched, Matcher
-from deixis.language.location_words import parse_place_words
+from deixis.language.location_words import PlaceWords, parse_place_words
 
 Kinds = Mapping[str, Float[Tensor, " classes"]]
 
@@ -64,37 +64,49 @@ def with_place_words(
             asked of the phrase alone. Without it the phrases of the table teach each other.
     """
     words = [parse_place_words(text) for text in table["text"]]
-    rows = [row for row, found in enumerate(words) if not found.is_empty]
+    rows = [row for row, word in enumerate(words) if not word.is_empty]
     facts: dict[str, Any] = {"phrases": len(rows)}
     if not rows:
         return Placed(matched.scores, facts, {})
-    said, about = [words[row] for row in rows], table.iloc[rows]
-    rest = [w.rest or text for w, text in zip(said, about["text"], strict=True)]
+    placed, about = [words[row] for row in rows], table.iloc[rows]
+    rest = [word.rest or text for word, text in zip(placed, about["text"], strict=True)]
     own = matcher.weigh(about.assign(text=rest))
     classes = own.classes.float()
     named = named_kinds(own.scores, classes)
     named = pooled(named, rest) if known is None else _recalled(named, rest, known.kinds)
-    looks = look_scores(own.scores, own.objectness, classes, named)
-    landmark = own.scores
-    if any(found.landmark for found in said):
-        landmark = matcher.weigh(about.assign(text=[w.landmark or w.rest for w in said])).scores
-    boxes = own.boxes_in_pictures()
-    place = place_scores(said, boxes, own.scores, landmark)
+    looks, boxes = look_scores(own.scores, own.objectness, classes, named), own.boxes_in_pictures()
+    place = place_scores(placed, boxes, own.scores, _landmark_scores(placed, about, own.scores, matcher))
     if known is None:
-        is_train = (table["split"] == "train").to_numpy()[rows]
-        is_train |= not is_train.any()  # a set without a training split: all of its phrases choose the weight
-        train = torch.from_numpy(is_train)
-        weight, separation = choose_place_weight(looks[train], place[train], boxes[train])
-        facts |= {"weight": weight, "separation": {str(key): round(value, 6) for key, value in separation.items()}}
-    elif known.weight is None:
-        one = zip(looks.split(1), place.split(1), boxes.split(1), strict=True)
-        weight = torch.tensor([choose_place_weight(*phrase)[0] for phrase in one])[:, None]
+        weight, learned = _learn_weight(looks, place, boxes, split=about["split"])
+        facts |= learned
     else:
-        weight = known.weight
+        weight = known.weight if known.weight is not None else _weight_of_each(looks, place, boxes)
     unit = own.scores.std(1, keepdim=True) / MATCH_SHARE  # back to the scale of the match scores
     scores = matched.scores.clone()
     scores[rows] = own.scores.amax(1, keepdim=True) + unit * (looks + weight * place)
     return Placed(scores, facts, dict(zip(rest, named, strict=True)))
+
+
+def _landmark_scores(words: list[PlaceWords], about: pd.DataFrame, own: Tensor, matcher: Matcher) -> Tensor:
+    """How well candidates match the landmarks; the phrases' own scores where no phrase has one."""
+    if not any(word.landmark for word in words):
+        return own
+    return matcher.weigh(about.assign(text=[word.landmark or word.rest for word in words])).scores
+
+
+def _learn_weight(looks: Tensor, place: Tensor, boxes: Tensor, *, split: pd.Series) -> tuple[float, dict[str, Any]]:
+    """The weight that the training phrases choose, and how well each weight parted a phrase from its opposite."""
+    is_train = split.eq("train").to_numpy()
+    is_train = is_train | (not is_train.any())  # a set without a training split: all of its phrases choose the weight
+    train = torch.from_numpy(is_train)
+    weight, separation = choose_place_weight(looks[train], place[train], boxes[train])
+    return weight, {"weight": weight, "separation": {str(key): round(share, 6) for key, share in separation.items()}}
+
+
+def _weight_of_each(looks: Tensor, place: Tensor, boxes: Tensor) -> Tensor:
+    """The weight that each phrase alone chooses, [phrases, 1]."""
+    one = zip(looks.split(1), place.split(1), boxes.split(1), strict=True)
+    return torch.tensor([choose_place_weight(*phrase)[0] for phrase in one])[:, None]
 
 
 def _recalled(own: Tensor, texts: list[str], kinds: Kinds) -> Tensor:

@@ -108,13 +108,8 @@ def place_scores(
         landmark_match: The same for the phrase's landmark; rows of phrases without one are not read.
     """
     centre = (boxes[..., :2] + boxes[..., 2:]) / 2
-    size = (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(-1).sqrt()
-    direction = torch.tensor([word.direction or (0, 0) for word in words], dtype=boxes.dtype)
-    depth = torch.tensor([word.depth for word in words], dtype=boxes.dtype)
-    along = ((centre - 0.5) * direction[:, None]).sum(-1) / direction.abs().sum(-1, keepdim=True).clamp(min=1)
-    along = along + depth[:, None] * ((boxes[..., 3] + size) / 2 - 0.5)
+    along = _along(words, boxes, centre)
     to_middle = 0.5 - (centre - 0.5).abs().sum(-1)
-
     is_middle = torch.tensor([word.is_middle for word in words])[:, None]
     rank = torch.tensor([word.rank for word in words])[:, None]
     has_landmark = torch.tensor([bool(word.landmark) for word in words])[:, None]
@@ -122,6 +117,15 @@ def place_scores(
     scores = torch.where(rank > 0, rank_scores(along, boxes, match, rank), scores)
     bearing = torch.tensor([word.bearing or (0, 0) for word in words], dtype=boxes.dtype)
     return scores + torch.where(has_landmark, relation_scores(centre, boxes, landmark_match, bearing), 0.0)
+
+
+def _along(words: Sequence[PlaceWords], boxes: Tensor, centre: Tensor) -> Float[Tensor, "phrases candidates"]:
+    """How far each candidate lies in the direction that its phrase says, depth included."""
+    size = (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(-1).sqrt()
+    direction = torch.tensor([word.direction or (0, 0) for word in words], dtype=boxes.dtype)
+    depth = torch.tensor([word.depth for word in words], dtype=boxes.dtype)
+    along = ((centre - 0.5) * direction[:, None]).sum(-1) / direction.abs().sum(-1, keepdim=True).clamp(min=1)
+    return along + depth[:, None] * ((boxes[..., 3] + size) / 2 - 0.5)
 
 
 def rank_scores(

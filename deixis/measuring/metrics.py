@@ -53,31 +53,12 @@ def summarise(samples: pd.DataFrame, *, resamples: int, seed: int) -> dict[str, 
         a prediction, which count as misses (`unanswered`), and those whose true mask is known, over which metrics of
         masks are taken (`n_masks`).
     """
-    columns = {"acc50": samples["iou"] > THRESHOLD, "miou_box": samples["iou"]}
-    for name in ("match", "any", "map_box"):
-        if f"iou_{name}" in samples:
-            columns[f"acc50_{name}"] = samples[f"iou_{name}"] > THRESHOLD
-    ratios: dict[str, tuple[str, str]] = {}
-    counts = {"n": len(samples), "unanswered": int((~samples["answered"]).sum())}
-    if "point_in_box" in samples:
-        columns["point_in_box"] = samples["point_in_box"]
-    if "union" in samples and (drawn := samples["union"].notna()).any():
-        mask_iou = samples["intersection"] / samples["union"].clip(lower=1)
-        columns |= {"miou": mask_iou}
-        columns |= {f"p{percent}": (mask_iou >= percent / 100).where(drawn) for percent in MASK_PERCENTS}
-        columns |= {
-            "inconsistency": (columns["acc50"] != (mask_iou >= THRESHOLD)).where(drawn),
-            "point_in_mask": samples["point_in_mask"],
-        }
-        for name in OTHER_MASKS:
-            if f"mask_iou_{name}" in samples:
-                columns[f"miou_{name}"] = samples[f"mask_iou_{name}"]
-        ratios["oiou"] = ("intersection", "union")
-        counts["n_masks"] = int(drawn.sum())
-    result: dict[str, Any] = counts | {
-        "hits": int(columns["acc50"].sum()),
-        "images": int(samples["image_id"].nunique()),
-    }
+    columns, masks = _box_columns(samples), _mask_columns(samples)
+    ratios = {"oiou": ("intersection", "union")} if masks else {}
+    result: dict[str, Any] = {"n": len(samples), "unanswered": int((~samples["answered"]).sum())}
+    result |= {"n_masks": int(samples["union"].notna().sum())} if masks else {}
+    result |= {"hits": int(columns["acc50"].sum()), "images": int(samples["image_id"].nunique())}
+    columns |= masks
     result |= _with_intervals(samples, columns, ratios, resamples=resamples, seed=seed)
     for name in ("floor_random", "floor_confident", "floor_whole", "ceiling"):
         result[name] = _round(samples[name].mean())
@@ -90,6 +71,32 @@ def summarise(samples: pd.DataFrame, *, resamples: int, seed: int) -> dict[str, 
         for name, group in samples.groupby("group")
     }
     return result
+
+
+def _box_columns(samples: pd.DataFrame) -> dict[str, pd.Series]:
+    """What is averaged over the expressions wherever boxes were predicted."""
+    columns = {"acc50": samples["iou"] > THRESHOLD, "miou_box": samples["iou"]}
+    for name in ("match", "any", "map_box"):
+        if f"iou_{name}" in samples:
+            columns[f"acc50_{name}"] = samples[f"iou_{name}"] > THRESHOLD
+    if "point_in_box" in samples:
+        columns["point_in_box"] = samples["point_in_box"]
+    return columns
+
+
+def _mask_columns(samples: pd.DataFrame) -> dict[str, pd.Series]:
+    """What is averaged over the expressions whose true mask is known; empty where there is no such mask."""
+    if "union" not in samples or not (drawn := samples["union"].notna()).any():
+        return {}
+    mask_iou = samples["intersection"] / samples["union"].clip(lower=1)
+    columns = {"miou": mask_iou}
+    columns |= {f"p{percent}": (mask_iou >= percent / 100).where(drawn) for percent in MASK_PERCENTS}
+    columns["inconsistency"] = ((samples["iou"] > THRESHOLD) != (mask_iou >= THRESHOLD)).where(drawn)
+    columns["point_in_mask"] = samples["point_in_mask"]
+    for name in OTHER_MASKS:
+        if f"mask_iou_{name}" in samples:
+            columns[f"miou_{name}"] = samples[f"mask_iou_{name}"]
+    return columns
 
 
 def coverage_curve(hits: pd.Series, sureness: pd.Series) -> dict[str, float]:
@@ -118,12 +125,7 @@ def _with_intervals(
     seed: int,
 ) -> dict[str, float]:
     """Means and ratios of sums, and the same over resampled images; gaps count for nothing."""
-    values = pd.DataFrame({name: column.astype(float) for name, column in columns.items()})
-    for name in columns:
-        values[f"count:{name}"] = values[name].notna().astype(float)
-    for name in {part for pair in ratios.values() for part in pair}:
-        values[f"sum:{name}"] = samples[name].astype(float)
-    per_image = values.groupby(samples["image_id"].to_numpy()).sum()
+    per_image = _sums_per_image(samples, columns, {part for pair in ratios.values() for part in pair})
     images = len(per_image)
     draws = np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), size=resamples)
     totals = pd.DataFrame(draws @ per_image.to_numpy(), columns=per_image.columns)
@@ -137,6 +139,16 @@ def _with_intervals(
         low, high = np.percentile(totals.loc[drawn, top] / totals.loc[drawn, bottom], (2.5, 97.5))
         result |= {name: _round(whole[top] / whole[bottom]), f"{name}_lo": _round(low), f"{name}_hi": _round(high)}
     return result
+
+
+def _sums_per_image(samples: pd.DataFrame, columns: dict[str, pd.Series], added: set[str]) -> pd.DataFrame:
+    """Sums of the columns as `name`, of what is there as `count:name`, and of pixels as `sum:name`; a row per image."""
+    values = pd.DataFrame({name: column.astype(float) for name, column in columns.items()})
+    for name in columns:
+        values[f"count:{name}"] = values[name].notna().astype(float)
+    for name in added:
+        values[f"sum:{name}"] = samples[name].astype(float)
+    return values.groupby(samples["image_id"].to_numpy()).sum()
 
 
 def _round(value: float) -> float:

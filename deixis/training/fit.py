@@ -22,6 +22,7 @@ from deixis.training.adamw import AdamW
 
 SECONDS_BETWEEN_SAVES = 30.0
 POLY_POWER = 0.9  # of TRIS and PCNet
+Groups = Sequence[tuple[Sequence[nn.Parameter], float]]  # parameters with a factor on the learning rate
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -120,7 +121,7 @@ def fit(
     scratch: Path,
     curves: Path | None = None,
     weights: dict[str, float] | None = None,
-    groups: Sequence[tuple[Sequence[nn.Parameter], float]] | None = None,
+    groups: Groups | None = None,
 ) -> dict[str, float | int]:
     """Train `model` in place; it ends with the averaged weights, in evaluation mode.
 
@@ -138,73 +139,97 @@ def fit(
     Raises:
         DataError: If the loss stops being finite.
     """
-    groups = groups or [([p for p in model.parameters() if p.requires_grad], 1.0)]
-    optimiser = AdamW(groups, betas=recipe.betas, eps=recipe.eps, weight_decay=recipe.weight_decay)
-    model.train()
-    average = WeightAverage(model, recipe.ema_decay) if recipe.ema_decay else None
-    rows, first_epoch = _resume(model, optimiser, average, scratch)
+    state = _State(model, recipe, groups)
+    state.resume(scratch)
     last_save = time.monotonic()
-    for epoch in range(first_epoch, recipe.epochs):
+    for epoch in range(len(state.rows), recipe.epochs):
+        title = f"epoch {epoch + 1}/{recipe.epochs}"
         sums: dict[str, float] = {}
-        for index, batch in enumerate(
-            track(batches(epoch), f"epoch {epoch + 1}/{recipe.epochs}", total=steps_per_epoch)
-        ):
+        for index, batch in enumerate(track(batches(epoch), title, total=steps_per_epoch)):
             step = epoch * steps_per_epoch + index
             with autocast(device):
                 terms = loss(batch)
-            total = torch.stack([(weights or {}).get(name, 1.0) * term.float() for name, term in terms.items()]).sum()
-            if not torch.isfinite(total):
-                found = ", ".join(f"{name} {term.item():.4g}" for name, term in terms.items())
-                raise DataError(f"step {step}: the loss is not finite ({found}). Lower recipe.lr, then run: dvc repro")
-            optimiser.zero_grad()
-            total.backward()
-            if recipe.clip_norm:
-                nn.utils.clip_grad_norm_(optimiser.parameters, recipe.clip_norm)
-            optimiser.step(learning_rate(step, steps_per_epoch=steps_per_epoch, recipe=recipe))
-            if average:
-                average.update(step)
-            for name, term in (terms | {"total": total}).items():
+            terms = _with_total(terms, weights or {})
+            state.step(step, terms, learning_rate(step, steps_per_epoch=steps_per_epoch, recipe=recipe))
+            for name, term in terms.items():
                 sums[name] = sums.get(name, 0.0) + float(term.detach())
-        rows.append({"epoch": epoch + 1} | {name: value / steps_per_epoch for name, value in sums.items()})
-        say(f"epoch {epoch + 1}/{recipe.epochs}: " + ", ".join(f"{k} {v:.4f}" for k, v in list(rows[-1].items())[1:]))
+        means = {name: value / steps_per_epoch for name, value in sums.items()}
+        state.rows.append({"epoch": epoch + 1} | means)
+        say(f"{title}: " + ", ".join(f"{name} {value:.4f}" for name, value in means.items()))
         if time.monotonic() - last_save > SECONDS_BETWEEN_SAVES and epoch + 1 < recipe.epochs:
-            _save(model, optimiser, average, rows, scratch)
+            state.save(scratch)
             last_save = time.monotonic()
-    if average:
-        average.copy_to_model()
-    model.eval()
-    if curves is not None:
-        write_csv(pd.DataFrame(rows), curves)
-    return {
-        "steps": recipe.epochs * steps_per_epoch,
-        "last_ema_decay": average.last_decay if average else 0.0,
-        "last_loss": rows[-1]["total"] if rows else float("nan"),
-    }
+    return {"steps": recipe.epochs * steps_per_epoch} | state.finish(curves)
 
 
-def _save(model: nn.Module, optimiser: AdamW, average: WeightAverage | None, rows: list[Any], scratch: Path) -> None:
-    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
-    tensors |= {f"optimiser.{name}": tensor for name, tensor in optimiser.state().items()}
-    if average:
-        tensors |= {f"average.{name}": tensor for name, tensor in average.shadow.items()}
-    tensors["rng.cpu"] = torch.get_rng_state()
-    if torch.cuda.is_available():
-        tensors["rng.cuda"] = torch.cuda.get_rng_state()
-    save_state(tensors, {"rows": rows}, scratch / "state.safetensors")
+def _with_total(terms: dict[str, Tensor], weights: dict[str, float]) -> dict[str, Tensor]:
+    """The terms, and their weighted sum as `total`."""
+    total = torch.stack([weights.get(name, 1.0) * term.float() for name, term in terms.items()]).sum()
+    return terms | {"total": total}
 
 
-def _resume(model: nn.Module, optimiser: AdamW, average: WeightAverage | None, scratch: Path) -> tuple[list[Any], int]:
-    path = scratch / "state.safetensors"
-    if not path.exists():
-        return [], 0
-    tensors, facts = load_state(path)
-    model.load_state_dict({name[6:]: t for name, t in tensors.items() if name.startswith("model.")}, strict=True)
-    optimiser.load({name[10:]: t for name, t in tensors.items() if name.startswith("optimiser.")})
-    if average:
-        for name, tensor in average.shadow.items():
-            tensor.copy_(tensors[f"average.{name}"])
-    torch.set_rng_state(tensors["rng.cpu"])
-    if "rng.cuda" in tensors:
-        torch.cuda.set_rng_state(tensors["rng.cuda"])
-    say(f"resuming after epoch {len(facts['rows'])}")
-    return facts["rows"], len(facts["rows"])
+class _State:
+    """All that a run of training changes, and can be stored and read again: `rows` are the mean terms per epoch."""
+
+    def __init__(self, model: nn.Module, recipe: Recipe, groups: Groups | None) -> None:
+        groups = groups or [([p for p in model.parameters() if p.requires_grad], 1.0)]
+        self.model, self.clip_norm = model, recipe.clip_norm
+        self.optimiser = AdamW(groups, betas=recipe.betas, eps=recipe.eps, weight_decay=recipe.weight_decay)
+        model.train()  # the average follows the buffers that move in training
+        self.average = WeightAverage(model, recipe.ema_decay) if recipe.ema_decay else None
+        self.rows: list[dict[str, Any]] = []
+
+    def step(self, number: int, terms: dict[str, Tensor], rate: float) -> None:
+        """One step of the optimiser down the gradient of `total`, with learning rate `rate`."""
+        if not torch.isfinite(terms["total"]):
+            stated = ", ".join(f"{name} {term.item():.4g}" for name, term in terms.items() if name != "total")
+            raise DataError(f"step {number}: the loss is not finite ({stated}). Lower recipe.lr, then run: dvc repro")
+        self.optimiser.zero_grad()
+        terms["total"].backward()
+        if self.clip_norm:
+            nn.utils.clip_grad_norm_(self.optimiser.parameters, self.clip_norm)
+        self.optimiser.step(rate)
+        if self.average:
+            self.average.update(number)
+
+    def finish(self, curves: Path | None) -> dict[str, float | int]:
+        """Leave the averaged weights in the model, in evaluation mode; write the rows; what the card says of them."""
+        if self.average:
+            self.average.copy_to_model()
+        self.model.eval()
+        if curves is not None:
+            write_csv(pd.DataFrame(self.rows), curves)
+        return {
+            "last_ema_decay": self.average.last_decay if self.average else 0.0,
+            "last_loss": self.rows[-1]["total"] if self.rows else float("nan"),
+        }
+
+    def save(self, scratch: Path) -> None:
+        """Write everything to resume from, the random numbers of torch included."""
+        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        tensors |= {f"optimiser.{name}": tensor for name, tensor in self.optimiser.state().items()}
+        if self.average:
+            tensors |= {f"average.{name}": tensor for name, tensor in self.average.shadow.items()}
+        tensors["rng.cpu"] = torch.get_rng_state()
+        if torch.cuda.is_available():
+            tensors["rng.cuda"] = torch.cuda.get_rng_state()
+        save_state(tensors, {"rows": self.rows}, scratch / "state.safetensors")
+
+    def resume(self, scratch: Path) -> None:
+        """Read what `save` wrote, where it wrote something."""
+        path = scratch / "state.safetensors"
+        if not path.exists():
+            return
+        tensors, facts = load_state(path)
+        self.model.load_state_dict(
+            {name[6:]: t for name, t in tensors.items() if name.startswith("model.")}, strict=True
+        )
+        self.optimiser.load({name[10:]: t for name, t in tensors.items() if name.startswith("optimiser.")})
+        if self.average:
+            for name, tensor in self.average.shadow.items():
+                tensor.copy_(tensors[f"average.{name}"])
+        torch.set_rng_state(tensors["rng.cpu"])
+        if "rng.cuda" in tensors:
+            torch.cuda.set_rng_state(tensors["rng.cuda"])
+        self.rows = facts["rows"]
+        say(f"resuming after epoch {len(self.rows)}")

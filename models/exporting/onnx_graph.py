@@ -55,30 +55,44 @@ def export_onnx(student: Student, name: str, path: Path) -> dict[str, Any]:
         raise ConfigError(
             f"{name} cannot become one ONNX graph: {student.onnx_obstacle}. Export another student, or --to safetensors"
         )
+    require_exporter()
+    shots = OneShot(student).eval()
+    example = _example(student)
+    with torch.no_grad():
+        answer = student.predict(one_phrase_each(*example))
+    outputs = ("boxes_xyxy", "scores", "masks")[: 2 if answer.masks is None else 3]
+    write_graph(shots, example, outputs, path)
+    return describe(student, name, outputs, mask_threshold=answer.mask_threshold)
+
+
+def require_exporter() -> None:
+    """Stop where the packages of the extra `onnx` are missing.
+
+    Raises:
+        ConfigError: Naming the command that installs them.
+    """
     try:
         import onnxscript  # noqa: F401  # torch's exporter builds on it
     except ModuleNotFoundError:
         raise ConfigError(
             "ONNX export needs the extra onnx, which is not installed. Run: uv sync --extra onnx"
         ) from None
-    shots = OneShot(student).eval()
-    example = _example(student)
-    with torch.no_grad():
-        answer = student.predict(one_phrase_each(*example))
-    outputs = ("boxes_xyxy", "scores", "masks")[: 2 if answer.masks is None else 3]
+
+
+def write_graph(model: nn.Module, example: tuple[Tensor, ...], outputs: tuple[str, ...], path: Path) -> None:
+    """Write the graph of a model whose inputs are `INPUTS`, for any batch size."""
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # a fused operator that no graph knows
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch about its own parts
-            program = torch.export.export(shots, example, dynamic_shapes=({0: BATCH},) * len(INPUTS), strict=False)
+            program = torch.export.export(model, example, dynamic_shapes=({0: BATCH},) * len(INPUTS), strict=False)
             torch.onnx.export(
                 program, f=path, input_names=INPUTS, output_names=outputs, opset_version=OPSET, dynamo=True,
                 external_data=False, verbose=False,
             )  # fmt: skip
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)
-    return describe(student, name, outputs, mask_threshold=answer.mask_threshold)
 
 
 def _example(student: Student) -> tuple[Tensor, Tensor, Tensor]:
@@ -109,32 +123,40 @@ def describe(student: Student, name: str, outputs: tuple[str, ...], *, mask_thre
             "tokens": f"int64 [batch, {length}], ids of the phrase's words, then padding",
         },
         "outputs": {output: meaning[output] for output in outputs},
-        "letterbox": {
-            "side": side,
-            "pad_value": PAD_VALUE,
-            "resized": "long side = side, short side = max(1, floor(side * short / long))",
-            "offset": "left = (side - resized width) // 2, top = (side - resized height) // 2",
-            "interpolation": "bilinear with antialiasing, as Pillow's resize",
-            "back": "x = (x_square - left) * width / resized width, y likewise; then clip to the picture",
-        },
-        "text": {
-            "normalisation": [
-                "Unicode NFKC, typographic quotes and dashes to plain ones, lower case",
-                "control characters to blanks",
-                f"delete every match of {DELETED.pattern}",
-                f"every match of {BECOMES_SPACE.pattern} to one blank; strip",
-            ],
-            "typographic": {chr(code): plain for code, plain in TYPOGRAPHIC.items()},
-            "tokens": _tokens(student.vocabulary, length),
-            "pad": PAD,
-            "unknown": UNKNOWN,
-            "length": length,
-        },
+        "letterbox": _letterbox(side),
+        "text": _text(student.vocabulary, length),
         "vocabulary": student.vocabulary,
     }
     if "masks" in outputs:
         described["mask_threshold"] = mask_threshold
     return described
+
+
+def _letterbox(side: int) -> dict[str, Any]:
+    return {
+        "side": side,
+        "pad_value": PAD_VALUE,
+        "resized": "long side = side, short side = max(1, floor(side * short / long))",
+        "offset": "left = (side - resized width) // 2, top = (side - resized height) // 2",
+        "interpolation": "bilinear with antialiasing, as Pillow's resize",
+        "back": "x = (x_square - left) * width / resized width, y likewise; then clip to the picture",
+    }
+
+
+def _text(vocabulary: list[str], length: int) -> dict[str, Any]:
+    return {
+        "normalisation": [
+            "Unicode NFKC, typographic quotes and dashes to plain ones, lower case",
+            "control characters to blanks",
+            f"delete every match of {DELETED.pattern}",
+            f"every match of {BECOMES_SPACE.pattern} to one blank; strip",
+        ],
+        "typographic": {chr(code): plain for code, plain in TYPOGRAPHIC.items()},
+        "tokens": _tokens(vocabulary, length),
+        "pad": PAD,
+        "unknown": UNKNOWN,
+        "length": length,
+    }
 
 
 def _tokens(vocabulary: list[str], length: int) -> str:

@@ -101,3 +101,18 @@ def start_words(model: nn.Module, weights: Path | None, name: str) -> tuple[dict
         )
     known = use_vectors(model, weights / name / card["file"])
     return {"word_vectors": {"card": card["card"], "known": known}}, path
+
+
+def start_named_words(
+    model: nn.Module, section: str, *, params: Path, weights: Path | None
+) -> tuple[dict[str, Any], list[Path]]:
+    """Put word vectors in `model` where its entry in params.yaml names some.
+
+    Returns:
+        As `start_words`: what the card says, and the files that tell these vectors from others; both empty without.
+    """
+    name = named_vectors(section, params)
+    if not name:
+        return {}, []
+    about, origin = start_words(model, weights, name)
+    return about, [origin]

@@ -13,13 +13,19 @@ from deixis.core.records import read_json
 from deixis.core.registry import resolve
 
 
+def read_kind(registry: Mapping[str, str], default: str, weights: Path, *, role: str, made_by: str) -> tuple[Any, Any]:
+    """The class that the card's `kind` names, or else the default one, and its configuration."""
+    card = read_json(weights / "config.json", made_by=made_by)
+    kind = resolve(registry, card.get("kind", default), role=role)
+    return kind, TypeAdapter(kind.Config).validate_python(card["model"])
+
+
 def load_frozen(
     registry: Mapping[str, str], default: str, weights: Path, device: torch.device, *, role: str, made_by: str
 ) -> Any:
-    """Of the class that the card's `kind` names, or else of the default one."""
-    card = read_json(weights / "config.json", made_by=made_by)
-    kind = resolve(registry, card.get("kind", default), role=role)
-    model = kind(TypeAdapter(kind.Config).validate_python(card["model"]))
+    """A model of that class with its weights, frozen."""
+    kind, config = read_kind(registry, default, weights, role=role, made_by=made_by)
+    model = kind(config)
     load_checkpoint(model, weights, made_by=made_by)
     layout = torch.channels_last if device.type == "cuda" else torch.preserve_format
     return freeze(model.to(device, memory_format=layout))

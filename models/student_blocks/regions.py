@@ -78,6 +78,19 @@ class Objects(NamedTuple):
     region: Int[Tensor, " objects"]
 
 
+class Regions(NamedTuple):
+    """The valid candidates of a batch, one after the other."""
+
+    objects: Objects
+    middle: Float[Tensor, "regions cells middle_width"]
+    coarse: Float[Tensor, "regions cells coarse_width"]
+    location: Float[Tensor, "regions 5"]
+    around: Float[Tensor, "regions around"]  # offsets of neighbours of the same category, 0 where there are no more
+    context: Int[Tensor, "regions neighbours"]  # numbers of regions
+    context_valid: Bool[Tensor, "regions neighbours"]
+    context_offsets: Float[Tensor, "regions neighbours 5"]
+
+
 class Negatives(NamedTuple):
     """One wrong partner for each object, by its place in the pool; `found` is false where there is none."""
 
@@ -108,3 +121,8 @@ def draw_negatives(
     odds = chosen.float()
     odds[~found, 0] = 1.0
     return Negatives(odds.multinomial(1).squeeze(1), found)
+
+
+def region_numbers(valid: Bool[Tensor, "images candidates"]) -> Int[Tensor, "images candidates"]:
+    """Number of each valid candidate among all valid ones, row by row."""
+    return (valid.flatten().long().cumsum(0) - 1).view_as(valid)

@@ -9,7 +9,7 @@ from dataclasses import field
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -156,30 +156,50 @@ def anchor_terms(
     target = boxes_norm * (side * stride)
     cell_xy = (target[:, :2] / stride).long().clamp(0, side - 1)
     cell = cell_xy[:, 1] * side + cell_xy[:, 0]
-    shared = torch.minimum(target[:, None, 2:], anchors).prod(-1)
-    shape_iou = shared / (target[:, None, 2:].prod(-1) + anchors.prod(-1) - shared)
-    anchor = shape_iou.argmax(1)
+    anchor = most_similar_anchor(target[:, 2:], anchors)
     row = torch.arange(batch, device=raw.device)
-
-    found = raw[row, cell, anchor]
+    chosen = raw[row, cell, anchor]
     weight = 2 - boxes_norm[:, 2:].prod(-1)
     offset = target[:, :2] / stride - cell_xy
-    centre = F.binary_cross_entropy_with_logits(found[:, :2], offset, reduction="none").sum(1)
+    centre = F.binary_cross_entropy_with_logits(chosen[:, :2], offset, reduction="none").sum(1)
     log_size = (target[:, 2:].clamp(min=1e-3) / anchors[anchor]).log()
-    size = (found[:, 2:4] - log_size).square().sum(1)
-
-    decoded = cxcywh_to_xyxy(decode_anchors(raw.detach(), anchors=anchors, stride=stride)[..., :4])
-    overlap = paired_iou(decoded, cxcywh_to_xyxy(target)[:, None, None].expand_as(decoded))
-    counts = overlap <= IGNORED_OVERLAP
-    counts[row, cell, anchor] = True
-    wanted = torch.zeros_like(raw[..., 4])
-    wanted[row, cell, anchor] = 1.0
-    entropy = F.binary_cross_entropy_with_logits(raw[..., 4], wanted, reduction="none")
+    size = (chosen[:, 2:4] - log_size).square().sum(1)
+    objectness = objectness_term(raw, target, (row, cell, anchor), anchors=anchors, stride=stride)
     return {
         "centre": (weight * centre).mean(),
         "size": (weight * size).mean(),
-        "objectness": (entropy * counts).sum() / batch,
+        "objectness": objectness / batch,
     }
+
+
+def most_similar_anchor(sizes: Float[Tensor, "batch 2"], anchors: Float[Tensor, "anchors 2"]) -> Int[Tensor, " batch"]:
+    """Number of the anchor that overlaps each size most, both about one centre."""
+    shared = torch.minimum(sizes[:, None], anchors).prod(-1)
+    return (shared / (sizes[:, None].prod(-1) + anchors.prod(-1) - shared)).argmax(1)
+
+
+def objectness_term(
+    raw: Float[Tensor, "batch cells anchors 5"],
+    target: Float[Tensor, "batch 4"],
+    answers: tuple[Tensor, Tensor, Tensor],
+    *,
+    anchors: Float[Tensor, "anchors 2"],
+    stride: int,
+) -> Float[Tensor, ""]:
+    """Sum of the cross-entropy of all anchors but those that overlap the target without answering for it.
+
+    Args:
+        target: Centre and size in input pixels.
+        answers: Row, cell and anchor of those that answer.
+    """
+    decoded = cxcywh_to_xyxy(decode_anchors(raw.detach(), anchors=anchors, stride=stride)[..., :4])
+    overlap = paired_iou(decoded, cxcywh_to_xyxy(target)[:, None, None].expand_as(decoded))
+    counts = overlap <= IGNORED_OVERLAP
+    counts[answers] = True
+    wanted = torch.zeros_like(raw[..., 4])
+    wanted[answers] = 1.0
+    entropy = F.binary_cross_entropy_with_logits(raw[..., 4], wanted, reduction="none")
+    return (entropy * counts).sum()
 
 
 def consistency(

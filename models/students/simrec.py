@@ -13,14 +13,14 @@ from torch import Tensor, nn
 
 from deixis.core.config import STRICT
 from deixis.training.resize import random_resize
-from deixis.types import Grounding, StudentBatch
+from deixis.types import SCALES, Grounding, StudentBatch
 from models.blocks.garan import GlobalAttention, Orientation, TextProduct
 from models.blocks.layers import MultiScaleFusion
 from models.student_blocks.cell_head import TERM_WEIGHTS, CellHead, best_cell, detection_terms
 from models.student_blocks.one_stage import OneStageConfig, build_backbone, phrase_maps
 from models.text.gru_attention import GRUAttentionEncoder
 
-SCALES = ("fine", "middle", "coarse")
+FINEST_FIRST = SCALES[::-1]  # as the backbone gives its maps
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -54,7 +54,7 @@ class SimREC(nn.Module):
         self.merge = nn.ModuleDict(
             {
                 name: TextProduct(channels, config.text.width, width)
-                for name, channels in zip(SCALES, config.backbone.widths[-3:], strict=True)
+                for name, channels in zip(FINEST_FIRST, config.backbone.widths[-3:], strict=True)
             }
         )
         self.fusion = MultiScaleFusion((width,) * 3, width, outputs=("coarse",), upsampling="bilinear")
@@ -83,6 +83,6 @@ class SimREC(nn.Module):
         """Raw outputs per cell, row-major: [phrases, cells, 5]."""
         text = self.text_encoder(batch.tokens).flat
         seen = phrase_maps(self.backbone, squares, batch.image_of)
-        maps = {name: self.merge[name](x, text) for name, x in zip(SCALES, seen, strict=True)}
+        maps = {name: self.merge[name](x, text) for name, x in zip(FINEST_FIRST, seen, strict=True)}
         fused = self.fusion(maps["coarse"], maps["middle"], maps["fine"])["coarse"]
         return self.head(self.attention(fused, text).map)

@@ -19,16 +19,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deixis.anchors import best_boxes, gather_cells, keep_confident_cells, map_to_cells
+from deixis.boxes import cut_to
 from deixis.core.config import STRICT
 from deixis.core.errors import DataError
-from deixis.types import BoxMasks, Candidates, TeacherBatch
+from deixis.types import SCALES, BoxMasks, Candidates, TeacherBatch
 from models.blocks.anchor_matching import AnchorMatcher
 from models.blocks.aspp import ASPP
 from models.blocks.garan import GlobalAttention, TextProduct
 from models.blocks.layers import MultiScaleFusion
 from models.text.gru_attention import GRUAttentionEncoder, TextConfig
 
-SCALES = ("coarse", "middle", "fine")
 MASK_THRESHOLD = 0.5
 
 
@@ -103,7 +103,7 @@ class WeakMCN(nn.Module):
         target = self._target(batch, chosen)
         logits = self._mask_logits(maps, text, side=target.shape[-1])
         content = self._box_masks(batch).content_xyxy[batch.image_of]
-        bitmap = box_bitmap(clamp_to(corners, content), side=self.config.input_size, grid=target.shape[-1])
+        bitmap = box_bitmap(cut_to(corners, content), side=self.config.input_size, grid=target.shape[-1])
         trusted = torch.ones(len(text), dtype=torch.bool, device=text.device)
         if batch.epoch >= self.config.suppress_from_epoch:
             trusted = overlap(bitmap, logits > 0) > self.config.suppress_below
@@ -218,12 +218,6 @@ def position_code(centre: Float[Tensor, "batch kept 2"], *, width: int) -> Float
     period = 10_000 ** (2 * (index // 2) / half)
     angle = 2 * math.pi * centre[..., [1, 0], None] / period
     return torch.where(index % 2 == 0, angle.sin(), angle.cos()).flatten(-2)
-
-
-def clamp_to(boxes_xyxy: Float[Tensor, "batch 4"], content_xyxy: Float[Tensor, "batch 4"]) -> Float[Tensor, "batch 4"]:
-    """Boxes cut to the part of the square that holds the picture."""
-    low, high = content_xyxy[:, [0, 1, 0, 1]], content_xyxy[:, [2, 3, 2, 3]]
-    return torch.minimum(torch.maximum(boxes_xyxy, low), high)
 
 
 def box_bitmap(boxes_xyxy: Float[Tensor, "batch 4"], *, side: int, grid: int) -> Bool[Tensor, "batch grid grid"]:

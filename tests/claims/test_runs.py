@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from claims import run_map_teacher, run_student, run_teacher, score
+from claims.runs import RunFiles
 from deixis.core.config import load_params
 from deixis.core.records import write_json, write_table
 
@@ -20,6 +21,8 @@ def calls(monkeypatch) -> list[tuple[str, dict[str, Any]]]:
 
     def record(name: str):
         def stage(*args: Any, **given: Any) -> None:
+            if "files" in given:
+                given |= vars(given.pop("files"))
             if "pairs" in given:
                 given["splits"] = set(pd.read_parquet(given["pairs"])["split"])
             if "params" in given:
@@ -69,7 +72,7 @@ def check(calls: list[tuple[str, dict[str, Any]]], order: list[str]) -> None:
 def run(variant: str, given, tmp_path) -> None:
     run_teacher.run_teacher(
         variant=variant, features=tmp_path / "features", detector=tmp_path / "all_scales",
-        box_masks=tmp_path / "masks", segmenter=tmp_path, **given,
+        box_masks=tmp_path / "masks", segmenter=tmp_path, files=RunFiles(**given),
     )  # fmt: skip
 
 
@@ -95,8 +98,9 @@ def test_a_teacher_of_students_labels_train(calls, given, tmp_path):
 
 def test_map_teacher_is_trained_once_and_read_in_every_way(calls, given, tmp_path):
     run_map_teacher.run_map_teacher(
-        variant="tris", weights=tmp_path, cues=tmp_path / "cues", proposals=tmp_path / "proposals", **given
-    )
+        variant="tris", weights=tmp_path, cues=tmp_path / "cues", proposals=tmp_path / "proposals",
+        files=RunFiles(**given),
+    )  # fmt: skip
     check(calls, ["train_map_teacher", *2 * ["write_map_labels"]])
     reads = [arguments["settings"]["map_labels"]["select"] for name, arguments in calls if name == "write_map_labels"]
     assert reads == ["none", "all", "none", "all"]
@@ -105,7 +109,10 @@ def test_map_teacher_is_trained_once_and_read_in_every_way(calls, given, tmp_pat
 
 
 def test_student(calls, given, tmp_path):
-    run_student.run_student(variant="simrec", labels=tmp_path / "dvin", weights=tmp_path, segmenter=tmp_path, **given)
+    files = RunFiles(**given)
+    run_student.run_student(
+        variant="simrec", labels=tmp_path / "dvin", weights=tmp_path, segmenter=tmp_path, files=files
+    )
     check(calls, ["train_student", "predict_student"])
     trained = [arguments for name, arguments in calls if name == "train_student"]
     assert [arguments["labels"].name for arguments in trained] == ["labels-3.parquet", "labels-4.parquet"]

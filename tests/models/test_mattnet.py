@@ -7,13 +7,15 @@ import pytest
 import torch
 
 from deixis.batches.candidates import CandidateTable, nearest_candidates
-from deixis.batches.samples import image_batches
+from deixis.batches.order import image_batches
 from deixis.core.errors import DataError
 from deixis.types import CandidateBoxes, StudentBatch, Suppression
 from models.blocks.csp_darknet import CSPConfig
 from models.loading.students import read_candidates
+from models.student_blocks.attributes import attribute_weights
+from models.student_blocks.region_modules import best_context
 from models.student_blocks.regions import Objects, draw_negatives, location, neighbours, offsets
-from models.students.mattnet import MAttNet, MAttNetConfig, attribute_weights, best_context, rank_term
+from models.students.mattnet import MAttNet, MAttNetConfig, rank_term
 from models.text.modular_attention import ModularTextConfig
 from tests.contracts.test_frozen import snapshot, train, unchanged
 from tests.factories import VOCABULARY, alone_in_batch, student_batch, with_candidates

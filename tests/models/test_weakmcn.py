@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from deixis.boxes import cut_to
 from deixis.core.errors import DataError
 from deixis.types import BoxMasks
 from models.blocks.garan import GlobalAttention
@@ -13,7 +14,6 @@ from models.teachers.weakmcn import (
     WeakMCN,
     WeakMCNConfig,
     box_bitmap,
-    clamp_to,
     mask_loss,
     overlap,
     position_code,
@@ -91,7 +91,7 @@ def test_box_bitmap_holds_the_pixels_that_the_sides_cut():
 
 
 def test_boxes_are_clamped_to_the_picture():
-    found = clamp_to(torch.tensor([[-5.0, 40.0, 420.0, 380.0]]), torch.tensor([[0.0, 52.0, 416.0, 364.0]]))
+    found = cut_to(torch.tensor([[-5.0, 40.0, 420.0, 380.0]]), torch.tensor([[0.0, 52.0, 416.0, 364.0]]))
     assert found.tolist() == [[0, 52, 416, 364]]
 
 

@@ -7,11 +7,10 @@ import pytest
 from deixis.core.records import read_json
 from deixis.imaging.masks import encode_mask
 from stages.evaluate_segmenter import evaluate_segmenter
-from tests.conftest import world  # noqa: F401
 
 
 @pytest.mark.parametrize(("refs", "expected"), [([7, 7, 8], 2), ([None, None, None], 3), ([7, None, 7], 2)])
-def test_phrases_of_one_object_count_once(world, tmp_path, refs, expected):  # noqa: F811
+def test_phrases_of_one_object_count_once(world, tmp_path, refs, expected):
     prepared = world / "data/prepared/toy"
     pairs = pd.read_parquet(prepared / "pairs.parquet").query("split == 'val'").head(3)
     pairs.assign(ref_id=pd.array(refs, dtype="Int64")).to_parquet(tmp_path / "pairs.parquet")

@@ -13,6 +13,7 @@ from deixis.core.errors import ConfigError, DataError
 from models.map_teachers.pcnet import PCNet
 from stages import train_map_teacher as stage
 from tests.factories import write_pairs, write_params
+from training.files import TrainingFiles
 
 
 @pytest.mark.parametrize(
@@ -27,9 +28,18 @@ def test_a_teacher_that_parts_objects_refuses_phrases_that_nobody_grouped(tmp_pa
     params = write_params(tmp_path, **{f"map_teachers.{teacher}.model.{name}": v for name, v in changes.items()})
     with pytest.raises(DataError, match=rf"48 of 48 phrases.*Allowed: map_teachers\.{teacher}\.model\.{remedy}"):
         stage.train_map_teacher(
-            teacher=teacher, pairs=pairs, images=nowhere, image_root=nowhere, weights=nowhere, out=tmp_path / "out",
-            curves=tmp_path / "curves.csv", params=params, device="cpu",
-        )  # fmt: skip
+            teacher=teacher,
+            pairs=pairs,
+            device="cpu",
+            files=TrainingFiles(
+                images=nowhere,
+                image_root=nowhere,
+                weights=nowhere,
+                out=tmp_path / "out",
+                curves=tmp_path / "curves.csv",
+                params=params,
+            ),
+        )
 
 
 @pytest.mark.parametrize(
@@ -44,9 +54,18 @@ def test_a_comparison_within_pictures_is_refused_where_batches_have_one_object_o
     )
     with pytest.raises(ConfigError, match=rf"objects_per_image is 1.*Allowed: 2 or more, or .*{next(iter(setting))}: "):
         stage.train_map_teacher(
-            teacher=teacher, pairs=write_pairs(tmp_path, [1] * 48), images=tmp_path, image_root=tmp_path,
-            weights=tmp_path, out=tmp_path / "out", curves=tmp_path / "curves.csv", params=params, device="cpu",
-        )  # fmt: skip
+            teacher=teacher,
+            pairs=write_pairs(tmp_path, [1] * 48),
+            device="cpu",
+            files=TrainingFiles(
+                images=tmp_path,
+                image_root=tmp_path,
+                weights=tmp_path,
+                out=tmp_path / "out",
+                curves=tmp_path / "curves.csv",
+                params=params,
+            ),
+        )
 
 
 @pytest.mark.parametrize("failed", [0, 1])
@@ -62,10 +81,19 @@ def test_the_card_counts_phrases_whose_cues_are_the_rules(tmp_path, monkeypatch,
     images = pd.DataFrame({"image_id": range(24), "path": "none.png", "width": 32, "height": 16})
     images.to_parquet(tmp_path / "images.parquet")
     stage.train_map_teacher(
-        teacher="pcnet", pairs=write_pairs(tmp_path, [None] * 48), images=tmp_path / "images.parquet",
-        image_root=tmp_path, weights=tmp_path, out=tmp_path / "out", curves=tmp_path / "curves.csv",
-        cues=tmp_path / "cues.jsonl", params=write_params(tmp_path, **off), device="cpu",
-    )  # fmt: skip
+        teacher="pcnet",
+        pairs=write_pairs(tmp_path, [None] * 48),
+        cues=tmp_path / "cues.jsonl",
+        device="cpu",
+        files=TrainingFiles(
+            images=tmp_path / "images.parquet",
+            image_root=tmp_path,
+            weights=tmp_path,
+            out=tmp_path / "out",
+            curves=tmp_path / "curves.csv",
+            params=write_params(tmp_path, **off),
+        ),
+    )
     assert card["cue_fallbacks"] == failed
 
 
@@ -80,13 +108,27 @@ def test_the_card_counts_images_without_a_proposal(tmp_path, monkeypatch):
     masks = np.zeros((24, 2, 32, 32), bool)
     masks[5:, 0, :4] = True
     extract(
-        list(range(24)), lambda ids: {"masks": pack_bits(masks[list(ids)])}, scratch=tmp_path / "scratch",
-        out=tmp_path / "proposals", meta={}, batch_size=8,
-    )  # fmt: skip
+        list(range(24)),
+        lambda ids: {"masks": pack_bits(masks[list(ids)])},
+        scratch=tmp_path / "scratch",
+        out=tmp_path / "proposals",
+        meta={},
+        batch_size=8,
+    )
     monkeypatch.setattr(stage, "run_key", lambda *_: "key")
     stage.train_map_teacher(
-        teacher="pcnet", pairs=write_pairs(tmp_path, [1] * 48), images=tmp_path / "images.parquet",
-        image_root=tmp_path, weights=tmp_path, out=tmp_path / "out", curves=tmp_path / "curves.csv",
-        cues=tmp_path / "cues.jsonl", proposals=tmp_path / "proposals", params=write_params(tmp_path), device="cpu",
-    )  # fmt: skip
+        teacher="pcnet",
+        pairs=write_pairs(tmp_path, [1] * 48),
+        cues=tmp_path / "cues.jsonl",
+        proposals=tmp_path / "proposals",
+        device="cpu",
+        files=TrainingFiles(
+            images=tmp_path / "images.parquet",
+            image_root=tmp_path,
+            weights=tmp_path,
+            out=tmp_path / "out",
+            curves=tmp_path / "curves.csv",
+            params=write_params(tmp_path),
+        ),
+    )
     assert card["images_without_proposals"] == 5

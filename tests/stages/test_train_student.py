@@ -11,6 +11,7 @@ from deixis.core.errors import DataError
 from deixis.imaging.masks import RLE, encode_mask
 from stages.train_student import train_student
 from training import students as student_training
+from training.files import TrainingFiles
 
 ROOT = Path(__file__).parents[2]
 BOX, COUNT = [0.0, 0.0, 20.0, 10.0], 24
@@ -45,10 +46,19 @@ def card(tmp_path, monkeypatch):
         labels = {"sample_id": ids, "box": [BOX] * COUNT, "mask": masks, "accept": True, "teacher": "dvin"}
         pd.DataFrame(labels | columns).to_parquet(tmp_path / "labels.parquet")
         train_student(
-            student="mcn", labels=tmp_path / "labels.parquet", pairs=tmp_path / "pairs.parquet",
-            images=tmp_path / "images.parquet", image_root=tmp_path, weights=tmp_path, out=tmp_path / "out",
-            curves=tmp_path / "curves.csv", params=ROOT / "params.yaml", device="cpu",
-        )  # fmt: skip
+            student="mcn",
+            labels=tmp_path / "labels.parquet",
+            pairs=tmp_path / "pairs.parquet",
+            device="cpu",
+            files=TrainingFiles(
+                images=tmp_path / "images.parquet",
+                image_root=tmp_path,
+                weights=tmp_path,
+                out=tmp_path / "out",
+                curves=tmp_path / "curves.csv",
+                params=ROOT / "params.yaml",
+            ),
+        )
         return found
 
     return train
