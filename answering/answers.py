@@ -1,4 +1,4 @@
-"""Pairs of pictures and phrases to the rows that the stages would write for them, whoever answers."""
+"""Pairs of images and phrases to the rows that the stages would write for them, whoever answers."""
 
 from functools import cached_property
 from pathlib import Path
@@ -18,12 +18,12 @@ class Answers(Protocol):
     is_teacher: ClassVar[bool]  # its answers are labels
     inputs: tuple[Path, ...]  # files that decide the answers, beside the checkpoint and the frozen models
 
-    def rows(self, pairs: pd.DataFrame, pictures: pd.DataFrame, root: Path, *, with_masks: bool) -> pd.DataFrame:
+    def rows(self, pairs: pd.DataFrame, images: pd.DataFrame, root: Path, *, with_masks: bool) -> pd.DataFrame:
         """Answer every pair, each by itself, in the order given.
 
         Args:
             pairs: sample_id, image_id, expression, text, split; rows of one image stand together.
-            pictures: image_id, path (below `root`), width, height, of these images.
+            images: image_id, path (below `root`), width, height, of these images.
             with_masks: Whether the segmenter is asked where the box does not depend on it.
         """
         ...
@@ -43,6 +43,6 @@ class Checkpoint:
         return load_segmenter(self._weights / "segmenter", self.device)
 
 
-def paths_of(pictures: pd.DataFrame, root: Path) -> dict[Any, Path]:
+def paths_of(images: pd.DataFrame, root: Path) -> dict[Any, Path]:
     """Where each image lies."""
-    return {image_id: root / path for image_id, path in pictures[["image_id", "path"]].itertuples(index=False)}
+    return {image_id: root / path for image_id, path in images[["image_id", "path"]].itertuples(index=False)}

@@ -25,7 +25,7 @@ def read_card(folder: Path, *, roles: Sequence[str] = tuple(ROLES)) -> dict[str,
         raise DataError(f"{folder}: no trained model (config.json is missing). {known}; to train, run: dvc repro")
     card = read_json(folder / "config.json", made_by="train_teacher")
     if not isinstance(card, dict) or not set(roles) & card.keys():
-        found = next((role.replace("_", " ") for role in ROLES if isinstance(card, dict) and role in card), "")
-        what = f"a {found}" if found else "a model, but none that answers phrases"
+        role_there = next((role.replace("_", " ") for role in ROLES if isinstance(card, dict) and role in card), "")
+        what = f"a {role_there}" if role_there else "a model, but none that answers phrases"
         raise ConfigError(f"{folder}: {what}. Allowed: a folder <dataset>/<name> of {', '.join(places)}. Name one")
     return card

@@ -21,13 +21,13 @@ def encoder_arrays(teacher: Teacher, detector: Detector, weights: Path, device: 
 def live_matcher(
     teacher: Teacher,
     arrays: Mapping[str, Arrays],
-    pictures: ImageReader,
+    images: ImageReader,
     image_ids: Iterable[int],
     *,
     batch_size: int,
     device: torch.device,
 ) -> Matcher:
     """A teacher over encoders that look at an image when it is first asked about; experts only at those routed to."""
-    stores = {name: LiveStore(of_image, pictures, device) for name, of_image in arrays.items()}
-    letterboxes = {image_id: pictures.letterbox(image_id) for image_id in image_ids}
+    stores = {name: LiveStore(of_image, images, device) for name, of_image in arrays.items()}
+    letterboxes = {image_id: images.letterbox(image_id) for image_id in image_ids}
     return Matcher(teacher, stores, letterboxes, batch_size, device)

@@ -1,4 +1,4 @@
-"""What frozen encoders say about pictures: arrays as feature stores keep them, made when asked for."""
+"""What frozen encoders say about images: arrays as feature stores keep them, made when asked for."""
 
 from collections.abc import Callable, Sequence
 
@@ -21,10 +21,10 @@ Arrays = Callable[[torch.Tensor], dict[str, tuple[torch.Tensor, type]]]
 
 @torch.inference_mode()
 def encode_squares(arrays: Arrays, squares: torch.Tensor, device: torch.device) -> dict[str, np.ndarray]:
-    """What an encoder says about letterboxed pictures, in the precision of a store."""
+    """What an encoder says about letterboxed images, in the precision of a store."""
     with autocast(device):
-        found = arrays(squares.to(device, non_blocking=True))
-    return {name: tensor.float().cpu().numpy().astype(dtype) for name, (tensor, dtype) in found.items()}
+        outputs = arrays(squares.to(device, non_blocking=True))
+    return {name: tensor.float().cpu().numpy().astype(dtype) for name, (tensor, dtype) in outputs.items()}
 
 
 def detector_arrays(model: Detector, scales: Scales = ("coarse",)) -> Arrays:
@@ -34,11 +34,11 @@ def detector_arrays(model: Detector, scales: Scales = ("coarse",)) -> Arrays:
     """
 
     def arrays(squares: torch.Tensor) -> dict[str, tuple[torch.Tensor, type]]:
-        found = model.detect(squares, scales=SCALES)
-        maps = dict(zip(SCALES, found.maps, strict=True))
-        cells = [feature_map[0, 0].numel() for feature_map in found.maps]
-        boxes = dict(zip(SCALES, found.boxes.split(cells, dim=1), strict=True))
-        stored = {BOXES[scale]: (with_voted_categories(boxes[scale], found.boxes), np.float32) for scale in scales}
+        detections = model.detect(squares, scales=SCALES)
+        maps = dict(zip(SCALES, detections.maps, strict=True))
+        cells = [feature_map[0, 0].numel() for feature_map in detections.maps]
+        boxes = dict(zip(SCALES, detections.boxes.split(cells, dim=1), strict=True))
+        stored = {BOXES[scale]: (with_voted_categories(boxes[scale], detections.boxes), np.float32) for scale in scales}
         return {name: (feature_map, np.float16) for name, feature_map in maps.items()} | stored
 
     return arrays
@@ -50,25 +50,25 @@ def expert_arrays(model: Expert) -> Arrays:
 
 
 class LiveStore:
-    """A frozen encoder that reads like a feature store: it looks at a picture when first asked about it.
+    """A frozen encoder that reads like a feature store: it looks at an image when first asked about it.
 
-    What was said about the last `KEPT` pictures stays, in a store's precision, so that answers equal the stages'.
+    What was said about the last `KEPT` images stays, in a store's precision, so that answers equal the stages'.
     """
 
-    def __init__(self, arrays: Arrays, pictures: ImageReader, device: torch.device) -> None:
+    def __init__(self, arrays: Arrays, images: ImageReader, device: torch.device) -> None:
         self._arrays = arrays
-        self._pictures = pictures
+        self._images = images
         self._device = device
-        self._said: dict[int, dict[str, np.ndarray]] = {}
+        self._stored: dict[int, dict[str, np.ndarray]] = {}
 
     def read(self, array: str, image_ids: Sequence[int]) -> Tensor:
         """One row per image id, float32: [images, ...]."""
-        unseen = [image_id for image_id in dict.fromkeys(image_ids) if image_id not in self._said]
+        unseen = [image_id for image_id in dict.fromkeys(image_ids) if image_id not in self._stored]
         for part in chunks(unseen, IMAGES_PER_BATCH):
-            found = encode_squares(self._arrays, self._pictures.squares(part), self._device)
+            arrays = encode_squares(self._arrays, self._images.squares(part), self._device)
             for row, image_id in enumerate(part):
-                self._said[image_id] = {name: values[row] for name, values in found.items()}
-        rows = torch.from_numpy(np.stack([self._said[image_id][array] for image_id in image_ids])).float()
-        for image_id in list(self._said)[: max(0, len(self._said) - KEPT)]:
-            del self._said[image_id]
+                self._stored[image_id] = {name: values[row] for name, values in arrays.items()}
+        rows = torch.from_numpy(np.stack([self._stored[image_id][array] for image_id in image_ids])).float()
+        for image_id in list(self._stored)[: max(0, len(self._stored) - KEPT)]:
+            del self._stored[image_id]
         return rows

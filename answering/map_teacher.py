@@ -25,22 +25,22 @@ class MapTeacherAnswers:
         self._at = Checkpoint(folder, weights, device)
         self._teacher = load_map_teacher(folder, device)
 
-    def rows(self, pairs: pd.DataFrame, pictures: pd.DataFrame, root: Path, *, with_masks: bool) -> pd.DataFrame:
+    def rows(self, pairs: pd.DataFrame, images: pd.DataFrame, root: Path, *, with_masks: bool) -> pd.DataFrame:
         """Rows of labels.parquet. The box is that of the mask, so there is always one."""
         model, rules = self._teacher, MapLabelParams()
-        cues, wanted = None, model.cue_reading
-        if wanted:
-            cues = {t: pad_cues(rule_cues(t), wanted.count, wanted.padding, text=t) for t in pairs["text"]}
+        cues, reading = None, model.cue_reading
+        if reading:
+            cues = {t: pad_cues(rule_cues(t), reading.count, reading.padding, text=t) for t in pairs["text"]}
         table = pairs.reset_index(drop=True)
         reader = MapReader(
             table.assign(group=range(len(table))),
-            pictures,
+            images,
             image_root=root,
             reading=model.reading,
             device=self._at.device,
             cues=cues,
         )
-        paths = paths_of(pictures, root)
+        paths = paths_of(images, root)
         labelled = read_maps(model, reader, table, paths=paths, rules=rules)
         labelled["prompted_mask"], labelled["mask_quality"] = segment_points(self._at.segmenter, labelled, paths=paths)
         return finish_map_labels(labelled, rules, self._at.card)

@@ -26,13 +26,13 @@ def answer_phrases(model: Student, reader: PhraseReader, table: pd.DataFrame, de
     batches = list(chunks(range(len(reader)), BATCH_SIZE))
     for rows in track(batches, "predicting", total=len(batches)):
         with autocast(device):
-            found = model.predict(reader.batch(rows))
-        boxes += reader.to_image(rows, found.boxes_xyxy.float()).tolist()
-        scores += found.scores.float().tolist()
-        if found.points_xy is not None:
-            points += reader.to_image(rows, found.points_xy.repeat(1, 2).float())[:, :2].long().tolist()
-        if found.masks is not None:
-            drawn += reader.masks_to_image(rows, found.masks, found.mask_threshold)
+            grounding = model.predict(reader.batch(rows))
+        boxes += reader.to_image(rows, grounding.boxes_xyxy.float()).tolist()
+        scores += grounding.scores.float().tolist()
+        if grounding.points_xy is not None:
+            points += reader.to_image(rows, grounding.points_xy.repeat(1, 2).float())[:, :2].long().tolist()
+        if grounding.masks is not None:
+            drawn += reader.masks_to_image(rows, grounding.masks, grounding.mask_threshold)
     table = pd.DataFrame(table[["sample_id", "image_id", "expression", "split"]]).assign(box=boxes, score=scores)
     if points:
         table = table.assign(point=points)

@@ -1,4 +1,4 @@
-"""A trained model that answers phrases about one picture: what `deixis predict` and `deixis.load` stand on."""
+"""A trained model that answers phrases about one image: what `deixis predict` and `deixis.load` stand on."""
 
 import tempfile
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from PIL import Image
 from answering import ROLES
 from answering.answers import Answers
 from answering.cards import read_card
-from answering.user_pictures import Picture, stored_picture
+from answering.user_images import ImageLike, stored_image
 from deixis.core.errors import ConfigError, DataError
 from deixis.core.progress import quietly
 from deixis.core.registry import resolve
@@ -24,10 +24,10 @@ from deixis.language.text import normalise
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model says to one phrase, in pixels of the picture as it is looked at (EXIF orientation applied).
+    """What a model says to one phrase, in pixels of the image as it is looked at (EXIF orientation applied).
 
     Attributes:
-        box: Corners x, y, x, y; right and bottom are exclusive. Not cut to the picture. None where nothing was found.
+        box: Corners x, y, x, y; right and bottom are exclusive. Not cut to the image. None where nothing was found.
         score: Higher is better; comparable among answers of one model.
         margin: Lead of the score over the second-best answer; None for students, which have none.
         rle: Mask as a COCO run-length code of `size` [height, width]; None where none was asked for or found.
@@ -79,21 +79,21 @@ class Predictor:
         """Whether its answers are labels to learn from."""
         return self._answers.is_teacher
 
-    def predict(self, image: Picture, phrases: Sequence[str], *, with_masks: bool = True) -> list[Answer]:
-        """Answer every phrase; the picture is encoded once for all of them.
+    def predict(self, image: ImageLike, phrases: Sequence[str], *, with_masks: bool = True) -> list[Answer]:
+        """Answer every phrase; the image is encoded once for all of them.
 
         Args:
             image: A file, a PIL image, or uint8 [height, width, 3] in RGB.
 
         Raises:
-            DataError: If the picture cannot be read, or a phrase has no word.
+            DataError: If the image cannot be read, or a phrase has no word.
         """
         texts = read_phrases(phrases)
         with tempfile.TemporaryDirectory() as scratch, quietly():
-            path = stored_picture(image, Path(scratch))
+            path = stored_image(image, Path(scratch))
             with Image.open(path) as opened:
                 width, height = opened.size
-            pictures = pd.DataFrame([(0, path.name, width, height)], columns=["image_id", "path", "width", "height"])
+            images = pd.DataFrame([(0, path.name, width, height)], columns=["image_id", "path", "width", "height"])
             pairs = pd.DataFrame(
                 {
                     "sample_id": [str(number) for number in range(len(texts))],
@@ -103,14 +103,14 @@ class Predictor:
                     "split": "new",
                 }
             )
-            rows = self.answer_pairs(pairs, pictures, path.parent, with_masks=with_masks)
+            rows = self.answer_pairs(pairs, images, path.parent, with_masks=with_masks)
         return [_answer(row) for row in rows.to_dict("records")]
 
     def answer_pairs(
-        self, pairs: pd.DataFrame, pictures: pd.DataFrame, root: Path, *, with_masks: bool = True
+        self, pairs: pd.DataFrame, images: pd.DataFrame, root: Path, *, with_masks: bool = True
     ) -> pd.DataFrame:
         """Answer pairs about some images: rows as the stages write them (`answering.Answers`)."""
-        return self._answers.rows(pairs, pictures, root, with_masks=with_masks)
+        return self._answers.rows(pairs, images, root, with_masks=with_masks)
 
 
 def read_phrases(phrases: Sequence[str]) -> list[str]:
@@ -123,8 +123,8 @@ def read_phrases(phrases: Sequence[str]) -> list[str]:
         raise ConfigError(f'phrases is the text "{phrases}". Allowed: a list of texts, such as ["{phrases}"].')
     texts = [normalise(phrase) for phrase in phrases]
     if not texts or not all(texts):
-        found = "no phrase" if not texts else f'a phrase without a word: "{phrases[texts.index("")]}"'
-        raise DataError(f'{found}. Allowed: one or more, such as "the red ball on the left". Name what to look for.')
+        problem = "no phrase" if not texts else f'a phrase without a word: "{phrases[texts.index("")]}"'
+        raise DataError(f'{problem}. Allowed: one or more, such as "the red ball on the left". Name what to look for.')
     return texts
 
 

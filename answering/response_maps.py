@@ -18,9 +18,9 @@ from deixis.batches.samples import unpack_bits
 from deixis.core.config import STRICT
 from deixis.core.progress import track
 from deixis.core.runtime import autocast
+from deixis.imaging.decoding import open_image
 from deixis.imaging.letterbox import Letterbox
 from deixis.imaging.masks import decode_mask, encode_mask
-from deixis.imaging.pictures import open_image
 from deixis.labelling.label_table import provenance
 from deixis.labelling.map_refinement import refine
 from deixis.labelling.response_maps import (
@@ -45,8 +45,8 @@ IMAGES_PER_BATCH = 16
 class MapLabelParams:
     """What of a response map becomes the label; never by looking at truth."""
 
-    # map: above zero; walk: a random walk from its surest places; segmenter: prompted by the peak; proposal: the mask
-    # proposal with the highest response inside
+    # map: above zero; walk: a random walk from its most confident places; segmenter: prompted by the peak; proposal:
+    # the mask proposal with the highest response inside
     mask: Literal["map", "walk", "segmenter", "proposal"] = "segmenter"
     select: Literal["train", "all", "none"] = "none"  # where phrases of one object share the best of their maps (PRMS)
     min_margin: float = 0.0  # of the peak over the highest place elsewhere
@@ -97,8 +97,8 @@ def share_best(
 ) -> Float[Tensor, "phrases h w"]:
     """PRMS: where it `shares`, a phrase takes the map that the judge knows best of all phrases about its object."""
     cosines = masked_cosines(judge, maps, batch)
-    own = torch.arange(len(maps), device=maps.device)
-    return maps[torch.where(shares, select_maps(cosines, batch.group_of), own)]
+    itself = torch.arange(len(maps), device=maps.device)
+    return maps[torch.where(shares, select_maps(cosines, batch.group_of), itself)]
 
 
 def whole_images(image_ids: Sequence[int], images: int) -> Iterator[list[int]]:
@@ -118,7 +118,7 @@ def proposed_masks(store: FeatureStore, image_id: Any, frame: Letterbox) -> list
 
 
 def read_map(
-    square: np.ndarray, frame: Letterbox, picture: Path, *, walks: bool, proposals: Sequence[np.ndarray] | None = None
+    square: np.ndarray, frame: Letterbox, image: Path, *, walks: bool, proposals: Sequence[np.ndarray] | None = None
 ) -> dict[str, Any]:
     """What one map says, in stored pixels; the mask proposal of an image that has none is None."""
     scores = frame.mask_to_image(square)
@@ -132,7 +132,7 @@ def read_map(
         "map_mask": encode_mask(map_mask),
     }
     if walks:
-        answer["walk_mask"] = encode_mask(refine(scores, np.asarray(open_image(picture))))
+        answer["walk_mask"] = encode_mask(refine(scores, np.asarray(open_image(image))))
     if proposals is not None:
         picked = most_responsive(scores, proposals)
         answer["proposal_mask"] = None if picked is None else encode_mask(picked)

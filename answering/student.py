@@ -31,34 +31,34 @@ class StudentAnswers:
         if self._student.needs_candidates:
             if self._at.card["candidates"] != "detections":
                 raise ConfigError(
-                    f"{folder}: this student chooses among annotated boxes, and new pictures have none. Allowed: "
+                    f"{folder}: this student chooses among annotated boxes, and new images have none. Allowed: "
                     "students that learned with the detector's boxes. Run: dvc repro train_student, and name that one"
                 )
             self._detector = load_detector(weights / "detector", device)
 
-    def rows(self, pairs: pd.DataFrame, pictures: pd.DataFrame, root: Path, *, with_masks: bool) -> pd.DataFrame:
+    def rows(self, pairs: pd.DataFrame, images: pd.DataFrame, root: Path, *, with_masks: bool) -> pd.DataFrame:
         """Rows as predict_student writes them."""
         student = self._student
         reader = phrase_reader(
             student,
             pairs,
-            pictures,
+            images,
             image_root=root,
             device=self._at.device,
-            candidates=self._candidates(pictures, root),
+            candidates=self._candidates(images, root),
         )
         answers = answer_phrases(student, reader, pairs, self._at.device)
         if with_masks and "mask" not in answers:
-            answers = with_prompted_masks(answers, self._at.segmenter, paths=paths_of(pictures, root))
+            answers = with_prompted_masks(answers, self._at.segmenter, paths=paths_of(images, root))
         return answers
 
-    def _candidates(self, pictures: pd.DataFrame, root: Path) -> CandidateTable | None:
+    def _candidates(self, images: pd.DataFrame, root: Path) -> CandidateTable | None:
         if self._detector is None:
             return None
         side = self._detector.input_size
-        reader = ImageReader(pictures, root=root, side=side)
+        reader = ImageReader(images, root=root, side=side)
         store = LiveStore(detector_arrays(self._detector), reader, self._at.device)
-        listed = most_confident_boxes(store, pictures, side=side, keep_fraction=CandidateParams().keep_fraction)
+        listed = most_confident_boxes(store, images, side=side, keep_fraction=CandidateParams().keep_fraction)
         with tempfile.TemporaryDirectory() as folder:
             write_table(listed, Path(folder) / "detections.parquet")
-            return read_candidates(self._student, Path(folder) / "detections.parquet", pictures, source="detections")
+            return read_candidates(self._student, Path(folder) / "detections.parquet", images, source="detections")

@@ -14,7 +14,7 @@ from deixis.core.progress import say
 from deixis.core.records import read_json
 from deixis.imaging.images import ImageReader
 from deixis.labelling.label_table import BOX_COLUMNS, finish_labels
-from deixis.labelling.location_knowledge import PlaceKnowledge, read_place_knowledge
+from deixis.labelling.location_knowledge import LocationKnowledge, read_location_knowledge
 from deixis.labelling.rules import LabelParams, label_pairs
 from deixis.labelling.segmenting import segment_table
 from models.frozen.detectors import load_detector
@@ -22,7 +22,7 @@ from models.loading.teachers import load_teacher
 
 
 class TeacherAnswers:
-    """A teacher that weighs the detector's boxes; words of place count as they did when it labelled its own set."""
+    """A teacher that weighs the detector's boxes; location words count as they did when it labelled its own set."""
 
     is_teacher: ClassVar[bool] = True
 
@@ -33,19 +33,19 @@ class TeacherAnswers:
         self._side = detector.input_size
         self._arrays = encoder_arrays(self._teacher, detector, weights, device)
         place = find_labelling(folder)
-        self.inputs = () if place is None else (place / "labelling.json", place / "place_kinds.parquet")
-        self._rules, self._known = LabelParams(), PlaceKnowledge()
+        self.inputs = () if place is None else (place / "labelling.json", place / "location_kinds.parquet")
+        self._rules, self._known = LabelParams(), LocationKnowledge()
         if place is not None:
-            self._rules, self._known = read_rules(place), read_place_knowledge(place)
+            self._rules, self._known = read_rules(place), read_location_knowledge(place)
 
-    def rows(self, pairs: pd.DataFrame, pictures: pd.DataFrame, root: Path, *, with_masks: bool) -> pd.DataFrame:
+    def rows(self, pairs: pd.DataFrame, images: pd.DataFrame, root: Path, *, with_masks: bool) -> pd.DataFrame:
         """Rows of labels.parquet; experts look only at the images that are routed to them."""
-        reader = ImageReader(pictures, root=root, side=self._side)
+        reader = ImageReader(images, root=root, side=self._side)
         matcher = live_matcher(
             self._teacher,
             self._arrays,
             reader,
-            pictures["image_id"],
+            images["image_id"],
             batch_size=self._rules.batch_size,
             device=self._at.device,
         )
@@ -53,7 +53,7 @@ class TeacherAnswers:
         boxes = boxes[[*BOX_COLUMNS, *(name for name in ("own_mask",) if name in boxes)]]
         if not with_masks:
             return finish_labels(boxes, [None] * len(boxes), [0.0] * len(boxes), self._at.card)
-        masks, quality = segment_table(self._at.segmenter, boxes, paths=paths_of(pictures, root))
+        masks, quality = segment_table(self._at.segmenter, boxes, paths=paths_of(images, root))
         return finish_labels(boxes, masks, quality, self._at.card)
 
 
@@ -67,7 +67,7 @@ def find_labelling(folder: Path) -> Path | None:
         if (place / "labelling.json").exists():
             return place
     say(
-        f"{folder}: no labelling.json beside it, nor under data/labels: what words of place weigh is guessed for each "
+        f"{folder}: no labelling.json beside it, nor under data/labels: what location words weigh is guessed for each "
         "phrase. Run: dvc repro write_pseudo_labels, or copy what it wrote into that folder"
     )
     return None

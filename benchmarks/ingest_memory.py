@@ -36,29 +36,29 @@ app = App(name="python -m benchmarks.ingest_memory", version_flags=[])
 
 
 @app.command(name="make")
-def make_corpus(raw: Path, *, rows: int, pictures: int, layout: Literal["jsonl", "csv", "parquet"]) -> None:
-    """A corpus of tiny distinct pictures and distinct phrases with ids and boxes; one row in a hundred is bad."""
+def make_corpus(raw: Path, *, rows: int, images: int, layout: Literal["jsonl", "csv", "parquet"]) -> None:
+    """A corpus of tiny distinct images and distinct phrases with ids and boxes; one row in a hundred is bad."""
     (raw / "images").mkdir(parents=True)
-    for number in range(pictures):
+    for number in range(images):
         pixels = np.frombuffer(number.to_bytes(4, "big") * 48, np.uint8).reshape(8, 8, 3)
         Image.fromarray(pixels).save(raw / "images" / f"{number:07d}.png")
     if layout == "parquet":
-        _write_parquet(raw / "pairs.parquet", rows, pictures)
+        _write_parquet(raw / "pairs.parquet", rows, images)
         return
     with (raw / f"pairs.{layout}").open("w", encoding="utf-8") as stream:
         if layout == "csv":
             stream.write("image,text,id,box,group\n")
-        for row in _rows(rows, pictures):
+        for row in _rows(rows, images):
             if layout == "jsonl":
                 stream.write(json.dumps(row) + "\n")
             else:
                 stream.write(f'{row["image"]},{row["text"]},{row["id"]},"{row["box"]}",{row["group"]}\n')
 
 
-def _rows(rows: int, pictures: int) -> Iterator[dict[str, Any]]:
+def _rows(rows: int, images: int) -> Iterator[dict[str, Any]]:
     for number in range(rows):
         yield {
-            "image": f"{number % pictures:07d}.png",
+            "image": f"{number % images:07d}.png",
             "text": "" if number % 100 == 0 else f"the {SHAPES[number % 5]} with the number {number} left of the door",
             "id": f"phrase-{number}",
             "box": [1, 1, 2 + number % 5, 6],
@@ -66,8 +66,8 @@ def _rows(rows: int, pictures: int) -> Iterator[dict[str, Any]]:
         }
 
 
-def _write_parquet(path: Path, rows: int, pictures: int) -> None:
-    source = _rows(rows, pictures)
+def _write_parquet(path: Path, rows: int, images: int) -> None:
+    source = _rows(rows, images)
     with pq.ParquetWriter(path, pa.Table.from_pylist([next(_rows(1, 1))]).schema) as writer:
         for start in range(0, rows, ROWS_AT_A_TIME):
             part = [next(source) for _ in range(min(ROWS_AT_A_TIME, rows - start))]
@@ -93,30 +93,30 @@ def ingest_memory(
     *,
     small: int = 10_000,
     large: int = 1_000_000,
-    rows_per_picture: int | None = None,
+    rows_per_image: int | None = None,
     layout: Literal["jsonl", "csv", "parquet"] = "jsonl",
     out: Path = Path("benchmarks/ingest_memory.json"),
 ) -> None:
     """Measure both sizes and write the ratio of their peaks.
 
     Args:
-        rows_per_picture: By default 200 pictures whatever the number of rows, so that decoding does not dominate.
+        rows_per_image: By default 200 images whatever the number of rows, so that decoding does not dominate.
     """
-    found: dict[str, Any] = {}
+    measured: dict[str, Any] = {}
     for name, rows in (("small", small), ("large", large)):
-        pictures = max(1, rows // rows_per_picture) if rows_per_picture else 200
+        images = max(1, rows // rows_per_image) if rows_per_image else 200
         with tempfile.TemporaryDirectory(prefix="deixis-memory-") as folder:
             raw = Path(folder) / "raw"
-            _start("make", raw, "--rows", rows, "--pictures", pictures, "--layout", layout)
+            _start("make", raw, "--rows", rows, "--images", images, "--layout", layout)
             answer = _start("once", raw, Path(folder) / "out")
             kept = pq.read_metadata(Path(folder) / "out" / "pairs.parquet").num_rows
         facts = json.loads(answer.splitlines()[-1])
         growth = facts["peak_bytes"] - facts["baseline_bytes"]
-        found[name] = {"rows": rows, "pictures": pictures, "pairs_kept": kept, **facts, "growth_bytes": growth}
-        say(f"{name}: {found[name]}")
-    ratios = {key: round(found["large"][key] / found["small"][key], 3) for key in ("peak_bytes", "growth_bytes")}
+        measured[name] = {"rows": rows, "pictures": images, "pairs_kept": kept, **facts, "growth_bytes": growth}
+        say(f"{name}: {measured[name]}")
+    ratios = {key: round(measured["large"][key] / measured["small"][key], 3) for key in ("peak_bytes", "growth_bytes")}
     machine = {"python": platform.python_version(), "pyarrow": pa.__version__, "machine": platform.machine()}
-    write_json(found | {"large_over_small": ratios, "layout": layout, "meta": machine}, out)
+    write_json(measured | {"large_over_small": ratios, "layout": layout, "meta": machine}, out)
     say(f"large over small: {ratios}")
 
 

@@ -40,7 +40,7 @@ SEGMENTATION = SmallSAMConfig(input_size=416, width=192, depth=12, heads=3, glob
 
 
 class RunningExperts:
-    """Experts that run on the pictures of a batch when asked for their maps."""
+    """Experts that run on the images of a batch when asked for their maps."""
 
     def __init__(self, experts: dict[str, Any], squares: Tensor) -> None:
         self._experts, self._squares = experts, squares

@@ -74,12 +74,12 @@ class Claim:
         if bool(self.missing) == bool(self.metric and self.baseline and self.variant):
             raise ConfigError(
                 f"claims/claims.yaml: {self.id} must have either metric, baseline and variant, or missing. "
-                "Mend it, then run: dvc repro claims/dvc.yaml"
+                "Fix it, then run: dvc repro claims/dvc.yaml"
             )
         if (self.direction == "higher") != (self.margin == 0):
             raise ConfigError(
                 f"claims/claims.yaml: {self.id} has direction {self.direction} and margin {self.margin}; a margin "
-                "belongs to same and not_lower, and to them alone. Mend it, then run: dvc repro claims/dvc.yaml"
+                "belongs to same and not_lower, and to them alone. Fix it, then run: dvc repro claims/dvc.yaml"
             )
 
 
@@ -114,7 +114,7 @@ def _read(claims: Path, section: str, kind: Any) -> Any:
     try:
         return TypeAdapter(kind).validate_python(load_params(claims).get(section))
     except ValidationError as error:
-        raise ConfigError(f"{claims}: {section}: {error}. Mend it, then run: dvc repro claims/dvc.yaml") from None
+        raise ConfigError(f"{claims}: {section}: {error}. Fix it, then run: dvc repro claims/dvc.yaml") from None
 
 
 def override(params: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
@@ -134,7 +134,7 @@ def override(params: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any
                 known = ", ".join(sorted(map(str, part)))
                 raise ConfigError(
                     f'claims: "{key}" overrides nothing: params.yaml has no section "{section}" there. Known: {known}. '
-                    "Mend claims/claims.yaml or claims/params.yaml, then run: dvc repro claims/dvc.yaml"
+                    "Fix claims/claims.yaml or claims/params.yaml, then run: dvc repro claims/dvc.yaml"
                 )
             part[section] = part = dict(part[section])
         part[name] = value
@@ -143,7 +143,7 @@ def override(params: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any
 
 def params_of(params: Path, plan: Plan, *overrides: dict[str, Any], seed: int) -> dict[str, Any]:
     """The parameters of one run: `params.yaml`, then what all variants share, then the variant's own, and the seed."""
-    found = load_params(params) | {"seed": seed}
+    settings = load_params(params) | {"seed": seed}
     for changes in (plan.overrides, *overrides):
-        found = override(found, changes)
-    return found
+        settings = override(settings, changes)
+    return settings

@@ -31,7 +31,7 @@ percent points or, where the claim is about speed, in phrases per second (the me
 whole interval lies on the paper's side, and *does not hold here* if the whole interval lies on the other; everything
 else is *not decidable here*. Where a paper claims no harm or no difference, the row has a margin, and the sides meet
 there. Of twenty verdicts one may be chance. A row that does not hold here says nothing about RefCOCO. DViN mixes two
-experts per picture here, where the paper's takes one, and TRIS has no calibration, unless a row is about that.
+experts per image here, where the paper's takes one, and TRIS has no calibration, unless a row is about that.
 
 Beside `params.yaml`, for every variant: {cuts}.
 """
@@ -77,9 +77,9 @@ def hold(claim: Claim, measured: Path, plan: Plan) -> dict[str, Any]:
         read_side(measured, side, metric, plan)
         for side, metric in ((claim.baseline, claim.baseline_metric or claim.metric), (claim.variant, claim.metric))
     ]
-    found = compare(*sides)
-    measures = {name: round(value, 6) for name, value in found._asdict().items()}
-    return row | {"verdict": decide(claim, found), "measured": measures}
+    difference = compare(*sides)
+    measures = {name: round(value, 6) for name, value in difference._asdict().items()}
+    return row | {"verdict": decide(claim, difference), "measured": measures}
 
 
 def read_side(measured: Path, side: str, metric: str, plan: Plan) -> dict[int, pd.Series]:
@@ -89,13 +89,13 @@ def read_side(measured: Path, side: str, metric: str, plan: Plan) -> dict[int, p
         DataError: If the variant was not measured.
     """
     variant, _, reading = side.partition("/")
-    found = {}
+    by_seed = {}
     for seed in plan.seeds:
         path = measured / variant / score_file(seed, reading)
         if not path.exists():
             raise DataError(f"{path}: missing: {side} was not measured. Run: dvc repro claims/dvc.yaml")
-        found[seed] = values(pd.read_parquet(path), metric)
-    return found
+        by_seed[seed] = values(pd.read_parquet(path), metric)
+    return by_seed
 
 
 def write_page(rows: list[dict[str, Any]], plan: Plan) -> str:
@@ -127,10 +127,10 @@ def write_row(row: dict[str, Any]) -> str:
     if row["verdict"] == UNMEASURED:
         cells = [f"needs {row['missing']}", "", UNMEASURED]
     else:
-        found = row["measured"]
+        measured = row["measured"]
         metrics = " → ".join(dict.fromkeys(filter(None, (row["baseline_metric"], row["metric"]))))
         unit = 1 if row["metric"] == SPEED else 100  # percent
-        shown = {name: unit * value for name, value in found.items()}
+        shown = {name: unit * value for name, value in measured.items()}
         sides = f"`{row['baseline']}` {shown['baseline']:.1f} → `{row['variant']}` {shown['variant']:.1f}"
         margin = f", margin {unit * row['margin']:.1f}" if row["margin"] else ""
         cells = [

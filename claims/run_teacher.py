@@ -80,13 +80,13 @@ def write_labels(boxes: Path, *, teacher: str, out: Path) -> None:
 def answer_val(boxes: Path, run: SeedRun, *, segmenter: Path, device: Device) -> None:
     """Write the answers to val; with masks, the segmenter's too, if the teacher draws its own."""
     table = pd.read_parquet(boxes)
-    asked = table[table["split"] == SPLIT].reset_index(drop=True)
+    val = table[table["split"] == SPLIT].reset_index(drop=True)
     if "own_mask" not in table:
         card = read_json(run.model / "config.json", made_by="train_teacher")
-        write_table(asked.assign(mask=None, teacher=card["teacher"]), run.answers())
+        write_table(val.assign(mask=None, teacher=card["teacher"]), run.answers())
         return
     answered = boxes.with_name("answered.parquet")
-    write_table(asked, answered)
+    write_table(val, answered)
     segment_boxes(
         boxes=answered,
         images=run.files.images,

@@ -54,10 +54,10 @@ def score(
     ]
     with TemporaryDirectory() as name:
         folder = Path(name)
-        asked = write_pairs(prepared / "pairs.parquet", folder, splits=(SPLIT,)).parent
+        val_pairs = write_pairs(prepared / "pairs.parquet", folder, splits=(SPLIT,)).parent
         for table in ("truth", "images"):
-            (asked / f"{table}.parquet").symlink_to((prepared / f"{table}.parquet").resolve())
-        known = {"candidates": candidates, "prepared": asked, "leakage": leakage}
+            (val_pairs / f"{table}.parquet").symlink_to((prepared / f"{table}.parquet").resolve())
+        known = {"candidates": candidates, "prepared": val_pairs, "leakage": leakage}
         for variant, seed, reading in track(todo, "scoring", total=len(todo)):
             samples = score_run(
                 runs / variant,

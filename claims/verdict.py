@@ -49,13 +49,13 @@ def values(scores: pd.DataFrame, metric: str) -> pd.Series:
         DataError: If the predictor does not answer in the way that the metric needs.
     """
     try:
-        found = METRICS[metric](scores)
+        measured = METRICS[metric](scores)
     except KeyError as error:
         raise DataError(
             f"a variant's scores lack {error}, which {metric} needs; they have {', '.join(scores.columns)}. "
             "Name another metric in claims/claims.yaml, then run: dvc repro claims/dvc.yaml"
         ) from None
-    return pd.Series(np.asarray(found, float), index=pd.MultiIndex.from_frame(scores[["image_id", "sample_id"]]))
+    return pd.Series(np.asarray(measured, float), index=pd.MultiIndex.from_frame(scores[["image_id", "sample_id"]]))
 
 
 def compare(baseline: Mapping[int, pd.Series], variant: Mapping[int, pd.Series]) -> Difference:
@@ -115,13 +115,13 @@ def half_interval(differences: Float[np.ndarray, "images seeds"]) -> float:
     return float(student.ppf(0.975, degrees) * np.sqrt(variance / differences.size))
 
 
-def decide(claim: Claim, found: Difference) -> Verdict:
+def decide(claim: Claim, difference: Difference) -> Verdict:
     """What the interval says of the claim; whatever it leaves open is not decidable.
 
     `higher` holds if the whole interval lies above zero. `not_lower` holds if it lies above minus the margin, `same` if
     it lies between minus the margin and the margin. Each does not hold here if the whole interval lies outside.
     """
-    low, high = found.low, found.high
+    low, high = difference.low, difference.high
     floor = -claim.margin
     ceiling = claim.margin if claim.direction == "same" else np.inf
     if low > floor and high < ceiling:

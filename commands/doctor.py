@@ -75,7 +75,7 @@ def examine(root: Path) -> Iterator[Check]:
 def check_versions() -> Iterator[Check]:
     """Python and the packages that the project depends on."""
     stated = read_project()
-    low, high = [tuple(map(int, found)) for found in re.findall(r"(\d+)\.(\d+)", stated["requires-python"])]
+    low, high = [tuple(map(int, version)) for version in re.findall(r"(\d+)\.(\d+)", stated["requires-python"])]
     fits = low <= sys.version_info[:2] < high
     remedy = "" if fits else f"Python must be {stated['requires-python']}: uv sync --python {low[0]}.{low[1]}"
     yield Check("versions", "python", "ok" if fits else "broken", platform.python_version(), remedy)
@@ -87,10 +87,10 @@ def check_versions() -> Iterator[Check]:
 
 def check_devices() -> Iterator[Check]:
     """What stages would run on with `--device auto`."""
-    asked = os.environ.get("DEIXIS_DEVICE", "auto")
-    if asked not in ("auto", "cpu", "cuda"):
+    device = os.environ.get("DEIXIS_DEVICE", "auto")
+    if device not in ("auto", "cpu", "cuda"):
         remedy = "DEIXIS_DEVICE may be auto, cpu or cuda: unset DEIXIS_DEVICE"
-        yield Check("devices", "DEIXIS_DEVICE", "broken", asked, remedy)
+        yield Check("devices", "DEIXIS_DEVICE", "broken", device, remedy)
     if not _version("torch"):
         return
     import torch  # takes seconds
@@ -101,7 +101,7 @@ def check_devices() -> Iterator[Check]:
             facts = torch.cuda.get_device_properties(number)
             room = f"{facts.total_memory / GIGABYTE:.0f} GB"
             yield Check("devices", f"cuda:{number}", "ok", f"{facts.name}, {room}")
-    elif asked == "cuda":
+    elif device == "cuda":
         yield Check("devices", "cuda", "broken", "DEIXIS_DEVICE is cuda, and torch sees no GPU", "unset DEIXIS_DEVICE")
     else:
         yield Check("devices", "cuda", "ok", "no GPU; the embedded run needs none")
@@ -140,9 +140,9 @@ def check_weights(root: Path) -> Iterator[Check]:
     published = Path(os.environ.get("DEIXIS_WEIGHTS", root / "data" / "published"))
     files = [path for path in published.rglob("*") if path.is_file()] if published.is_dir() else []
     size = sum(path.stat().st_size for path in files) / GIGABYTE
-    found = f"{len(files)} files, {size:.1f} GB in {published}" if files else f"none in {published}"
+    summary = f"{len(files)} files, {size:.1f} GB in {published}" if files else f"none in {published}"
     remedy = "" if files else "only for the papers' scale. deixis weights list"
-    yield Check("weights", "published", "ok" if files else "note", found, remedy)
+    yield Check("weights", "published", "ok" if files else "note", summary, remedy)
 
 
 def check_datasets(root: Path) -> Iterator[Check]:

@@ -36,11 +36,11 @@ def export(
     Args:
         labels: labels.parquet.
         to: The tool or format.
-        images: images.parquet of the same pictures.
+        images: images.parquet of the same images.
         out: A new folder; it appears whole or not at all.
         per: One label per phrase, or one per object with all its phrases: the best-scored one. Needs --pairs.
         pairs: pairs.parquet, whose ref_id says which phrases name one object.
-        image_root: Where the pictures lie; YOLO then gets copies of them, FiftyOne their full paths.
+        image_root: Where the images lie; YOLO then gets copies of them, FiftyOne their full paths.
         min_score: Leave out labels with a lower score; the scale is the teacher's.
         everything: Labels that were not accepted, too.
     """
@@ -52,8 +52,8 @@ def export(
     reader = LabelReader(labels, images, pairs=pairs, everything=everything, min_score=min_score)
     options = Options(image_root=image_root, per_object=per == "object")
     write = resolve(TARGETS, to, role="export target")
-    pictures = track(reader.pictures(), "exporting", total=reader.picture_count)
-    write_folder(out, lambda folder: write(pictures, folder, options))
+    labelled_images = track(reader.images(), "exporting", total=reader.image_count)
+    write_folder(out, lambda folder: write(labelled_images, folder, options))
     say(f"{out}: {reader.tally}")
 
 

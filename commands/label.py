@@ -10,9 +10,9 @@ from cyclopts import Parameter
 
 from answering.cards import DEFAULT_MODEL
 from answering.predictor import Predictor
-from commands.label_piece import label_piece
+from commands.chunks import ROWS_PER_CHUNK, chunks, count_chunks, join_chunks, write_chunk
+from commands.label_chunk import label_chunk
 from commands.pair_source import PairSource, prepare_pairs
-from commands.pieces import ROWS_PER_PIECE, count_pieces, join_pieces, pieces, write_piece
 from deixis.batches.samples import PAIR_COLUMNS
 from deixis.core.checkpoints import run_key
 from deixis.core.errors import ConfigError, DataError
@@ -39,7 +39,7 @@ def label(
         pairs: A prepared folder (pairs.parquet, images.parquet), or a table of images and phrases.
         out: Folder for the labels.
         model: The teacher's checkpoint; by default the reference teacher of `dvc repro`.
-        images: Folder of the pictures; by default `images` beside the pairs, or data/raw/<dataset>/images.
+        images: Folder of the images; by default `images` beside the pairs, or data/raw/<dataset>/images.
         weights: Folder of the frozen models; by default weights/embedded of the data folder that the model lies in.
     """
     predictor = Predictor(model, weights=weights, device=device)
@@ -49,12 +49,12 @@ def label(
             "Name one with --model, or ask the student with: deixis predict"
         )
     source = prepare_pairs(pairs, out / "prepared", images)
-    key = run_key(*predictor.inputs, predictor.device.type, ROWS_PER_PIECE, source.pairs, source.images)
-    scratch = out / f".pieces-{key}"
-    for old in set(out.glob(".pieces-*")) - {scratch}:
+    key = run_key(*predictor.inputs, predictor.device.type, ROWS_PER_CHUNK, source.pairs, source.images)
+    scratch = out / f".chunks-{key}"
+    for old in set(out.glob(".chunks-*")) - {scratch}:
         shutil.rmtree(old)  # of other pairs or another model
     if not _is_done(out, key):
-        answer_pieces(predictor, source, scratch)
+        answer_chunks(predictor, source, scratch)
         finish(scratch, out, source, facts={"key": key, "model": str(model)})
     shutil.rmtree(scratch, ignore_errors=True)
     say(told(out, source))
@@ -70,22 +70,22 @@ def told(out: Path, source: PairSource) -> str:
     )
 
 
-def answer_pieces(predictor: Predictor, source: PairSource, scratch: Path) -> None:
-    """Label all pieces that are not there yet."""
-    total = count_pieces(source.pairs)
-    for number, rows in enumerate(track(pieces(source.pairs, PAIR_COLUMNS), "labelling", total=total)):
+def answer_chunks(predictor: Predictor, source: PairSource, scratch: Path) -> None:
+    """Label all chunks that are not there yet."""
+    total = count_chunks(source.pairs)
+    for number, rows in enumerate(track(chunks(source.pairs, PAIR_COLUMNS), "labelling", total=total)):
         refused_path = scratch / f"{number:06d}.quarantine.parquet"
         if refused_path.exists():
             continue
         with quietly():
-            labels, refused = label_piece(predictor, rows, source)
+            labels, refused = label_chunk(predictor, rows, source)
         if labels is not None:
-            write_piece(labels, scratch / f"{number:06d}.labels.parquet")
-        write_piece(refused, refused_path)  # last: it says that the piece is whole
+            write_chunk(labels, scratch / f"{number:06d}.labels.parquet")
+        write_chunk(refused, refused_path)  # last: it says that the chunk is whole
 
 
 def finish(scratch: Path, out: Path, source: PairSource, *, facts: dict[str, Any]) -> None:
-    """Join the pieces, and write the summary last: it says that the labels are whole.
+    """Join the chunks, and write the summary last: it says that the labels are whole.
 
     Raises:
         DataError: If no pair could be labelled.
@@ -94,18 +94,18 @@ def finish(scratch: Path, out: Path, source: PairSource, *, facts: dict[str, Any
     refused = sorted(scratch.glob("*.quarantine.parquet"))
     codes: Counter[str] = Counter()
     for path in [*([source.quarantine] if source.quarantine else []), *refused]:
-        found = pq.read_table(path, columns=["code"])["code"].to_pylist()
-        codes.update(code for code in found if code.startswith("E_"))  # those with W_ only note something
+        codes_of_chunk = pq.read_table(path, columns=["code"])["code"].to_pylist()
+        codes.update(code for code in codes_of_chunk if code.startswith("E_"))  # those with W_ only note something
     if refused:
-        join_pieces(refused, out / "quarantine.parquet")
+        join_chunks(refused, out / "quarantine.parquet")
     if not labels:
         listed = ", ".join(f"{count} {code}" for code, count in sorted(codes.items())) or "there are none"
         raise DataError(
-            f"{source.pairs}: no pair could be labelled ({listed}). Allowed: at least one whose picture opens and "
-            f"whose phrase has a word. All are listed in {out}/quarantine.parquet. Mend them and run it again"
+            f"{source.pairs}: no pair could be labelled ({listed}). Allowed: at least one whose image opens and "
+            f"whose phrase has a word. All are listed in {out}/quarantine.parquet. Fix them and run it again"
         )
     accepted = sum(sum(pq.read_table(path, columns=["accept"])["accept"].to_pylist()) for path in labels)
-    count = join_pieces(labels, out / "labels.parquet")
+    count = join_chunks(labels, out / "labels.parquet")
     write_json(
         facts | {"labels": count, "accepted": accepted, "refused": dict(sorted(codes.items()))}, out / "summary.json"
     )

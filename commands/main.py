@@ -11,7 +11,7 @@ app = App(
     help_format="plaintext",  # others take <dataset> for markup, and leave it out
 )
 COMMANDS = {  # name -> where it is, and what it does
-    "predict": ("commands.predict:predict", "Answer phrases about one picture."),
+    "predict": ("commands.predict:predict", "Answer phrases about one image."),
     "scan": ("commands.scan:scan", "Say what of your images and phrases can be used."),
     "label": ("commands.label:label", "Label pairs of images and phrases with a trained teacher."),
     "export": ("commands.export:export", "Write labels for labelling tools and trainers."),
@@ -20,7 +20,7 @@ COMMANDS = {  # name -> where it is, and what it does
         "Write a student as an ONNX graph or for a model hub.",
     ),
     "weights": ("commands.weights:app", "List, find, check and fetch published weights."),
-    "doctor": ("commands.doctor:doctor", "Say what works here, and mend what does not."),
+    "doctor": ("commands.doctor:doctor", "Say what works here, and fix what does not."),
 }
 for name, (target, about) in COMMANDS.items():
     app.command(target, name=name, help=about)

@@ -27,8 +27,8 @@ class PairSource:
     quarantine: Path | None
 
     @property
-    def picture_folders(self) -> tuple[Path, Path]:
-        """Where pictures may lie: below the root, or beside the tables, where preparing put copies."""
+    def image_folders(self) -> tuple[Path, Path]:
+        """Where images may lie: below the root, or beside the tables, where preparing put copies."""
         return self.image_root.resolve(), (self.images.parent / "images").resolve()
 
 
@@ -37,10 +37,10 @@ def prepare_pairs(path: Path, out: Path, images: Path | None) -> PairSource:
 
     Args:
         out: Folder for the tables where they are made here.
-        images: Folder of the pictures; by default `images` beside the pairs, or that of the dataset's raw folder.
+        images: Folder of the images; by default `images` beside the pairs, or that of the dataset's raw folder.
 
     Raises:
-        DataError: If there is nothing, or the folder of pictures is not found.
+        DataError: If there is nothing, or the folder of images is not found.
         ConfigError: If no adapter reads such a file.
     """
     if not path.exists():
@@ -61,12 +61,12 @@ def _images_beside(path: Path, images: Path | None) -> Path:
     if images is not None and images.resolve() != root.resolve():
         raise ConfigError(
             f"--images is {images}. Allowed for {path}: {root}, which is the default; a table names its "
-            "pictures below that folder. Move or link them there"
+            "images below that folder. Move or link them there"
         )
     if not root.is_dir():
         raise DataError(
-            f"{root}: no such folder. The pictures of {path} are looked for there. Put them there, or link their "
-            f"folder: ln -s PICTURES {root}"
+            f"{root}: no such folder. The images of {path} are looked for there. Put them there, or link their "
+            f"folder: ln -s IMAGES {root}"
         )
     return root
 
@@ -88,4 +88,4 @@ def _first_folder(path: Path, places: list[Path]) -> Path:
         if place.is_dir():
             return place
     tried = ", ".join(map(str, places))
-    raise DataError(f"{path}: its folder of pictures was not found. Tried: {tried}. Name it with --images FOLDER")
+    raise DataError(f"{path}: its folder of images was not found. Tried: {tried}. Name it with --images FOLDER")

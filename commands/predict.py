@@ -1,4 +1,4 @@
-"""`deixis predict`: what a trained model says to phrases about one picture."""
+"""`deixis predict`: what a trained model says to phrases about one image."""
 
 import json
 import sys
@@ -12,13 +12,13 @@ from PIL import Image
 
 from answering.cards import DEFAULT_MODEL
 from answering.predictor import Answer, Predictor
-from answering.user_pictures import upright
+from answering.user_images import upright
 from deixis.core.errors import ConfigError
 from deixis.core.records import write_atomically
 from deixis.core.runtime import Device
 from deixis.imaging.draw import STUDENT, TEACHER, overlay, panel
 
-DRAWN_SIDE = 640  # pixels of the long side of a drawn picture, so that lines show on pictures of any size
+DRAWN_SIDE = 640  # pixels of the long side of a drawn image, so that lines show on images of any size
 
 
 def predict(
@@ -32,12 +32,12 @@ def predict(
     mask: bool = True,
     device: Annotated[Device, Parameter(help="auto takes a GPU where there is one.")] = "auto",
 ) -> None:
-    """Answer phrases about one picture: box, mask and score of each, as JSON.
+    """Answer phrases about one image: box, mask and score of each, as JSON.
 
-    Boxes are corners x, y, x, y in pixels of the picture as it is looked at; masks are COCO run-length codes.
+    Boxes are corners x, y, x, y in pixels of the image as it is looked at; masks are COCO run-length codes.
 
     Args:
-        image: A picture.
+        image: An image.
         phrases: One or more, each in quotes.
         model: Folder of a trained teacher or student; by default the reference teacher of `dvc repro`.
         weights: Folder of the frozen models; by default weights/embedded of the data folder that the model lies in.
@@ -50,13 +50,13 @@ def predict(
         raise ConfigError('no phrase was named. Allowed: one or more. Run: deixis predict IMAGE "the red ball"')
     predictor = Predictor(model, weights=weights, device=device)
     answers = predictor.predict(image, phrases, with_masks=mask)
-    picture = upright(image)
-    facts = {"image": str(image), "width": picture.width, "height": picture.height, "model": str(model)}
+    decoded = upright(image)
+    facts = {"image": str(image), "width": decoded.width, "height": decoded.height, "model": str(model)}
     record = facts | {"answers": [as_json(answer) for answer in answers]}
     json.dump(record, sys.stdout, indent=2, ensure_ascii=False, allow_nan=False)
     print()
     if drawing is not None:
-        drawn = draw(picture, answers, colour=TEACHER if predictor.is_teacher else STUDENT)
+        drawn = draw(decoded, answers, colour=TEACHER if predictor.is_teacher else STUDENT)
         write_atomically(drawing, lambda temporary: drawn.save(temporary, "PNG"))
 
 
@@ -72,11 +72,11 @@ def as_json(answer: Answer) -> dict[str, Any]:
     }
 
 
-def draw(picture: Image.Image, answers: Sequence[Answer], *, colour: tuple[int, int, int]) -> Image.Image:
-    """The picture once per answer, side by side."""
-    factor = DRAWN_SIDE / max(picture.size)
-    size = max(1, round(picture.width * factor)), max(1, round(picture.height * factor))
-    pixels = np.asarray(picture.resize(size))
+def draw(image: Image.Image, answers: Sequence[Answer], *, colour: tuple[int, int, int]) -> Image.Image:
+    """The image once per answer, side by side."""
+    factor = DRAWN_SIDE / max(image.size)
+    size = max(1, round(image.width * factor)), max(1, round(image.height * factor))
+    pixels = np.asarray(image.resize(size))
     columns = []
     for answer in answers:
         boxes = [] if answer.box is None else [([side * factor for side in answer.box], colour)]

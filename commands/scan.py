@@ -17,7 +17,7 @@ from deixis.datasets.pairs.sources import find_sources
 
 
 def scan(corpus: Path, /, *, boxes: BoxConvention | None = None, params: Path = Path("params.yaml")) -> None:
-    """Check every row and picture as `prepare` does, write nothing, and print the entry for params.yaml.
+    """Check every row and image as `prepare` does, write nothing, and print the entry for params.yaml.
 
     Columns are told by their names, unless params.yaml has an entry for a dataset of the folder's name.
 
@@ -43,13 +43,11 @@ def scan(corpus: Path, /, *, boxes: BoxConvention | None = None, params: Path = 
         names = [] if known else read_names(kind, paths[0])
     if not known:
         config = guessed(config, names, again)
-    found = PairsAdapter(config).scan(raw=raw, dataset=name, again=again)
-    for line in report(found, config, kind):
+    ingested = PairsAdapter(config).scan(raw=raw, dataset=name, again=again)
+    for line in report(ingested, config, kind):
         print(line)
-    if not found["pairs"]:
-        raise DataError(
-            f"{corpus}: no usable pair of image and phrase. Mend it (docs/quarantine.md), then run: {again}"
-        )
+    if not ingested["pairs"]:
+        raise DataError(f"{corpus}: no usable pair of image and phrase. Fix it (docs/quarantine.md), then run: {again}")
     print(
         f"To train on it: the folder as data/raw/{name}, {name} under run.datasets, and under datasets in params.yaml:"
     )
@@ -81,23 +79,23 @@ def guessed(config: PairsConfig, names: list[str], again: str) -> PairsConfig:
     return replace(config, fields=columns)
 
 
-def report(found: dict[str, Any], config: PairsConfig, kind: Format) -> list[str]:
+def report(ingested: dict[str, Any], config: PairsConfig, kind: Format) -> list[str]:
     """What was read, accepted, refused and noted, line by line."""
-    files = ", ".join(f"{file} ({count})" for file, count in found["sources"].items())
-    splits = ", ".join(f"{count} {split}" for split, count in found["splits"].items())
+    files = ", ".join(f"{file} ({count})" for file, count in ingested["sources"].items())
+    splits = ", ".join(f"{count} {split}" for split, count in ingested["splits"].items())
     columns = ", ".join(f"{name} = {column}" for name, column in vars(config.fields).items() if column != name)
-    lines = [f"read      {found['rows']} rows of {kind}: {files}" + (f"; columns: {columns}" if columns else "")]
-    lines.append(f"accepted  {found['pairs']} pairs about {found['pictures']} pictures: {splits or 'none'}")
-    if found["rows_left_out"]:
-        lines.append(f"left out  {found['rows_left_out']} rows of other splits")
-    for code, facts in found["codes"].items():
+    lines = [f"read      {ingested['rows']} rows of {kind}: {files}" + (f"; columns: {columns}" if columns else "")]
+    lines.append(f"accepted  {ingested['pairs']} pairs about {ingested['pictures']} images: {splits or 'none'}")
+    if ingested["rows_left_out"]:
+        lines.append(f"left out  {ingested['rows_left_out']} rows of other splits")
+    for code, facts in ingested["codes"].items():
         lines.append(f"{'refused' if code.startswith('E_') else 'noted':9} {facts['count']} {code}, such as")
         lines += [f"            {example}" for example in facts["examples"]]
-    bad, of = bad_and_all(found)
+    bad, of = bad_and_all(ingested)
     if bad > config.max_quarantined * of:
         lines.append(
-            f"too many  {bad} of {of} rows and pictures are bad, and prepare ends above a share of "
-            f"{config.max_quarantined:g}. Mend them (docs/quarantine.md), or raise max_quarantined"
+            f"too many  {bad} of {of} rows and images are bad, and prepare ends above a share of "
+            f"{config.max_quarantined:g}. Fix them (docs/quarantine.md), or raise max_quarantined"
         )
     return lines
 
@@ -105,10 +103,10 @@ def report(found: dict[str, Any], config: PairsConfig, kind: Format) -> list[str
 def entry(config: PairsConfig) -> str:
     """The settings that are not the default, as params.yaml takes them on one line."""
     usual = PairsConfig()
-    said = {name: value for name, value in vars(config).items() if value != getattr(usual, name)}
+    stated = {name: value for name, value in vars(config).items() if value != getattr(usual, name)}
     if config.fields != Fields():
-        said["fields"] = {name: column for name, column in vars(config.fields).items() if column != name}
+        stated["fields"] = {name: column for name, column in vars(config.fields).items() if column != name}
     yaml, text = YAML(typ="safe", pure=True), StringIO()
     yaml.default_flow_style, yaml.width = True, 10_000
-    yaml.dump({"adapter": "pairs"} | said, text)
+    yaml.dump({"adapter": "pairs"} | stated, text)
     return text.getvalue().strip()

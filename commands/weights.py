@@ -140,11 +140,11 @@ def _checksum(file: WeightFile) -> str:
 
 
 def _input(card: Card) -> str:
-    found = card.preprocessing
-    if found is None:
+    prep = card.preprocessing
+    if prep is None:
         return "text"
-    grid = f", {found.grid} x {found.grid} cells" if found.grid else ""
-    return f"{found.input_size} pixels, {found.fit}, {found.channels}, mean {found.mean}, std {found.std}{grid}"
+    grid = f", {prep.grid} x {prep.grid} cells" if prep.grid else ""
+    return f"{prep.input_size} pixels, {prep.fit}, {prep.channels}, mean {prep.mean}, std {prep.std}{grid}"
 
 
 def _console() -> Console:

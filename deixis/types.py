@@ -55,7 +55,7 @@ class BoxMasks:
     Attributes:
         cells: Numbers of the coarse cells whose best boxes were segmented, ascending.
         masks: One per cell.
-        content_xyxy: Where each picture lies in the square; the rest is padding.
+        content_xyxy: Where each image lies in the square; the rest is padding.
     """
 
     cells: Int[Tensor, "images kept"]
@@ -128,13 +128,13 @@ class CandidateBoxes:
 
 @dataclass(frozen=True)
 class StudentBatch:
-    """Pictures, each once, and phrases about them; in training also the box that each phrase should give.
+    """Images, each once, and phrases about them; in training also the box that each phrase should give.
 
     Attributes:
-        squares: Letterboxed pictures, RGB bytes.
-        content_xyxy: Where the picture lies in the square; the rest is padding.
+        squares: Letterboxed images, RGB bytes.
+        content_xyxy: Where the image lies in the square; the rest is padding.
         tokens: Token ids of each phrase.
-        image_of: Row of each phrase's picture.
+        image_of: Row of each phrase's image.
         boxes_norm: Targets as cx, cy, w, h over the side of the square; None when predicting.
         masks: Targets as shares of covered pixels in [0, 1], for students that learn masks; all zero where a label
             has none.
@@ -152,11 +152,11 @@ class StudentBatch:
 
 @dataclass(frozen=True)
 class Reading:
-    """How a teacher of response maps reads pictures and phrases.
+    """How a teacher of response maps reads images and phrases.
 
     Attributes:
         side: Of its square input, pixels.
-        stretch: Whether a picture fills the square, whatever its proportions; it is letterboxed otherwise.
+        stretch: Whether an image fills the square, whatever its proportions; it is letterboxed otherwise.
         vocabulary: Words or pieces.
         length: Tokens; longer phrases are cut.
         keep_end: Whether a phrase in pieces keeps its last token where it is cut.
@@ -184,12 +184,12 @@ class CueReading:
 
 @dataclass(frozen=True)
 class MapBatch:
-    """Pictures, each once, and phrases about them, for teachers that answer with response maps.
+    """Images, each once, and phrases about them, for teachers that answer with response maps.
 
     Attributes:
-        squares: Pictures in their squares, RGB bytes.
+        squares: Images in their squares, RGB bytes.
         tokens: Token ids of each phrase.
-        image_of: Row of each phrase's picture.
+        image_of: Row of each phrase's image.
         group_of: Number of the object that each phrase names.
         cues: Token ids of each phrase's cues, coarse to fine, for teachers that read cues.
         proposals: Masks that may be objects, over the whole square at any resolution; all false where an image has

@@ -144,8 +144,8 @@ def metrics_diff() -> str:
 
 
 def _dvc(*arguments: str, check: bool = True) -> str:
-    found = subprocess.run([sys.executable, "-m", "dvc", *arguments], capture_output=True, text=True)
-    if check and found.returncode:
-        said = found.stderr.removeprefix("ERROR: ").strip()
-        raise ConfigError(f"dvc {' '.join(arguments)}: {said}. All stages: dvc stage list --name-only")
-    return found.stdout
+    finished = subprocess.run([sys.executable, "-m", "dvc", *arguments], capture_output=True, text=True)
+    if check and finished.returncode:
+        message = finished.stderr.removeprefix("ERROR: ").strip()
+        raise ConfigError(f"dvc {' '.join(arguments)}: {message}. All stages: dvc stage list --name-only")
+    return finished.stdout

@@ -54,7 +54,7 @@ def rebuild(targets: tuple[str, ...] = (), workers: int = 2) -> list[StageOutcom
             while len(done) < len(nodes):
                 for node in nodes:
                     if node.name not in futures and done.issuperset(node.upstream):
-                        waits = [futures[name] for name in node.upstream]  # for Prefect's picture of the graph
+                        waits = [futures[name] for name in node.upstream]  # for Prefect's drawing of the graph
                         future = pool.submit(submit, {"name": node.name, "runner": runner}, wait_for=waits)
                         futures[node.name], running[future] = future, node.name
                 ended = next(as_completed(list(running)))

@@ -17,9 +17,9 @@ from deixis.core.cli import run_stage
 from deixis.core.config import read_section
 from deixis.core.records import read_json, read_table, write_atomically
 from deixis.core.run_lists import RunParams
+from deixis.imaging.decoding import open_image
 from deixis.imaging.draw import STUDENT, TEACHER, TRUTH, data_uri, overlay, panel
 from deixis.imaging.masks import decode_mask
-from deixis.imaging.pictures import open_image
 from deixis.measuring.charts import coverage_chart, curves_chart, usage_chart
 from deixis.measuring.metrics import THRESHOLD
 from deixis.measuring.report_tables import (
@@ -33,7 +33,7 @@ from deixis.measuring.report_tables import (
     split_tables,
 )
 
-GALLERY = 8  # pictures per row of the gallery: hits, then misses
+GALLERY = 8  # images per row of the gallery: hits, then misses
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
 
 
@@ -117,10 +117,10 @@ def coverage_curves(scores: dict[str, Any]) -> dict[str, dict[str, float] | None
 def leakage_rows(report: dict[str, Any]) -> list[dict[str, Any]]:
     """One row per dataset, split and frozen model."""
     return [
-        {"dataset": dataset, "split": split, "model": model} | found
+        {"dataset": dataset, "split": split, "model": model} | facts
         for dataset, splits in report.items()
         for split, models in splits.items()
-        for model, found in models.items()
+        for model, facts in models.items()
     ]
 
 
@@ -148,16 +148,16 @@ def joined_samples(dataset: str, run: RunParams, samples: Path) -> pd.DataFrame:
     columns = ("sample_id", "image_id", "expression", "split", "box", "true_box", "mask", "iou")
     teacher = run.student_teachers[0]
     shown = f"{teacher}-{run.students[0]}" if run.students else teacher
-    own = read_table(samples / dataset / f"{shown}.parquet", columns=columns, made_by="evaluate_student")
+    answered = read_table(samples / dataset / f"{shown}.parquet", columns=columns, made_by="evaluate_student")
     taught = read_table(
         samples / dataset / f"{teacher}.parquet", columns=("sample_id", "box", "iou"), made_by="evaluate_teacher"
     )
     taught = taught.rename(columns={"box": "teacher_box", "iou": "teacher_iou"})
-    return own[own["split"] == "val"].merge(taught, on="sample_id").sort_values("sample_id")
+    return answered[answered["split"] == "val"].merge(taught, on="sample_id").sort_values("sample_id")
 
 
 def example(run: RunParams, samples: Path, prepared: Path, raw: Path) -> Any:
-    """The README's figure: picture, teacher's box, student's box and mask, for one phrase that both answer well."""
+    """The README's figure: image, teacher's box, student's box and mask, for one phrase that both answer well."""
     dataset = run.datasets[-1]
     joined = joined_samples(dataset, run, samples)
     best = joined.assign(both=joined[["iou", "teacher_iou"]].min(axis=1), words=joined["expression"].str.count(" "))
@@ -167,7 +167,7 @@ def example(run: RunParams, samples: Path, prepared: Path, raw: Path) -> Any:
     mask = decode_mask(row.mask) if row.mask is not None else None
     return panel(
         [
-            ("the picture", overlay(pixels, boxes=[])),
+            ("the image", overlay(pixels, boxes=[])),
             ("the teacher's box", overlay(pixels, boxes=[(row.teacher_box, TEACHER)])),
             ("the student's box and mask", overlay(pixels, boxes=[(row.box, STUDENT)], mask=mask)),
         ],
@@ -176,7 +176,7 @@ def example(run: RunParams, samples: Path, prepared: Path, raw: Path) -> Any:
 
 
 def load_pixels(dataset: str, image_id: int, prepared: Path, raw: Path) -> np.ndarray:
-    """The stored picture."""
+    """The stored image."""
     table = read_table(prepared / dataset / "images.parquet", columns=("image_id", "path"), made_by="prepare")
     path = table.set_index("image_id").at[image_id, "path"]
     return np.asarray(open_image(raw / dataset / "images" / path))

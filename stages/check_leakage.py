@@ -16,7 +16,7 @@ from deixis.core.config import STRICT, load_params, read_section
 from deixis.core.errors import DataError
 from deixis.core.records import read_json, read_table, write_json
 from deixis.weights.cards import find_card
-from deixis.weights.exposure import EMBEDDED, LEVELS, Level, Pictures, Seen, exposure, read_ids
+from deixis.weights.exposure import EMBEDDED, LEVELS, ImageSet, Level, TrainingSet, exposure, read_ids
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -24,7 +24,7 @@ class LeakageParams:
     """The `leakage` section."""
 
     refuse_above: Level  # the most that any frozen model may have learned from an evaluation split
-    id_lists: Path  # folder of <name of a set of pictures>.txt: ids that say more than the name
+    id_lists: Path  # folder of <name of a set of images>.txt: ids that say more than the name
 
 
 def check_leakage(*, prepared: Path, weights: Path, out: Path, params: Path = Path("params.yaml")) -> None:
@@ -37,8 +37,8 @@ def check_leakage(*, prepared: Path, weights: Path, out: Path, params: Path = Pa
         source = images_from(dataset, params)
         report[dataset] = {
             str(split): {
-                name: exposure(Pictures(source, frozenset(group["image_id"])), seen)
-                for name, seen in sorted(models.items())
+                name: exposure(ImageSet(source, frozenset(group["image_id"])), sets)
+                for name, sets in sorted(models.items())
             }
             for split, group in table.groupby("split")
             if split != "train"
@@ -48,13 +48,13 @@ def check_leakage(*, prepared: Path, weights: Path, out: Path, params: Path = Pa
 
 
 def images_from(dataset: str, params: Path) -> str | None:
-    """The set that a dataset's pictures are from: as its entry says, our own if we draw them, or nobody knows."""
+    """The set that a dataset's images are from: as its entry says, our own if we draw them, or nobody knows."""
     sections = load_params(params)
     named = sections.get("datasets", {}).get(dataset, {}).get("images_from")
     return named or (EMBEDDED if dataset in sections.get("scenes", {}) else None)
 
 
-def training_sets(folder: Path, id_lists: Path) -> list[Seen]:
+def training_sets(folder: Path, id_lists: Path) -> list[TrainingSet]:
     """What a frozen model was trained on: its card if it is published, the ids kept with it if it was trained here.
 
     Raises:
@@ -63,7 +63,7 @@ def training_sets(folder: Path, id_lists: Path) -> list[Seen]:
     facts = read_json(folder / "config.json", made_by="pretrain_*")
     if "card" in facts:
         return [
-            Seen(Pictures(entry.images, listed_ids(entry.images, id_lists)), entry.labels)
+            TrainingSet(ImageSet(entry.images, listed_ids(entry.images, id_lists)), entry.labels)
             for entry in find_card(facts["card"]).trained_on
         ]
     if "labels" not in facts:
@@ -72,11 +72,11 @@ def training_sets(folder: Path, id_lists: Path) -> list[Seen]:
             "box, mask). Without either nobody knows what the model has seen. Import or train it again."
         )
     ids = read_table(folder / "training_images.parquet", columns=("image_id",), made_by="pretrain_*")
-    return [Seen(Pictures(facts.get("images_from", EMBEDDED), frozenset(ids["image_id"])), facts["labels"])]
+    return [TrainingSet(ImageSet(facts.get("images_from", EMBEDDED), frozenset(ids["image_id"])), facts["labels"])]
 
 
 def listed_ids(images: str, folder: Path) -> frozenset[int] | None:
-    """Ids of a set of pictures, where someone has put a list of them."""
+    """Ids of a set of images, where someone has put a list of them."""
     path = folder / f"{images}.txt"
     return read_ids(path) if path.exists() else None
 
@@ -85,15 +85,15 @@ def refuse(report: dict[str, dict[str, dict[str, Any]]], *, above: Level, params
     """Stop the run where a model has learned more from an evaluation split than is allowed.
 
     Raises:
-        DataError: Names every such model and split, and what mends it.
+        DataError: Names every such model and split, and what fixes it.
     """
     too_much = [
-        f"{model} and {dataset} {split}: {found['level']} ({found['basis']}, "
-        f"{'?' if found['overlap'] is None else found['overlap']} of {found['images']} images)"
+        f"{model} and {dataset} {split}: {facts['level']} ({facts['basis']}, "
+        f"{'?' if facts['overlap'] is None else facts['overlap']} of {facts['images']} images)"
         for dataset, splits in report.items()
         for split, models in splits.items()
-        for model, found in models.items()
-        if LEVELS.index(found["level"]) > LEVELS.index(above)
+        for model, facts in models.items()
+        if LEVELS.index(facts["level"]) > LEVELS.index(above)
     ]
     if too_much:
         raise DataError(

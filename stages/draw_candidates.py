@@ -62,7 +62,7 @@ def draw_candidates(
         coarse, fine, boxes = (store.read(name, ids).to(hardware) for name in ("coarse", "fine", "boxes"))
         with torch.inference_mode():
             prototypes, coefficients = model(coarse, fine)
-            corners, chosen = surest_boxes(boxes, coefficients, config.keep_fraction)
+            corners, chosen = most_confident_boxes(boxes, coefficients, config.keep_fraction)
         for place, (image_id, width, height) in enumerate(part):
             frame = Letterbox(width, height, side)
             check_same(frame.boxes_to_image(corners[place].cpu()), listed.get(image_id), image_id, candidates)
@@ -71,18 +71,18 @@ def draw_candidates(
     write_table(pd.DataFrame(rows, columns=["image_id", "masks"]), out)
 
 
-def surest_boxes(
+def most_confident_boxes(
     boxes: Float[Tensor, "batch cells per_cell values"],
     coefficients: Float[Tensor, "batch cells per_cell prototypes"],
     keep_fraction: float,
 ) -> tuple[Float[Tensor, "batch kept 4"], Float[Tensor, "batch kept prototypes"]]:
     """Corners, in pixels of the square, and coefficients of the candidates, in the order of `list_candidates`."""
-    kept = keep_confident_cells(boxes, keep_fraction)
-    confidence = gather_cells(boxes, kept)[..., 4].mean(-1)
-    cells = kept.gather(1, confidence.argsort(dim=1, descending=True, stable=True))
-    surest = gather_cells(boxes, cells)
-    best = surest[..., 4].argmax(-1)[..., None, None].expand(*cells.shape, 1, coefficients.shape[-1])
-    return best_boxes(surest).corners, gather_cells(coefficients, cells).gather(2, best).squeeze(2)
+    kept_cells = keep_confident_cells(boxes, keep_fraction)
+    confidence = gather_cells(boxes, kept_cells)[..., 4].mean(-1)
+    cells = kept_cells.gather(1, confidence.argsort(dim=1, descending=True, stable=True))
+    most_confident = gather_cells(boxes, cells)
+    best = most_confident[..., 4].argmax(-1)[..., None, None].expand(*cells.shape, 1, coefficients.shape[-1])
+    return best_boxes(most_confident).corners, gather_cells(coefficients, cells).gather(2, best).squeeze(2)
 
 
 def check_same(drawn_xyxy: Float[Tensor, "kept 4"], listed: np.ndarray | None, image_id: int, path: Path) -> None:

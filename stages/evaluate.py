@@ -81,7 +81,7 @@ def join_truth(predictions: Path, pairs: Path, truth: Path) -> pd.DataFrame:
     table = table[table["split"] != "train"]
     known = read_table(truth, columns=("sample_id", "box", "mask"), made_by="prepare")
     known = known.rename(columns={"box": "true_box", "mask": "true_mask"})
-    found = read_table(
+    predicted = read_table(
         predictions,
         columns=("sample_id", "box", "mask", "score"),
         optional=("margin", "confidence", *BOX_COLUMNS[1:], "boxes", "point", *MASK_COLUMNS),
@@ -91,8 +91,8 @@ def join_truth(predictions: Path, pairs: Path, truth: Path) -> pd.DataFrame:
     if samples["true_box"].isna().any():
         missing = samples.loc[samples["true_box"].isna(), "sample_id"].iloc[0]
         raise DataError(f"{truth}: no truth for {missing}. Run: dvc repro -f prepare")
-    samples = samples.merge(found, on="sample_id", how="left", validate="one_to_one")
-    samples["answered"] = samples["sample_id"].isin(found["sample_id"])
+    samples = samples.merge(predicted, on="sample_id", how="left", validate="one_to_one")
+    samples["answered"] = samples["sample_id"].isin(predicted["sample_id"])
     return with_nothing_where_unanswered(samples)
 
 
@@ -126,14 +126,14 @@ def with_scores(samples: pd.DataFrame, candidates: Path, images: Path) -> pd.Dat
 
 
 def reference_scores(samples: pd.DataFrame, candidates: Path, images: Path) -> pd.DataFrame:
-    """What answering without reading scores, and the best that a kept cell could: per expression, in [0, 1]."""
-    kept = read_table(candidates, columns=("image_id", "boxes"), made_by="list_candidates").set_index("image_id")[
+    """What answering without reading scores, and what the oracle candidate does: per expression, in [0, 1]."""
+    boxes_of = read_table(candidates, columns=("image_id", "boxes"), made_by="list_candidates").set_index("image_id")[
         "boxes"
     ]
     sizes = read_table(images, columns=("image_id", "width", "height"), made_by="prepare").set_index("image_id")
     rows = []
     for image_id, true_box in zip(samples["image_id"], samples["true_box"], strict=True):
-        boxes = np.asarray(kept[image_id]).reshape(-1, 4)
+        boxes = np.asarray(boxes_of[image_id]).reshape(-1, 4)
         hits = box_iou(boxes, np.broadcast_to(np.asarray(true_box), boxes.shape)) > THRESHOLD
         whole = np.array([[0, 0, sizes.at[image_id, "width"], sizes.at[image_id, "height"]]], float)
         whole_hit = box_iou(whole, np.asarray(true_box)[None])[0] > THRESHOLD
@@ -150,12 +150,14 @@ def mask_scores(samples: pd.DataFrame) -> pd.DataFrame:
     """
     drawn = samples[samples["true_mask"].notna()]
     points = samples["point"] if "point" in samples else samples["box"].map(middle)
-    overlaps = [mask_overlap(found, true) for found, true in zip(drawn["mask"], drawn["true_mask"], strict=True)]
+    overlaps = [
+        mask_overlap(predicted, true) for predicted, true in zip(drawn["mask"], drawn["true_mask"], strict=True)
+    ]
     scores = pd.DataFrame(overlaps, columns=["intersection", "union"], index=drawn.index)
     for name in OTHER_MASKS:
         if f"{name}_mask" in drawn:
-            found = [mask_overlap(*pair) for pair in zip(drawn[f"{name}_mask"], drawn["true_mask"], strict=True)]
-            scores[f"mask_iou_{name}"] = [shared / max(union, 1) for shared, union in found]
+            predicted = [mask_overlap(*pair) for pair in zip(drawn[f"{name}_mask"], drawn["true_mask"], strict=True)]
+            scores[f"mask_iou_{name}"] = [shared / max(union, 1) for shared, union in predicted]
     pairs = zip(points[drawn.index], drawn["true_mask"], strict=True)
     scores["point_in_mask"] = [point_in_mask(point, decode_mask(mask)) for point, mask in pairs]
     in_box = [point_in_box(point, box) for point, box in zip(points, samples["true_box"], strict=True)]
@@ -187,8 +189,8 @@ def point_in_box(point: Sequence[int] | np.ndarray, box: Sequence[float] | np.nd
 
 def best_iou(boxes: Any, true_box: np.ndarray) -> float:
     """IoU of the best of several boxes, given as flat corners; 0 where there is none."""
-    found = np.asarray(boxes, float).reshape(-1, 4)
-    return float(box_iou(found, np.broadcast_to(np.asarray(true_box), found.shape)).max(initial=0.0))
+    predicted = np.asarray(boxes, float).reshape(-1, 4)
+    return float(box_iou(predicted, np.broadcast_to(np.asarray(true_box), predicted.shape)).max(initial=0.0))
 
 
 def describe(card: dict[str, Any], predictions: Path, seed: int) -> dict[str, Any]:

@@ -25,10 +25,10 @@ def evaluate_segmenter(
 ) -> None:
     """Prompt the segmenter with true boxes, once per object."""
     objects = true_objects(pairs, truth)
-    pictures = read_table(images, columns=("image_id", "path"), made_by="prepare")
-    paths = {image_id: image_root / path for image_id, path in pictures.itertuples(index=False)}
+    image_table = read_table(images, columns=("image_id", "path"), made_by="prepare")
+    paths = {image_id: image_root / path for image_id, path in image_table.itertuples(index=False)}
     masks, _ = segment_table(load_segmenter(segmenter, pick_device(device)), objects, paths=paths)
-    overlaps = [mask_overlap(found, true) for found, true in zip(masks, objects["mask"], strict=True)]
+    overlaps = [mask_overlap(predicted, true) for predicted, true in zip(masks, objects["mask"], strict=True)]
     objects = objects.assign(intersection=[o[0] for o in overlaps], union=[o[1] for o in overlaps])
     report: dict[str, Any] = {
         split: {

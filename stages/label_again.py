@@ -1,7 +1,7 @@
-"""Let a trained teacher answer every pair again, of the picture at another size. No truth is read.
+"""Let a trained teacher answer every pair again, of the image at another size. No truth is read.
 
 A label that survives is one that did not hang on the grid of cells. Detector, experts and teacher run live, because
-the stored features are of the usual size. Words of place count as in write_pseudo_labels, their weight chosen anew.
+the stored features are of the usual size. Location words count as in write_pseudo_labels, their weight chosen anew.
 
 reads   pairs.parquet, images.parquet, the images, frozen models, the teacher, its labels.parquet; params: labels,
         ratings.zoom
@@ -36,16 +36,16 @@ def label_again(
     params: Path = Path("params.yaml"),
     device: Device = "auto",
 ) -> None:
-    """Let a trained teacher answer every pair again, of the picture at another size."""
+    """Let a trained teacher answer every pair again, of the image at another size."""
     rules = read_section(params, "labels", LabelParams)
     zoom = read_section(params, "ratings", RatingParams).zoom
     hardware = pick_device(device)
     model = load_teacher(teacher, hardware)
     detector = load_detector(weights / "detector", hardware)
     stored = read_table(images, columns=("image_id", "path", "width", "height"), made_by="prepare")
-    pictures = ImageReader(stored, root=image_root, side=detector.input_size, zoom=zoom, cache_bytes=0)
+    reader = ImageReader(stored, root=image_root, side=detector.input_size, zoom=zoom, cache_bytes=0)
     arrays = encoder_arrays(model, detector, weights, hardware)
-    matcher = live_matcher(model, arrays, pictures, stored["image_id"], batch_size=rules.batch_size, device=hardware)
+    matcher = live_matcher(model, arrays, reader, stored["image_id"], batch_size=rules.batch_size, device=hardware)
     again = label_pairs(matcher, grouped_pairs(pairs), rules).table
     again = again[["sample_id", "box"]].rename(columns={"box": "box_again"})
     first = read_table(labels, columns=("sample_id", "box"), made_by="segment_boxes")

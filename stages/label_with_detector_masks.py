@@ -51,14 +51,14 @@ def label_with_detector_masks(*, labels: Path, candidates: Path, masks: Path, ca
         )
     if "prompted_mask" not in table:  # a teacher that draws masks has it already
         table["prompted_mask"] = table["mask"]
-    found = [mask_of(box, drawn[image]) for box, image in zip(table["box"], table["image_id"], strict=True)]
+    chosen = [mask_of(box, drawn[image]) for box, image in zip(table["box"], table["image_id"], strict=True)]
     table = table.assign(
-        mask=pd.Series(found, index=table.index, dtype=object),
-        mask_source=["none" if mask is None else "detector" for mask in found],
+        mask=pd.Series(chosen, index=table.index, dtype=object),
+        mask_source=["none" if mask is None else "detector" for mask in chosen],
     )
     write_table(table, out)
     write_json(read_json(card, made_by="train_teacher"), out.with_name("config.json"))
-    say(f"{found.count(None)} of {len(table)} labels have no mask, because their box is no candidate of the detector")
+    say(f"{chosen.count(None)} of {len(table)} labels have no mask, because their box is no candidate of the detector")
 
 
 def read_drawn(candidates: Path, masks: Path) -> dict[int, DrawnCandidates]:
@@ -69,7 +69,7 @@ def read_drawn(candidates: Path, masks: Path) -> dict[int, DrawnCandidates]:
     """
     boxes = read_table(candidates, columns=("image_id", "boxes"), made_by="list_candidates")
     drawn = read_table(masks, columns=("image_id", "masks"), made_by="draw_candidates")
-    found = {}
+    by_image = {}
     for image_id, flat, of_image in boxes.merge(drawn, on="image_id").itertuples(index=False):
         corners = torch.from_numpy(np.array(flat, dtype=np.float32)).view(-1, 4)
         if len(corners) != len(of_image):
@@ -77,8 +77,8 @@ def read_drawn(candidates: Path, masks: Path) -> dict[int, DrawnCandidates]:
                 f"{masks}: {len(of_image)} masks for the {len(corners)} boxes of image {image_id} in {candidates}. "
                 "Each box needs one. Run: dvc repro -f draw_candidates"
             )
-        found[image_id] = DrawnCandidates(corners, list(of_image))
-    return found
+        by_image[image_id] = DrawnCandidates(corners, list(of_image))
+    return by_image
 
 
 def mask_of(box: np.ndarray, drawn: DrawnCandidates) -> RLE | None:

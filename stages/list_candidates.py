@@ -1,4 +1,4 @@
-"""The detector's most confident boxes of every image: what answers are compared with and ranking students choose from.
+"""The detector's most confident boxes of every image: answers are compared with them, and ranking students choose.
 
 reads   images.parquet, the detector's feature store; params: candidates
 writes  detections.parquet: of each image the best box of each kept cell, most confident first, and its category

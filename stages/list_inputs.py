@@ -87,8 +87,8 @@ def outline(registry: Mapping[str, str], role: str, name: str, params: Path) -> 
 
 def vectors_of(section: str, params: Path) -> list[str]:
     """The import of word vectors that a method names, if any."""
-    found = named_vectors(section, params)
-    return [] if found is None else [found]
+    name = named_vectors(section, params)
+    return [] if name is None else [name]
 
 
 def _no_shard(path: Path) -> bool:
@@ -100,12 +100,12 @@ def checksums(
     folder: Path, names: Iterable[str], counts: Callable[[Path], bool] = lambda path: True
 ) -> dict[str, str | None]:
     """One checksum for each named folder, of all its files that count; None where there is no such folder."""
-    found: dict[str, str | None] = {}
+    digests: dict[str, str | None] = {}
     for name in sorted(names):
         files = sorted(path for path in (folder / name).rglob("*") if path.is_file() and counts(path))
         listed = "\n".join(f"{path.relative_to(folder)} {file_sha256(path)}" for path in files)
-        found[name] = hashlib.sha256(listed.encode()).hexdigest() if files else None
-    return found
+        digests[name] = hashlib.sha256(listed.encode()).hexdigest() if files else None
+    return digests
 
 
 if __name__ == "__main__":

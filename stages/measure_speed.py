@@ -128,7 +128,7 @@ def timed(answer: Pass, phrases: int, warmup: int, device: torch.device) -> dict
 
 
 class LiveExpertMaps:
-    """Runs an expert on the pictures at hand, when asked for its map."""
+    """Runs an expert on the images at hand, when asked for its map."""
 
     def __init__(self, experts: Mapping[str, Expert], squares: torch.Tensor) -> None:
         self._experts = experts
@@ -156,9 +156,9 @@ def teacher_pass(
         squares = squares.to(device)
         tokens = encode([texts[index]], teacher.vocabulary, teacher.text_length).to(device)
         watch.lap("preprocess")
-        found = detector.detect(squares, scales=teacher.box_scales)
+        detections = detector.detect(squares, scales=teacher.box_scales)
         watch.lap("detector")
-        teacher.match(TeacherBatch(tokens, only, found, LiveExpertMaps(experts, squares)))
+        teacher.match(TeacherBatch(tokens, only, detections, LiveExpertMaps(experts, squares)))
         watch.lap("match")
 
     return answer

@@ -35,19 +35,21 @@ def predict_student(
     model = load_student(student, hardware)
     table = read_table(pairs, columns=PAIR_COLUMNS, made_by="prepare")
     table = table[table["split"] != "train"].reset_index(drop=True)
-    pictures = read_table(images, columns=("image_id", "path", "width", "height"), made_by="prepare")
+    image_table = read_table(images, columns=("image_id", "path", "width", "height"), made_by="prepare")
     card = read_json(student / "config.json", made_by="train_student")
     reader = phrase_reader(
         model,
         table,
-        pictures,
+        image_table,
         image_root=image_root,
         device=hardware,
-        candidates=read_candidates(model, candidates, pictures, source=card.get("candidates", "detections")),
+        candidates=read_candidates(model, candidates, image_table, source=card.get("candidates", "detections")),
     )
     answers = answer_phrases(model, reader, table, hardware)
     if "mask" not in answers:
-        paths = {number: image_root / path for number, path in pictures[["image_id", "path"]].itertuples(index=False)}
+        paths = {
+            number: image_root / path for number, path in image_table[["image_id", "path"]].itertuples(index=False)
+        }
         answers = with_prompted_masks(answers, load_segmenter(segmenter, hardware), paths=paths)
     write_table(answers, out)
 

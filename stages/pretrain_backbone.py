@@ -55,7 +55,7 @@ def pretrain_backbone(
 
 
 class BackboneObjective(nn.Module):
-    """The backbone between what teaches it: boxes and categories per cell, and the caption of the whole picture."""
+    """The backbone between what teaches it: boxes and categories per cell, and the caption of the whole image."""
 
     def __init__(self, config: CSPConfig, num_categories: int, captions: list[list[str]]) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class BackboneObjective(nn.Module):
 
 
 def backbone_batches(run: Pretraining) -> MakeBatch:
-    """What `BackboneObjective` learns from: pictures, half of them mirrored, and their objects."""
+    """What `BackboneObjective` learns from: images, half of them mirrored, and their objects."""
     objects = run.data.objects()
 
     def make_batch(rows: Tensor, _: int, generator: torch.Generator) -> tuple[Any, ...]:

@@ -66,7 +66,7 @@ def pretrain_detector(
 
 
 def detection_batches(run: Pretraining, *, rigid_epochs: int) -> MakeBatch:
-    """Pictures in standardised units, half of them mirrored, all with another tone; boxes, categories and which count.
+    """Images in standardised units, half of them mirrored, all with another tone; boxes, categories and which count.
 
     The last part of a batch says whether the detector's offsets still rest.
     """
@@ -86,10 +86,10 @@ def leave_out(data: PretrainingSet, lists: tuple[Path, ...]) -> None:
     """Take the images in the lists out of the training set."""
     tables = [read_table(path, columns=("image_id",), made_by="write_exclusions") for path in lists]
     unwanted = {image_id for table in tables for image_id in table["image_id"]}
-    kept = [image_id for image_id in data.image_ids if image_id not in unwanted]
+    remaining = [image_id for image_id in data.image_ids if image_id not in unwanted]
     if lists:
-        print(f"left out {len(data.image_ids) - len(kept)} of {len(data.image_ids)} images")
-    data.image_ids = kept
+        print(f"left out {len(data.image_ids) - len(remaining)} of {len(data.image_ids)} images")
+    data.image_ids = remaining
 
 
 def jitter_tone(images: Tensor, generator: torch.Generator) -> Tensor:

@@ -55,7 +55,7 @@ def pretrain_mask_head(
 
 
 def mask_batches(run: Pretraining, detector: Detector) -> MakeBatch:
-    """What the detector says about pictures, half of them mirrored, and their objects in pixels of the prototypes."""
+    """What the detector says about images, half of them mirrored, and their objects in pixels of the prototypes."""
     objects = run.data.objects()
     side = detector.input_size
     stride = detector.strides[2] / GROWTH  # pixels of the input per pixel of the prototypes

@@ -58,7 +58,7 @@ def pretrain_segmenter(
 
 
 def mask_batches(run: Pretraining, config: SegmenterParams) -> MakeBatch:
-    """Pictures with masks and boxes of some of their objects."""
+    """Images with masks and boxes of some of their objects."""
 
     def make_batch(rows: Tensor, _: int, generator: torch.Generator) -> tuple[Tensor | torch.Generator, ...]:
         drawn = [_draw(run.data, image_id, config, generator) for image_id in run.data.ids_of(rows)]
@@ -70,18 +70,18 @@ def mask_batches(run: Pretraining, config: SegmenterParams) -> MakeBatch:
 def _draw(
     data: PretrainingSet, image_id: int, config: SegmenterParams, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Picture, masks and boxes of some objects, padded to the square at right and bottom, as the predictor pads."""
+    """Image, masks and boxes of some objects, padded to the square at right and bottom, as the predictor pads."""
     side = config.model.input_size
     pixels, masks = data.reader.pixels(image_id), data.masks(image_id)
     if max(pixels.shape[:2]) != side:
-        raise ValueError(f"image {image_id} is {pixels.shape[:2]}; pretraining pictures have a long side of {side}")
+        raise ValueError(f"image {image_id} is {pixels.shape[:2]}; pretraining images have a long side of {side}")
     chosen = torch.randint(len(masks), (config.prompts_per_image,), generator=generator).tolist()
-    picture = np.zeros((side, side, 3), np.float32)
-    picture[: pixels.shape[0], : pixels.shape[1]] = pixels
+    image = np.zeros((side, side, 3), np.float32)
+    image[: pixels.shape[0], : pixels.shape[1]] = pixels
     squares = np.zeros((len(chosen), side, side), np.float32)
     for row, index in enumerate(chosen):
         squares[row, : pixels.shape[0], : pixels.shape[1]] = masks[index]
-    return torch.from_numpy(picture).permute(2, 0, 1), torch.from_numpy(squares), boxes_of(squares)
+    return torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(squares), boxes_of(squares)
 
 
 def boxes_of(masks: np.ndarray) -> Tensor:

@@ -41,7 +41,7 @@ class ProposalParams:
     max_overlap: float = 0.8  # IoU with a larger one
     most: int = 40  # per image
     grid: int = 32  # side of the stored masks
-    stretch: bool = False  # where teachers read stretched pictures, as on CLIP's towers
+    stretch: bool = False  # where teachers read stretched images, as on CLIP's towers
 
 
 def propose_masks(

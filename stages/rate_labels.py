@@ -1,4 +1,4 @@
-"""Rate a teacher's labels by margin, stability and agreement with other teachers; accept the surest. No truth is read.
+"""Rate a teacher's labels by margin, stability and agreement, and accept the most confident. No truth is read.
 
 reads   labels.parquet, what each teacher answered again, the teacher's card; params: run.teachers, ratings.coverage
 writes  labels.parquet of the same rows with agreement, stability and confidence (deixis/labelling/confidence.py), and
@@ -32,7 +32,7 @@ OPTIONAL_COLUMNS = ("prompted_mask", "supervision")
 def rate_labels(
     *, teacher: str, labels: Path, again: Path, card: Path, out: Path, params: Path = Path("params.yaml")
 ) -> None:
-    """Rate a teacher's labels and accept the surest of them."""
+    """Rate a teacher's labels and accept the most confident of them."""
     coverage = read_section(params, "ratings", RatingParams).coverage
     teachers = read_section(params, "run.teachers", list)
     others = [name for name in teachers if name != teacher]
@@ -48,14 +48,14 @@ def rate_labels(
     image_ids = table["image_id"].to_numpy()
     confidence = rate(table["margin"].to_numpy(), stability=stability, agreement=agreement, image_ids=image_ids)
     table = table.assign(agreement=agreement.mean(1), stability=stability, confidence=confidence)
-    table = accept_surest(table, coverage)
+    table = accept_most_confident(table, coverage)
     write_table(table, out)
     write_json(read_json(card, made_by="train_teacher"), out.with_name("config.json"))
-    kept = table.loc[table["split"] == "train", "accept"].mean()
-    say(f"mean confidence {confidence.mean():.3f}; {100 * kept:.0f} % of the training labels are accepted")
+    share = table.loc[table["split"] == "train", "accept"].mean()
+    say(f"mean confidence {confidence.mean():.3f}; {100 * share:.0f} % of the training labels are accepted")
 
 
-def accept_surest(table: pd.DataFrame, coverage: float) -> pd.DataFrame:
+def accept_most_confident(table: pd.DataFrame, coverage: float) -> pd.DataFrame:
     """Refuse the training labels of least confidence, of equal ones those of smaller margin, beside those refused."""
     ordered = table[table["split"] == "train"].sort_values(["confidence", "margin"], kind="stable")
     refused = ordered.index[: round((1 - coverage) * len(ordered))]
@@ -71,14 +71,14 @@ def answers(path: Path, table: pd.DataFrame, column: str) -> torch.Tensor:
     Raises:
         DataError: If a label has none.
     """
-    found = read_table(path, columns=("sample_id", column), made_by="label_again").set_index("sample_id")[column]
-    missing = sorted(set(table["sample_id"]) - set(found.index))
+    stored = read_table(path, columns=("sample_id", column), made_by="label_again").set_index("sample_id")[column]
+    missing = sorted(set(table["sample_id"]) - set(stored.index))
     if missing:
         raise DataError(
             f"{path}: has no row {missing[0]}, as {len(missing)} of the {len(table)} labels. Every label needs one. "
             "Run: dvc repro -f label_again"
         )
-    return torch.from_numpy(box_array(found.loc[table["sample_id"]]))
+    return torch.from_numpy(box_array(stored.loc[table["sample_id"]]))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Masks of the detector's boxes by the frozen segmenter, once per image: what teachers of masks learn from.
 
 reads   images.parquet, the images, the detector's feature store, the segmenter; params: candidates
-writes  a feature store: numbers of the kept cells, the mask of each one's best box (bits), where the picture lies
+writes  a feature store: numbers of the kept cells, the mask of each one's best box (bits), where the image lies
 run     dvc repro segment_candidates@scenes_plus, with scenes_plus under run.box_masks in params.yaml
 """
 
@@ -89,7 +89,7 @@ def masks_of_boxes(
 def segment_in_square(
     model: Segmenter, pixels: np.ndarray, boxes: torch.Tensor, letterbox: Letterbox, grid: int
 ) -> np.ndarray:
-    """Masks of boxes in the square, bool [boxes, grid, grid]; empty where a box lies outside the picture."""
+    """Masks of boxes in the square, bool [boxes, grid, grid]; empty where a box lies outside the image."""
     height, width = pixels.shape[:2]
     limit = torch.tensor([width, height, width, height])
     stored = torch.minimum(letterbox.boxes_to_image(boxes).clamp(min=0), limit)

@@ -1,4 +1,4 @@
-"""Train one teacher of response maps on pictures and phrases. No box or mask of any object is read.
+"""Train one teacher of response maps on images and phrases. No box or mask of any object is read.
 
 reads   pairs.parquet, images.parquet, the images, the folder of frozen models; params: seed, map_teachers.<teacher>
 writes  model.safetensors, config.json; the curve of every loss term
@@ -108,7 +108,7 @@ def open_reader(
     proposals: Path | None,
     device: torch.device,
 ) -> MapReader:
-    """Phrases and pictures as the teacher reads them, with cues and proposals where it needs them."""
+    """Phrases and images as the teacher reads them, with cues and proposals where it needs them."""
     images = read_table(files.images, columns=("image_id", "path", "width", "height"), made_by="prepare")
     phrase_cues = read_needed_cues(model, cues, train["text"])
     if proposals:
@@ -130,7 +130,7 @@ def refuse_missing_groups(
     """Stop where a loss parts phrases about different objects, and batches or pairs do not allow it.
 
     Raises:
-        ConfigError: If a batch has one object of each picture.
+        ConfigError: If a batch has one object of each image.
         DataError: If some phrases are not grouped.
     """
     if model.needs_groups:
@@ -141,7 +141,7 @@ def refuse_missing_groups(
 
 
 def refuse_lone_objects(objects_per_image: int, teacher: str, setting: str, without: str) -> None:
-    """Stop where a loss compares phrases about different objects of a picture, and a batch has one of each picture.
+    """Stop where a loss compares phrases about different objects of an image, and a batch has one of each image.
 
     Raises:
         ConfigError: If so; else the loss would be zero without a word.
@@ -149,8 +149,8 @@ def refuse_lone_objects(objects_per_image: int, teacher: str, setting: str, with
     if objects_per_image == 1:
         name = f"map_teachers.{teacher}.model"
         raise ConfigError(
-            f"{name}.objects_per_image is 1, so that no batch holds two objects of a picture, which {name}.{setting} "
-            f"compares. Allowed: 2 or more, or {name}.{setting}: {without}. Mend params.yaml, then run: dvc repro"
+            f"{name}.objects_per_image is 1, so that no batch holds two objects of an image, which {name}.{setting} "
+            f"compares. Allowed: 2 or more, or {name}.{setting}: {without}. Fix params.yaml, then run: dvc repro"
         )
 
 

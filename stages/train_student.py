@@ -56,15 +56,15 @@ def accepted_labels(labels: Path, pairs: Path) -> tuple[pd.DataFrame, dict[str, 
     table = read_table(pairs, columns=PAIR_COLUMNS, made_by="prepare")
     answers = read_table(labels, columns=LABEL_COLUMNS, optional=MASK_COLUMNS, made_by="segment_boxes")
     answers = answers.assign(prompted=prompted_by_box(answers))
-    wanted = table[table["split"] == "train"]
-    labelled = wanted.merge(answers, on="sample_id")
+    train_pairs = table[table["split"] == "train"]
+    labelled = train_pairs.merge(answers, on="sample_id")
     train = labelled[labelled["accept"]].reset_index(drop=True)
     if train.empty:
         raise DataError(
             f"{labels}: no accepted label of a training pair. "
             "Raise labels.coverage or lower labels.min_margin in params.yaml, then run: dvc repro"
         )
-    left_out = {"labels_missing": len(wanted) - len(labelled), "labels_refused": len(labelled) - len(train)}
+    left_out = {"labels_missing": len(train_pairs) - len(labelled), "labels_refused": len(labelled) - len(train)}
     return train, {name: count for name, count in left_out.items() if count}
 
 

@@ -72,13 +72,13 @@ def write_cues(*, dataset: str, pairs: Path, out: Path, params: Path = Path("par
 
 def distinct_phrases(pairs: pd.DataFrame) -> list[Phrase]:
     """Each text once, in order of appearance; `ref_id` may have gaps, where a set groups no phrases."""
-    said: dict[str, list[tuple[Any, Any, str]]] = {}
+    pairs_of: dict[str, list[tuple[Any, Any, str]]] = {}
     refs = pairs["ref_id"].convert_dtypes().astype(object)  # gaps made its numbers floats
     refs = refs.where(refs.notna(), None)
     rows = zip(pairs["text"], refs, pairs["sent_id"].tolist(), pairs["expression"], strict=True)
     for text, ref_id, sent_id, expression in rows:
-        said.setdefault(text, []).append((ref_id, sent_id, expression))
-    return [Phrase(text, of[0][0], tuple(sent_id for _, sent_id, _ in of), of[0][2]) for text, of in said.items()]
+        pairs_of.setdefault(text, []).append((ref_id, sent_id, expression))
+    return [Phrase(text, of[0][0], tuple(sent_id for _, sent_id, _ in of), of[0][2]) for text, of in pairs_of.items()]
 
 
 def summarise(records: Sequence[dict[str, Any]]) -> dict[str, Any]:

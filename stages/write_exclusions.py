@@ -21,7 +21,7 @@ def write_exclusions(*, pairs: list[Path], out: Path) -> None:
     """List every image that any of the datasets evaluates on.
 
     Args:
-        pairs: Tables of datasets whose pictures are numbered alike, as all of RefCOCO, RefCOCO+ and RefCOCOg are.
+        pairs: Tables of datasets whose images are numbered alike, as all of RefCOCO, RefCOCO+ and RefCOCOg are.
         out: The Parquet file; the text file lies beside it.
     """
     tables = [read_table(path, columns=("image_id", "split"), made_by="prepare") for path in pairs]

@@ -44,10 +44,10 @@ def write_map_labels(
     model = load_map_teacher(teacher, hardware)
     store = weighed_proposals(model, proposals, rules)
     table = grouped_pairs(pairs).sort_values("image_id", kind="stable").reset_index(drop=True)
-    pictures = read_table(images, columns=("image_id", "path", "width", "height"), made_by="prepare")
+    image_table = read_table(images, columns=("image_id", "path", "width", "height"), made_by="prepare")
     reader = MapReader(
         table,
-        pictures,
+        image_table,
         image_root=image_root,
         reading=model.reading,
         device=hardware,
@@ -56,7 +56,9 @@ def write_map_labels(
     judge = None
     if rules.select != "none":
         judge = load_image_text(model.judge, weights, model.reading.vocabulary, hardware)
-    paths = {image_id: image_root / path for image_id, path in pictures[["image_id", "path"]].itertuples(index=False)}
+    paths = {
+        image_id: image_root / path for image_id, path in image_table[["image_id", "path"]].itertuples(index=False)
+    }
     labelled = read_maps(model, reader, table, paths=paths, rules=rules, judge=judge, proposals=store)
     segmenter = load_segmenter(weights / "segmenter", hardware)
     labelled["prompted_mask"], labelled["mask_quality"] = segment_points(segmenter, labelled, paths=paths)

@@ -1,8 +1,8 @@
 """Let a trained teacher answer every pair: one box, score and margin each. No truth is read.
 
 reads   pairs.parquet, images.parquet, feature stores, the teacher; params: labels
-writes  boxes.parquet (one row per pair) and labelling.json; place_kinds.parquet: what phrases with words of place name
-        beside their place, so that later phrases are read as these were
+writes  boxes.parquet (one row per pair) and labelling.json; location_kinds.parquet: what phrases with location words
+        name beside their place, so that later phrases are read as these were
 run     dvc repro write_pseudo_labels@scenes-dvin
 """
 
@@ -47,9 +47,9 @@ def write_pseudo_labels(
     )
     labelled = label_pairs(matcher, table, rules)
     write_table(labelled.table, out / "boxes.parquet")
-    write_kinds(labelled.kinds, out / "place_kinds.parquet")
+    write_kinds(labelled.kinds, out / "location_kinds.parquet")
     refused = labelled.table["reason"].value_counts().drop("", errors="ignore").to_dict()
-    facts = {"rules": asdict(rules), "pairs": len(table), "refused": refused, "place_words": labelled.place_facts}
+    facts = {"rules": asdict(rules), "pairs": len(table), "refused": refused, "location_words": labelled.location_facts}
     write_json(facts, out / "labelling.json")
 
 

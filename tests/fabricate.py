@@ -1,4 +1,4 @@
-"""Tiny folders in the exact layout of the published referring sets, whose pictures are scenes of the embedded world.
+"""Tiny folders in the exact layout of the published referring sets, whose images are scenes of the embedded world.
 
 `fabricate(folder, "refcoco_unc", images=12, seed=0)` writes what `data/raw/refcoco_unc` would hold: `instances.json`,
 `refs(unc).p` and `images/`. Ids, names, splits, mask codes and quirks are the published ones (lichengunc/refer).
@@ -46,14 +46,14 @@ KINDS = {
 
 
 def fabricate(folder: Path, kind: str, *, images: int, seed: int, names: str = "2014") -> None:
-    """Write a folder with `images` pictures, half of them for training, the rest over the evaluation splits in turn.
+    """Write a folder with `images` images, half of them for training, the rest over the evaluation splits in turn.
 
     Args:
         folder: Made if it is not there.
         kind: One of KINDS.
         images: At least twice the number of evaluation splits.
         seed: Of the scenes and phrases.
-        names: Release whose file names the pictures have, "2014" or "2017"; instances.json always says 2014's.
+        names: Release whose file names the images have, "2014" or "2017"; instances.json always says 2014's.
     """
     what = KINDS[kind]
     rng = np.random.default_rng(seed)
@@ -80,16 +80,16 @@ def fabricate(folder: Path, kind: str, *, images: int, seed: int, names: str = "
 
 def _scene(rng: np.random.Generator, what: Kind, split: str) -> tuple[Scene, list[tuple[int, str]]]:
     """A scene in which something of the split's categories can be told apart, and a phrase for each such object."""
-    wanted = TEST_CATEGORIES.get(split, CATEGORIES)
+    allowed = TEST_CATEGORIES.get(split, CATEGORIES)
     while True:
         scene = draw_scene(rng)
-        found = []
+        things = []
         for index, thing in enumerate(scene.objects):
-            phrase = write_phrase(rng, scene.objects, index, what.habit) if thing.category in wanted else None
+            phrase = write_phrase(rng, scene.objects, index, what.habit) if thing.category in allowed else None
             if phrase is not None:
-                found.append((index, phrase))
-        if len(found) >= 2:
-            return scene, found[:3]
+                things.append((index, phrase))
+        if len(things) >= 2:
+            return scene, things[:3]
 
 
 def _annotation(scene: Scene, index: int, image_id: int, what: Kind) -> dict[str, Any]:
@@ -111,10 +111,10 @@ def _annotation(scene: Scene, index: int, image_id: int, what: Kind) -> dict[str
 
 
 def _polygons(mask: np.ndarray) -> list[list[float]]:
-    """Outlines, x and y in turn, in pixels from the corner of the picture."""
+    """Outlines, x and y in turn, in pixels from the corner of the image."""
     lines = find_contours(np.pad(mask, 1).astype(float), 0.5)
-    kept = [np.round(line[:-1, ::-1] - 0.5, 2).ravel().tolist() for line in lines if len(line) > 3]
-    return sorted(kept, key=len, reverse=True)
+    outlines = [np.round(line[:-1, ::-1] - 0.5, 2).ravel().tolist() for line in lines if len(line) > 3]
+    return sorted(outlines, key=len, reverse=True)
 
 
 def _planes(mask: np.ndarray) -> list[dict[str, Any]]:
@@ -173,8 +173,8 @@ class _Python2Pickler(pickle._Pickler):
     dispatch = dict(pickle._Pickler.dispatch)
 
     def save_text(self, text: str) -> None:
-        found = text.encode("utf-8")
-        self.write(pickle.BINSTRING + struct.pack("<i", len(found)) + found)
+        encoded = text.encode("utf-8")
+        self.write(pickle.BINSTRING + struct.pack("<i", len(encoded)) + encoded)
         self.memoize(text)
 
     dispatch[str] = save_text

@@ -101,7 +101,7 @@ def with_candidates(batch: StudentBatch, *, count: int = 4, seed: int = 0) -> St
 
 
 def alone_in_batch(batch: StudentBatch, row: int) -> StudentBatch:
-    """One phrase of a batch, with its picture."""
+    """One phrase of a batch, with its image."""
     image, given = batch.image_of[row : row + 1], batch.candidates
     return StudentBatch(
         squares=batch.squares[image],
@@ -174,7 +174,7 @@ def read_refer(folder: Path) -> tuple[Any, Any]:
 
 
 def write_pairs(folder: Path, refs: list[int | None]) -> Path:
-    """A phrase per ref, two to a picture."""
+    """A phrase per ref, two to an image."""
     table = pd.DataFrame(
         {
             "sample_id": [str(number) for number in range(len(refs))],

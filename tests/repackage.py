@@ -14,7 +14,7 @@ from deixis.imaging.masks import decode_mask, polygons_to_rle
 
 
 def read_folder(folder: Path, *, split_by: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The instances of a folder, and its refs with the text of Python 2 mended."""
+    """The instances of a folder, and its refs with the text of Python 2 fixed."""
     source = read_source(folder, ReferConfig(adapter="refer", split_by=split_by))  # type: ignore[arg-type]
     return json.loads((folder / "instances.json").read_text()), [row.ref for row in source.refs]
 
@@ -77,15 +77,15 @@ def to_mdetr(folder: Path, instances: dict[str, Any], refs: list[dict[str, Any]]
     number = 0
     for ref in refs:
         annotation, image = annotations[ref["ann_id"]], images[ref["image_id"]]
-        found = files.setdefault(ref["split"], {"images": [], "annotations": []})
+        content = files.setdefault(ref["split"], {"images": [], "annotations": []})
         for sentence in ref["sentences"]:
             row = {name: image[name] for name in ("file_name", "height", "width")}
-            found["images"].append(
+            content["images"].append(
                 row
                 | {"id": number, "original_id": image["id"], "caption": sentence["sent"], "dataset_name": "refcoco"}
                 | {"tokens_negative": [[0, len(sentence["sent"])]]}
             )
-            found["annotations"].append(
+            content["annotations"].append(
                 {name: annotation[name] for name in ("area", "iscrowd", "category_id", "bbox")}
                 | {"image_id": number, "id": number, "original_id": annotation["id"], "tokens_positive": [[0, 3]]}
             )

@@ -1,4 +1,4 @@
-"""A data folder as the graph writes it, of six pictures and untrained models, labelled by the real stages."""
+"""A data folder as the graph writes it, of six images and untrained models, labelled by the real stages."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +17,7 @@ from models.blocks.csp_darknet import CSPConfig
 from models.detectors.yolov3 import YOLOv3, YOLOv3Config
 from models.experts.contrastive_convnet import ContrastiveConvNet, ContrastiveConvNetConfig
 from models.experts.contrastive_vit import ContrastiveViT, ContrastiveViTConfig
-from models.map_blocks.picture_text import TowersConfig
+from models.map_blocks.towers import TowersConfig
 from models.map_teachers.pcnet import PCNet, PCNetConfig
 from models.map_teachers.tris import TRIS, TRISConfig
 from models.segmenters.small_sam import SmallSAM
@@ -62,7 +62,7 @@ def build_world(root: Path) -> None:
 
 
 def write_inputs(root: Path) -> None:
-    """Write what the stages read: settings, pictures with phrases, and untrained models."""
+    """Write what the stages read: settings, images with phrases, and untrained models."""
     torch.manual_seed(0)
     (root / "params.yaml").write_text(PARAMS)
     _write_pairs(root)
@@ -79,19 +79,19 @@ def _write_pairs(root: Path) -> None:
     rng = np.random.default_rng(0)
     folder = root / "data/raw/toy/images"
     folder.mkdir(parents=True)
-    pictures, pairs = [], []
+    images, pairs = [], []
     for number in range(6):
         width, height = [(96, 64), (64, 100), (128, 128)][number % 3]
         coarse = rng.integers(0, 256, (height // 8 + 1, width // 8 + 1, 3), dtype=np.uint8)
         Image.fromarray(coarse).resize((width, height)).save(folder / f"{number}.png")
-        pictures.append((number, f"{number}.png", file_sha256(folder / f"{number}.png"), width, height, "CC0-1.0"))
+        images.append((number, f"{number}.png", file_sha256(folder / f"{number}.png"), width, height, "CC0-1.0"))
         split = "train" if number < 4 else "val"
         for place, phrase in enumerate(PHRASES):
             pairs.append((f"toy/{number}/{place}", number, 10 * number + place, place, phrase, phrase, split))
     columns = ["sample_id", "image_id", "ref_id", "sent_id", "expression", "text", "split"]
     write_table(pd.DataFrame(pairs, columns=columns), root / "data/prepared/toy/pairs.parquet")
     columns = ["image_id", "path", "sha256", "width", "height", "licence"]
-    write_table(pd.DataFrame(pictures, columns=columns), root / "data/prepared/toy/images.parquet")
+    write_table(pd.DataFrame(images, columns=columns), root / "data/prepared/toy/images.parquet")
 
 
 def _save_frozen(weights: Path) -> None:
@@ -144,13 +144,13 @@ def _trained(vocabulary: list[str]) -> list[tuple[str, str, Any]]:
 def _run_stages(data: Path) -> None:
     """Labels and predictions as the graph would write them."""
     prepared, weights, features = data / "prepared/toy", data / "weights/embedded", data / "features/toy"
-    pairs, pictures = prepared / "pairs.parquet", {"images": prepared / "images.parquet"}
-    where = pictures | {"image_root": data / "raw/toy/images"}
+    pairs, images = prepared / "pairs.parquet", {"images": prepared / "images.parquet"}
+    where = images | {"image_root": data / "raw/toy/images"}
     for encoder in ("detector", *EXPERTS):
         extract_features(encoder=encoder, **where, weights=weights / encoder, out=features / encoder)
     for name in ("refclip", "dvin"):
         teacher, out = data / f"teachers/toy/{name}", data / f"labels/toy/{name}"
-        write_pseudo_labels(pairs=pairs, **pictures, features=features, teacher=teacher, out=out)
+        write_pseudo_labels(pairs=pairs, **images, features=features, teacher=teacher, out=out)
         segment_boxes(
             boxes=out / "boxes.parquet", **where, segmenter=weights / "segmenter", teacher=teacher,
             out=out / "labels.parquet",
@@ -162,7 +162,7 @@ def _run_stages(data: Path) -> None:
             out=data / f"labels/toy/{name}/labels.parquet",
         )  # fmt: skip
     candidates = data / "candidates/toy/detections.parquet"
-    list_candidates(**pictures, features=features / "detector", out=candidates)
+    list_candidates(**images, features=features / "detector", out=candidates)
     for name in ("dvin-simrec", "dvin-mattnet"):
         predict_student(
             student=data / f"students/toy/{name}", pairs=pairs, **where, segmenter=weights / "segmenter",

@@ -64,8 +64,8 @@ def test_another_package_of_the_same_name_is_told_at_once(tmp_path):
     (tmp_path / "models" / "__init__.py").touch()
     code = f"import sys; sys.path.append({str(ROOT)!r}); import deixis"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
-    told = done.stderr.strip().splitlines()[-1]
-    assert told.startswith("ImportError: deixis has a package 'models'") and str(tmp_path / "models") in told
+    message = done.stderr.strip().splitlines()[-1]
+    assert message.startswith("ImportError: deixis has a package 'models'") and str(tmp_path / "models") in message
 
 
 def test_a_folder_of_that_name_without_a_package_is_not_in_the_way(tmp_path):

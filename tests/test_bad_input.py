@@ -1,4 +1,4 @@
-"""What a user can get wrong ends in one message: what was found, where, what is allowed, what mends it."""
+"""What a user can get wrong ends in one message: what was found, where, what is allowed, what fixes it."""
 
 import subprocess
 import sys
@@ -16,8 +16,8 @@ from deixis.core.errors import ConfigError, DataError
 from deixis.core.records import read_json, read_table, write_table
 from deixis.core.registry import resolve
 from deixis.core.runtime import pick_device
+from deixis.imaging.decoding import open_image
 from deixis.imaging.images import ImageReader
-from deixis.imaging.pictures import open_image
 from deixis.training.fit import Recipe
 from models.teachers import TEACHERS
 from models.teachers.refclip import RefCLIPConfig

@@ -68,23 +68,23 @@ def test_a_published_folder_becomes_labels_a_student_numbers_and_exports(folder,
     dataset = request.node.callspec.params["folder"]
     prepared, where = folder / "prepared" / dataset, {"image_root": folder / "raw" / "images"}
     prepare(dataset=dataset, raw=folder / "raw", out=prepared)
-    pictures = {"images": prepared / "images.parquet"}
+    images = {"images": prepared / "images.parquet"}
     pairs = prepared / "pairs.parquet"
     extract_features(
-        encoder="detector", **pictures, **where, weights=folder / "weights/detector", out=folder / "features/detector"
+        encoder="detector", **images, **where, weights=folder / "weights/detector", out=folder / "features/detector"
     )
     train_teacher(
         teacher="refclip", pairs=pairs, features=folder / "features", out=folder / "refclip", curves=folder / "c.csv"
     )
     write_pseudo_labels(
-        pairs=pairs, **pictures, features=folder / "features", teacher=folder / "refclip", out=folder / "labels"
+        pairs=pairs, **images, features=folder / "features", teacher=folder / "refclip", out=folder / "labels"
     )
     labels = folder / "labels/labels.parquet"
     segment_boxes(
-        boxes=folder / "labels/boxes.parquet", **pictures, **where, segmenter=folder / "weights/segmenter",
+        boxes=folder / "labels/boxes.parquet", **images, **where, segmenter=folder / "weights/segmenter",
         teacher=folder / "refclip", out=labels,
     )  # fmt: skip
-    list_candidates(**pictures, features=folder / "features/detector", out=folder / "candidates.parquet")
+    list_candidates(**images, features=folder / "features/detector", out=folder / "candidates.parquet")
     check_leakage(prepared=folder / "prepared", weights=folder / "weights", out=folder / "leakage.json")
     known = {
         "candidates": folder / "candidates.parquet", "prepared": prepared,
@@ -104,10 +104,10 @@ def test_a_published_folder_becomes_labels_a_student_numbers_and_exports(folder,
     torch.manual_seed(0)
     save_checkpoint(CSPDarkNet(BACKBONE), folder / "weights/backbone", config={})
     student, answers = folder / "students" / dataset / "refclip-simrec", folder / "answers.parquet"
-    files = TrainingFiles(**pictures, **where, weights=folder / "weights", out=student, curves=folder / "s.csv")
+    files = TrainingFiles(**images, **where, weights=folder / "weights", out=student, curves=folder / "s.csv")
     train_student(student="simrec", labels=labels, pairs=pairs, files=files)
     predict_student(
-        student=student, pairs=pairs, **pictures, **where, segmenter=folder / "weights/segmenter", out=answers
+        student=student, pairs=pairs, **images, **where, segmenter=folder / "weights/segmenter", out=answers
     )
     evaluate(predictions=answers, card=student / "config.json", out=folder / "student.json", **known)
     export_model(student, to="safetensors", out=folder / "model", reports=folder)

@@ -1,4 +1,4 @@
-"""The whole graph on a handful of pictures: real DVC, real Prefect server, killed on the way, no network."""
+"""The whole graph on a handful of images: real DVC, real Prefect server, killed on the way, no network."""
 
 import json
 import os
@@ -23,7 +23,7 @@ PREDICTORS = ("refclip", "dvin", "dvin-simrec", "dvin-transvg", "truth-simrec")
 
 
 def shrink(params: dict[str, Any]) -> None:
-    """The same graph, one dataset, one epoch, a few dozen pictures."""
+    """The same graph, one dataset, one epoch, a few dozen images."""
     for part in ("scenes", "datasets", "reference_datasets"):
         params["run"][part] = ["scenes_plus"]
     params["run"]["upper_bounds"] = ["simrec"]
@@ -83,7 +83,7 @@ def start(checkout: Path, *command: str) -> subprocess.Popen[str]:
 
 def children_in(checkout: Path) -> list[str]:
     """Command lines of stage and DVC processes that work in the checkout."""
-    found = []
+    below = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             words = (process / "cmdline").read_text().split("\0")
@@ -91,8 +91,8 @@ def children_in(checkout: Path) -> list[str]:
         except OSError:
             continue  # it ended meanwhile
         if inside and any(word.startswith("stages.") or word == "dvc" for word in words):
-            found.append(" ".join(words))
-    return found
+            below.append(" ".join(words))
+    return below
 
 
 def wait_for(condition: Any, *, seconds: float) -> None:
@@ -159,11 +159,11 @@ def test_metrics_keep_their_contract(checkout, rebuilt, predictor):
 @pytest.mark.slow
 def test_labels_are_the_product_and_hold_no_truth(checkout, rebuilt):
     labels = pd.read_parquet(checkout / "data/labels/scenes_plus/dvin/labels.parquet")
-    wanted = {
+    columns = {
         "sample_id", "image_id", "expression", "box", "mask", "score", "margin", "runner_up", "accept", "reason",
         "teacher", "checkpoint_sha256", "config_sha256", "schema_version",
     }  # fmt: skip
-    assert wanted <= set(labels.columns)
+    assert columns <= set(labels.columns)
     assert not [column for column in labels if "true" in column or "truth" in column]
     pairs = pd.read_parquet(checkout / "data/prepared/scenes_plus/pairs.parquet")
     assert set(labels["sample_id"]) == set(pairs["sample_id"])
@@ -179,20 +179,20 @@ def run_stage(checkout: Path, stage: str, **options: str) -> None:
 @pytest.mark.slow
 def test_a_teacher_of_masks_learns_labels_and_is_scored(checkout, rebuilt):
     prepared, features, out = "data/prepared/scenes_plus", "data/features/scenes_plus", "data/toy/weakmcn"
-    pictures = {"images": f"{prepared}/images.parquet", "image_root": "data/raw/scenes_plus/images"}
+    images = {"images": f"{prepared}/images.parquet", "image_root": "data/raw/scenes_plus/images"}
     pairs, segmenter = f"{prepared}/pairs.parquet", "data/weights/embedded/segmenter"
     run_stage(
-        checkout, "segment_candidates", **pictures, features=f"{features}/detector", segmenter=segmenter,
+        checkout, "segment_candidates", **images, features=f"{features}/detector", segmenter=segmenter,
         out=f"{features}/box_masks",
     )  # fmt: skip
     run_stage(
         checkout, "train_teacher", teacher="weakmcn", pairs=pairs, features=features, out=out, curves=f"{out}.csv"
     )
     run_stage(
-        checkout, "write_pseudo_labels", pairs=pairs, images=pictures["images"], features=features, teacher=out, out=out
+        checkout, "write_pseudo_labels", pairs=pairs, images=images["images"], features=features, teacher=out, out=out
     )
     run_stage(
-        checkout, "segment_boxes", **pictures, boxes=f"{out}/boxes.parquet", segmenter=segmenter, teacher=out,
+        checkout, "segment_boxes", **images, boxes=f"{out}/boxes.parquet", segmenter=segmenter, teacher=out,
         out=f"{out}/labels.parquet",
     )  # fmt: skip
     run_stage(
@@ -240,17 +240,17 @@ def test_the_detector_draws_the_masks_of_a_teachers_labels(checkout, rebuilt):
 @pytest.mark.slow
 def test_teachers_of_response_maps_learn_label_and_are_scored(checkout, rebuilt):
     prepared, out = "data/prepared/scenes_plus", "data/toy/pcnet"
-    pictures = {"images": f"{prepared}/images.parquet", "image_root": "data/raw/scenes_plus/images"}
+    images = {"images": f"{prepared}/images.parquet", "image_root": "data/raw/scenes_plus/images"}
     pairs, weights = f"{prepared}/pairs.parquet", "data/weights/embedded"
     run_stage(checkout, "write_cues", dataset="scenes_plus", pairs=pairs, out="data/toy/cues")
-    run_stage(checkout, "propose_masks", **pictures, segmenter=f"{weights}/segmenter", out="data/toy/proposals")
+    run_stage(checkout, "propose_masks", **images, segmenter=f"{weights}/segmenter", out="data/toy/proposals")
     given = {"cues": "data/toy/cues/cues.jsonl", "proposals": "data/toy/proposals"}
     run_stage(
-        checkout, "train_map_teacher", **pictures, **given, teacher="pcnet", pairs=pairs, weights=weights, out=out,
+        checkout, "train_map_teacher", **images, **given, teacher="pcnet", pairs=pairs, weights=weights, out=out,
         curves=f"{out}.csv",
     )  # fmt: skip
     run_stage(
-        checkout, "write_map_labels", **pictures, **given, pairs=pairs, weights=weights, teacher=out,
+        checkout, "write_map_labels", **images, **given, pairs=pairs, weights=weights, teacher=out,
         out=f"{out}/labels.parquet",
     )  # fmt: skip
     run_stage(
@@ -361,10 +361,12 @@ def test_the_commands_answer_as_the_stages_did(checkout, rebuilt):
     assert process.returncode == 0, output[-4000:]
     columns = ["box", "mask", "accept"]
     expected = pd.read_parquet(checkout / "data/labels/scenes_plus/dvin/labels.parquet").set_index("sample_id")[columns]
-    found = pd.read_parquet(checkout / "data/toy/relabelled/labels.parquet").set_index("sample_id").loc[expected.index]
-    np.testing.assert_allclose(np.stack(found["box"]), np.stack(expected["box"]), atol=1e-3)
-    assert found["accept"].tolist() == expected["accept"].tolist()
-    same = [one["counts"] == other["counts"] for one, other in zip(found["mask"], expected["mask"], strict=True)]
+    answers = (
+        pd.read_parquet(checkout / "data/toy/relabelled/labels.parquet").set_index("sample_id").loc[expected.index]
+    )
+    np.testing.assert_allclose(np.stack(answers["box"]), np.stack(expected["box"]), atol=1e-3)
+    assert answers["accept"].tolist() == expected["accept"].tolist()
+    same = [one["counts"] == other["counts"] for one, other in zip(answers["mask"], expected["mask"], strict=True)]
     assert np.mean(same) > 0.95  # a pixel at the edge of a mask may turn on the last digit of its box
 
 
@@ -372,11 +374,11 @@ def test_the_commands_answer_as_the_stages_did(checkout, rebuilt):
 @pytest.mark.parametrize("student", ["simrec", "transvg"])
 def test_predict_answers_as_the_student_did(checkout, rebuilt, student):
     expected = pd.read_parquet(checkout / f"data/predictions/scenes_plus/dvin-{student}.parquet")
-    pictures = pd.read_parquet(checkout / "data/prepared/scenes_plus/images.parquet").set_index("image_id")
+    images = pd.read_parquet(checkout / "data/prepared/scenes_plus/images.parquet").set_index("image_id")
     rows = expected[expected["image_id"] == expected["image_id"].iloc[0]]
-    picture = f"data/raw/scenes_plus/images/{pictures.loc[rows['image_id'].iloc[0], 'path']}"
+    image = f"data/raw/scenes_plus/images/{images.loc[rows['image_id'].iloc[0], 'path']}"
     model = f"data/students/scenes_plus/dvin-{student}"
-    process = start(checkout, "deixis", "predict", picture, *rows["expression"], "--model", model)
+    process = start(checkout, "deixis", "predict", image, *rows["expression"], "--model", model)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output[-4000:]
     answers = json.loads(output[output.index("{") :])["answers"]
@@ -384,7 +386,7 @@ def test_predict_answers_as_the_student_did(checkout, rebuilt, student):
 
 
 @pytest.mark.slow
-def test_the_readmes_commands_for_own_pictures_can_be_copied(checkout, rebuilt):
+def test_the_readmes_commands_for_own_images_can_be_copied(checkout, rebuilt):
     section = (ROOT / "README.md").read_text().split("## Use your own images and phrases")[1].split("\n## ")[0]
     blocks = [block.split("```")[0] for block in section.split("```sh\n")[1:]]
     assert len(blocks) >= 3

@@ -50,7 +50,7 @@ def most_confident_boxes(store: ArrayStore, sizes: pd.DataFrame, *, side: int, k
 
 
 class ImageCandidates(NamedTuple):
-    """Candidate boxes of one image: corners in stored pixels, cut to the picture, and numbers of categories."""
+    """Candidate boxes of one image: corners in stored pixels, cut to the image, and numbers of categories."""
 
     boxes_xyxy: Float[Tensor, "candidates 4"]
     categories: Int[Tensor, " candidates"]
@@ -77,28 +77,28 @@ class CandidateTable:
             if image_id in self._frames:
                 boxes = torch.from_numpy(np.array(flat, dtype=np.float32)).view(-1, 4)
                 kinds = torch.from_numpy(np.array(categories, dtype=np.int64))
-                found = _inside(ImageCandidates(boxes, kinds), self._frames[image_id])
-                self._of[image_id] = found if source == "annotations" else _suppress(found, suppression)
+                candidates = _inside(ImageCandidates(boxes, kinds), self._frames[image_id])
+                self._of[image_id] = candidates if source == "annotations" else _suppress(candidates, suppression)
 
     def __getitem__(self, image_id: int) -> ImageCandidates:
         """Candidates of one image, at least one."""
-        found = self._of.get(image_id)
-        if found is None or not len(found.boxes_xyxy):
-            what = "does not list" if found is None else "has no box inside"
+        candidates = self._of.get(image_id)
+        if candidates is None or not len(candidates.boxes_xyxy):
+            what = "does not list" if candidates is None else "has no box inside"
             more = (
                 "Raise candidates.keep_fraction in params.yaml"
                 if self._source == "detections"
                 else "Annotate an object of it"
             )
-            remedy = f"{more} if that is not enough" if found is None else more
+            remedy = f"{more} if that is not enough" if candidates is None else more
             raise DataError(
                 f"{self._path}: {what} image {image_id}. A student that ranks candidates needs at least one for every "
                 f"image. Run: dvc repro -f {MADE_BY[self._source]}. {remedy}"
             )
-        return found
+        return candidates
 
     def nearest(self, image_ids: Sequence[int], boxes_xyxy: Float[Tensor, "labels 4"]) -> "Nearest":
-        """The candidate that each label's box, in stored pixels, means; the box is cut to the picture first."""
+        """The candidate that each label's box, in stored pixels, means; the box is cut to the image first."""
         candidates = [self[image_id].boxes_xyxy for image_id in image_ids]
         padded = torch.nn.utils.rnn.pad_sequence(candidates, batch_first=True)
         valid = torch.tensor([[k < len(c) for k in range(padded.shape[1])] for c in candidates])
@@ -127,16 +127,16 @@ def nearest_candidates(
     return Nearest(place, iou)
 
 
-def _inside(found: ImageCandidates, frame_xyxy: Float[Tensor, " 4"]) -> ImageCandidates:
-    """Boxes cut to the picture; those that lie outside of it, or are not finite, go."""
-    boxes = cut_to(found.boxes_xyxy, frame_xyxy.expand_as(found.boxes_xyxy))
-    sound = (boxes[:, 2:] > boxes[:, :2]).all(1) & found.boxes_xyxy.isfinite().all(1)
-    return ImageCandidates(boxes[sound], found.categories[sound])
+def _inside(candidates: ImageCandidates, frame_xyxy: Float[Tensor, " 4"]) -> ImageCandidates:
+    """Boxes cut to the image; those that lie outside of it, or are not finite, go."""
+    boxes = cut_to(candidates.boxes_xyxy, frame_xyxy.expand_as(candidates.boxes_xyxy))
+    sound = (boxes[:, 2:] > boxes[:, :2]).all(1) & candidates.boxes_xyxy.isfinite().all(1)
+    return ImageCandidates(boxes[sound], candidates.categories[sound])
 
 
-def _suppress(found: ImageCandidates, suppression: Suppression) -> ImageCandidates:
+def _suppress(candidates: ImageCandidates, suppression: Suppression) -> ImageCandidates:
     """Greedy suppression in the order of the boxes, which are few; torchvision takes seconds to import."""
-    boxes, categories = found
+    boxes, categories = candidates
     rivals = len(boxes), len(boxes), 4
     overlap = paired_iou(boxes[:, None].expand(rivals), boxes[None].expand(rivals)) > suppression.iou
     if suppression.by_category:

@@ -108,14 +108,15 @@ class FeatureStore:
 
     def __init__(self, folder: Path, *, made_by: str = "extract_features") -> None:
         self.folder = folder
-        self._mend = f"Run: dvc repro -f {made_by}"
+        self._remedy = f"Run: dvc repro -f {made_by}"
         self.meta = read_json(folder / "meta.json", made_by=made_by)
         index = read_table(folder / "index.parquet", columns=("image_id", "shard", "row"), made_by=made_by)
         counts = index.groupby("shard").size().tolist()
         stated = [shard["rows"] for shard in self.meta["shards"]]
         if counts != stated:
             raise DataError(
-                f"{folder}: a mixed set: index.parquet counts {counts} rows per shard, meta.json {stated}. {self._mend}"
+                f"{folder}: a mixed set: index.parquet counts {counts} rows per shard, meta.json {stated}. "
+                f"{self._remedy}"
             )
         self._where = {image_id: (shard, row) for image_id, shard, row in index.itertuples(index=False)}
         self._shards = {
@@ -131,13 +132,13 @@ class FeatureStore:
         if array not in self._shards:
             raise DataError(
                 f'{self.folder}: holds no "{array}". It holds: {", ".join(sorted(self._shards))}. Boxes of the finer '
-                f"scales come with extraction.box_scales: [coarse, middle, fine] in params.yaml. {self._mend}"
+                f"scales come with extraction.box_scales: [coarse, middle, fine] in params.yaml. {self._remedy}"
             )
         try:
             places = np.array([self._where[image_id] for image_id in image_ids], dtype=np.int64).reshape(-1, 2)
         except KeyError as missing:
             raise DataError(
-                f"{self.folder}: holds no image {missing}. It holds {len(self)} images. {self._mend}"
+                f"{self.folder}: holds no image {missing}. It holds {len(self)} images. {self._remedy}"
             ) from None
         out = torch.empty(len(places), *self.meta["arrays"][array]["shape"])
         for number in np.unique(places[:, 0]):
@@ -151,7 +152,7 @@ class FeatureStore:
             for name, checksum in shard["sha256"].items():
                 path = self.folder / f"shard-{number:05d}.{name}.npy"
                 if file_sha256(path) != checksum:
-                    raise DataError(f"{path}: its checksum is not the one in meta.json. {self._mend}")
+                    raise DataError(f"{path}: its checksum is not the one in meta.json. {self._remedy}")
 
     def _open(self, number: int, name: str, rows: int) -> np.ndarray:
         path = self.folder / f"shard-{number:05d}.{name}.npy"
@@ -159,11 +160,11 @@ class FeatureStore:
         try:
             shard = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))  # indexes faster than np.memmap
         except (OSError, ValueError, EOFError) as error:
-            raise DataError(f"{path}: missing or cut short ({error}); expected {stated}. {self._mend}") from None
+            raise DataError(f"{path}: missing or cut short ({error}); expected {stated}. {self._remedy}") from None
         if shard.shape != stated or str(shard.dtype) != self.meta["arrays"][name]["dtype"]:
             raise DataError(
                 f"{path}: holds {shard.dtype} {shard.shape}, meta.json says {self.meta['arrays'][name]['dtype']} "
-                f"{stated}. {self._mend}"
+                f"{stated}. {self._remedy}"
             )
         return shard
 

@@ -1,4 +1,4 @@
-"""Phrases with their pictures, as batches for teachers that answer with response maps; truth is out of reach."""
+"""Phrases with their images, as batches for teachers that answer with response maps; truth is out of reach."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -27,14 +27,14 @@ def padded_cues(path: Path, texts: Iterable[str], *, count: int, policy: Padding
         DataError: If the file lacks a phrase.
     """
     known = read_cues(path)
-    wanted = set(texts)
-    missing = sorted(wanted - known.keys())
+    needed = set(texts)
+    missing = sorted(needed - known.keys())
     if missing:
         raise DataError(
-            f'{path}: no cues for {len(missing)} of {len(wanted)} phrases, the first is "{missing[0]}". '
+            f'{path}: no cues for {len(missing)} of {len(needed)} phrases, the first is "{missing[0]}". '
             "Run: dvc repro -f write_cues"
         )
-    return {text: pad_cues(known[text], count, policy, text=text) for text in wanted}
+    return {text: pad_cues(known[text], count, policy, text=text) for text in needed}
 
 
 def read_needed_cues(model: MapTeacher, cues: Path | None, texts: Iterable[str]) -> dict[str, list[str]] | None:
@@ -43,15 +43,15 @@ def read_needed_cues(model: MapTeacher, cues: Path | None, texts: Iterable[str])
     Raises:
         DataError: If they are needed and no file is named.
     """
-    wanted = model.cue_reading
-    if wanted is None:
+    reading = model.cue_reading
+    if reading is None:
         return None
     if cues is None:
         raise DataError(
             "this teacher reads cues, and no file of them was named (--cues). "
             "Put the dataset under run.proposals in params.yaml, then run: dvc repro"
         )
-    return padded_cues(cues, texts, count=wanted.count, policy=wanted.padding)
+    return padded_cues(cues, texts, count=reading.count, policy=reading.padding)
 
 
 def count_fallbacks(cues: Path) -> int:
@@ -60,15 +60,15 @@ def count_fallbacks(cues: Path) -> int:
 
 
 def refuse_other_squares(proposals: Path, *, stretch: bool) -> None:
-    """Stop where proposals lie in another square than the teacher's pictures.
+    """Stop where proposals lie in another square than the teacher's images.
 
     Raises:
-        DataError: Says which setting mends it.
+        DataError: Says which setting fixes it.
     """
-    found = read_json(proposals / "meta.json", made_by="propose_masks").get("stretch", False)
-    if found != stretch:
+    stored = read_json(proposals / "meta.json", made_by="propose_masks").get("stretch", False)
+    if stored != stretch:
         raise DataError(
-            f"{proposals}: proposals of {'stretched' if found else 'letterboxed'} pictures, but this teacher reads "
+            f"{proposals}: proposals of {'stretched' if stored else 'letterboxed'} images, but this teacher reads "
             f"{'stretched' if stretch else 'letterboxed'} ones. Set proposals.stretch: {str(stretch).lower()} in "
             "params.yaml, then run: dvc repro"
         )

@@ -1,4 +1,4 @@
-"""Labelled phrases with their pictures, as batches for students."""
+"""Labelled phrases with their images, as batches for students."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -78,15 +78,15 @@ class PhraseReader:
         )
 
     def _padded_candidates(self, table: CandidateTable, image_ids: Sequence[int]) -> CandidateBoxes:
-        found = [table[image_id] for image_id in image_ids]
+        per_image = [table[image_id] for image_id in image_ids]
         boxes = [
             self._images.letterbox(image_id).boxes_to_input(candidates.boxes_xyxy)
-            for image_id, candidates in zip(image_ids, found, strict=True)
+            for image_id, candidates in zip(image_ids, per_image, strict=True)
         ]
-        valid = pad_sequence([torch.ones_like(c.categories) for c in found], batch_first=True).bool()
+        valid = pad_sequence([torch.ones_like(c.categories) for c in per_image], batch_first=True).bool()
         return CandidateBoxes(
             boxes_xyxy=pad_sequence(boxes, batch_first=True).to(self._device),
-            categories=pad_sequence([c.categories for c in found], batch_first=True).to(self._device),
+            categories=pad_sequence([c.categories for c in per_image], batch_first=True).to(self._device),
             valid=valid.to(self._device),
         )
 

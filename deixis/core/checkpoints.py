@@ -60,25 +60,25 @@ def load_checkpoint(model: nn.Module, folder: Path, *, made_by: str) -> None:
         raise DataError(f"{path}: missing. It is written by {made_by}; run: dvc repro {made_by}")
     tensors, _ = load_state(path)
     differences = compare_states(model.state_dict(), tensors)
-    found = "; ".join(f"{len(names)} {what} ({names[0]}, ...)" for what, names in differences.items())
-    if found:
+    summary = "; ".join(f"{len(names)} {what} ({names[0]}, ...)" for what, names in differences.items())
+    if summary:
         raise DataError(
-            f"{path}: a checkpoint of another architecture than {type(model).__name__} as configured: {found}. "
+            f"{path}: a checkpoint of another architecture than {type(model).__name__} as configured: {summary}. "
             f"Allowed: the same sizes as in params.yaml. Run: dvc repro -f {made_by}"
         )
     model.load_state_dict(tensors, strict=True)
 
 
-def compare_states(wanted: dict[str, Tensor], found: dict[str, Tensor]) -> dict[str, list[str]]:
-    """What keeps `found` from being loaded as `wanted`: sorted names per kind of difference, with unlike shapes."""
+def compare_states(expected: dict[str, Tensor], stored: dict[str, Tensor]) -> dict[str, list[str]]:
+    """What keeps `stored` from being loaded as `expected`: sorted names per kind of difference, with unlike shapes."""
     unlike = [
-        f"{name} {list(found[name].shape)} for {list(wanted[name].shape)}"
-        for name in wanted.keys() & found.keys()
-        if wanted[name].shape != found[name].shape
+        f"{name} {list(stored[name].shape)} for {list(expected[name].shape)}"
+        for name in expected.keys() & stored.keys()
+        if expected[name].shape != stored[name].shape
     ]
     problems = {
-        "missing": sorted(wanted.keys() - found.keys()),
-        "unexpected": sorted(found.keys() - wanted.keys()),
+        "missing": sorted(expected.keys() - stored.keys()),
+        "unexpected": sorted(stored.keys() - expected.keys()),
         "of another shape": sorted(unlike),
     }
     return {what: names for what, names in problems.items() if names}

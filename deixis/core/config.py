@@ -31,7 +31,7 @@ def load_params(path: Path) -> dict[str, Any]:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise ConfigError(f"{path}: cannot be read: {reason}. Pass --params FILE, a text file of YAML.") from None
     except YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}. Mend the file, then run the command again.") from None
+        raise ConfigError(f"{path}: not valid YAML: {error}. Fix the file, then run the command again.") from None
     if not isinstance(params, dict):
         raise ConfigError(f"{path}: found {type(params).__name__}, expected sections such as `run:` and `seed:`.")
     return params
@@ -49,21 +49,21 @@ def read_section(params_path: Path, section: str, kind: type[T]) -> T:
     Raises:
         ConfigError: If the section is absent or any key or value of it is not allowed.
     """
-    found: Any = load_params(params_path)
+    values: Any = load_params(params_path)
     walked: list[str] = []
     for name in section.split("."):
-        if not isinstance(found, dict) or name not in found:
+        if not isinstance(values, dict) or name not in values:
             where = ".".join(walked) or "the top level"
-            known = ", ".join(sorted(map(str, found))) if isinstance(found, dict) else type(found).__name__
+            known = ", ".join(sorted(map(str, values))) if isinstance(values, dict) else type(values).__name__
             raise ConfigError(f'{params_path}: {where} has no "{name}". Known: {known}. Add it or name one of those.')
-        found = found[name]
+        values = values[name]
         walked.append(name)
     try:
-        return TypeAdapter(kind).validate_python(found)
+        return TypeAdapter(kind).validate_python(values)
     except ValidationError as error:
         lines = [_explain(problem, section, kind) for problem in error.errors()]
-        mend = f"Mend {params_path}, then run: dvc repro"
-        raise ConfigError(f"{params_path}: " + "; ".join(lines) + f". {mend}") from None
+        remedy = f"Fix {params_path}, then run: dvc repro"
+        raise ConfigError(f"{params_path}: " + "; ".join(lines) + f". {remedy}") from None
 
 
 def _explain(problem: Any, section: str, kind: Any) -> str:

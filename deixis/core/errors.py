@@ -1,4 +1,4 @@
-"""The two kinds of mistake a user can mend, and the exit codes that tell them apart."""
+"""The two kinds of mistake a user can fix, and the exit codes that tell them apart."""
 
 
 class ConfigError(ValueError):

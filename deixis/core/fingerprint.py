@@ -40,12 +40,12 @@ class Code:
     @cached_property
     def paths(self) -> dict[str, Path]:
         """Every module's file, by dotted name; a package's is its `__init__.py`."""
-        found = {}
+        modules = {}
         for folder in FOLDERS:
             for path in sorted((self.root / folder).rglob("*.py")):
                 name = ".".join(path.relative_to(self.root).with_suffix("").parts)
-                found[name.removesuffix(".__init__")] = path
-        return found
+                modules[name.removesuffix(".__init__")] = path
+        return modules
 
     def syntax(self, module: str) -> Syntax:
         """What counts of a module."""
@@ -64,13 +64,13 @@ class Code:
         Methods of OF_METHODS are left out: which of them a stage loads, its parameters say.
         """
         if module not in self._closures:
-            seen, todo = set[str](), [module]
+            reached, todo = set[str](), [module]
             while todo:
                 current = todo.pop()
-                if current not in seen:
-                    seen.add(current)
+                if current not in reached:
+                    reached.add(current)
                     todo += self._needed(current)
-            self._closures[module] = frozenset(seen)
+            self._closures[module] = frozenset(reached)
         return self._closures[module]
 
     def fingerprint(self, modules: Iterable[str], *more: str) -> str:
@@ -95,10 +95,10 @@ class Code:
     def _needed(self, module: str) -> Iterator[str]:
         if "." in module:
             yield module.rpartition(".")[0]  # importing a module loads its packages
-        for wanted in self.syntax(module).imports:
-            yield from (name for name in (wanted.module, f"{wanted.module}.{wanted.name}") if name in self.paths)
-            if wanted.module in self.paths and wanted.module not in OF_METHODS and wanted.name:
-                lines = self.syntax(wanted.module).registries.get(wanted.name, {})
+        for imported in self.syntax(module).imports:
+            yield from (name for name in (imported.module, f"{imported.module}.{imported.name}") if name in self.paths)
+            if imported.module in self.paths and imported.module not in OF_METHODS and imported.name:
+                lines = self.syntax(imported.module).registries.get(imported.name, {})
                 yield from (target.split(":")[0] for target, _ in lines.values())
 
     def _registry_lines(self, module: str) -> str:
@@ -119,9 +119,9 @@ class Code:
 
     def _problems(self, module: str) -> Iterator[str]:
         path, syntax = self.paths[module].relative_to(self.root), self.syntax(module)
-        for wanted in syntax.imports:
-            if problem := self._broken(wanted):
-                yield f"{path}:{wanted.line}: {problem}"
+        for imported in syntax.imports:
+            if problem := self._broken(imported):
+                yield f"{path}:{imported.line}: {problem}"
         for name, lines in syntax.registries.items():
             for key, (target, line) in lines.items():
                 place, attribute = target.split(":")
@@ -132,19 +132,19 @@ class Code:
                 elif attribute not in self.syntax(place).names:
                     yield f'{path}:{line}: {name} names "{target}" for {key}, and {place} has no {attribute}'
 
-    def _broken(self, wanted: Import) -> str | None:
-        package = wanted.module.split(".")[0]
+    def _broken(self, imported: Import) -> str | None:
+        package = imported.module.split(".")[0]
         if package not in FOLDERS:
-            missing = wanted.needed and not is_installed(package)
-            return f"imports {wanted.module}, and {package} is not installed" if missing else None
-        if wanted.module not in self.paths:
-            return f"imports {wanted.module}, and there is no such module"
-        if wanted.name in (None, "*") or f"{wanted.module}.{wanted.name}" in self.paths:
+            missing = imported.needed and not is_installed(package)
+            return f"imports {imported.module}, and {package} is not installed" if missing else None
+        if imported.module not in self.paths:
+            return f"imports {imported.module}, and there is no such module"
+        if imported.name in (None, "*") or f"{imported.module}.{imported.name}" in self.paths:
             return None
-        names = self.syntax(wanted.module).names
-        if wanted.name in names or "__getattr__" in names:
+        names = self.syntax(imported.module).names
+        if imported.name in names or "__getattr__" in names:
             return None
-        return f"imports {wanted.name} from {wanted.module}, which has no such name"
+        return f"imports {imported.name} from {imported.module}, which has no such name"
 
 
 @dataclass(frozen=True)

@@ -34,19 +34,19 @@ def read_tensors(path: Path, *, remedy: str = REMEDY) -> dict[str, Tensor]:
         DataError: If there is no such file, or it holds anything but tensors.
     """
     path = weight_file(path)
-    found = _read_safetensors(path) if path.suffix == ".safetensors" else _read_saved(path, remedy)
-    inside = next((name for name in CONTAINERS if isinstance(found.get(name), Mapping)), None)
-    found = found if inside is None else found[inside]
-    others = [name for name, value in found.items() if not isinstance(value, Tensor)]
-    if others or not found:
-        what = f"{others[0]} is a {type(found[others[0]]).__name__}" if others else "it is empty"
+    tensors = _read_safetensors(path) if path.suffix == ".safetensors" else _read_saved(path, remedy)
+    inside = next((name for name in CONTAINERS if isinstance(tensors.get(name), Mapping)), None)
+    tensors = tensors if inside is None else tensors[inside]
+    others = [name for name, value in tensors.items() if not isinstance(value, Tensor)]
+    if others or not tensors:
+        what = f"{others[0]} is a {type(tensors[others[0]]).__name__}" if others else "it is empty"
         raise DataError(
             f"{path}: {what}. Allowed: names of tensors only, alone or under {', '.join(CONTAINERS)}. "
             "Save the model's state_dict() alone, or fetch the release's own file again"
         )
-    if all(name.startswith(DATA_PARALLEL) for name in found):
-        found = {name.removeprefix(DATA_PARALLEL): tensor for name, tensor in found.items()}
-    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in found.items()}
+    if all(name.startswith(DATA_PARALLEL) for name in tensors):
+        tensors = {name.removeprefix(DATA_PARALLEL): tensor for name, tensor in tensors.items()}
+    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
 
 
 def weight_file(path: Path) -> Path:
@@ -75,7 +75,7 @@ def _read_saved(path: Path, remedy: str) -> dict[str, Any]:
             "safetensors, for CLIP from openai/clip-vit-base-patch32 or timm/resnet50_clip.openai"
         )
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         reason = str(error).splitlines()[-1][:200]
         raise DataError(
@@ -84,9 +84,9 @@ def _read_saved(path: Path, remedy: str) -> dict[str, Any]:
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0][:200]
         raise DataError(f"{path}: not a whole weight file ({reason}). {remedy}") from None
-    if not isinstance(found, dict):
-        raise DataError(f"{path}: holds a {type(found).__name__}. Allowed: a state_dict. Save model.state_dict()")
-    return found
+    if not isinstance(loaded, dict):
+        raise DataError(f"{path}: holds a {type(loaded).__name__}. Allowed: a state_dict. Save model.state_dict()")
+    return loaded
 
 
 def _is_torchscript(path: Path) -> bool:
@@ -98,12 +98,12 @@ def _is_torchscript(path: Path) -> bool:
 
 def renamed(tensors: Mapping[str, Tensor], rules: Mapping[str, str]) -> dict[str, Tensor]:
     """Apply regular expressions to every name, in their order."""
-    found = {}
+    by_new_name = {}
     for name, tensor in tensors.items():
         for pattern, new in rules.items():
             name = re.sub(pattern, new, name)
-        found[name] = tensor
-    return found
+        by_new_name[name] = tensor
+    return by_new_name
 
 
 def count_layers(tensors: Mapping[str, Tensor], prefix: str) -> int:
@@ -135,12 +135,12 @@ def check_published(build: Callable[[], nn.Module], tensors: dict[str, Tensor], 
     """
     with torch.device("meta"):
         model = build()
-    wanted = model.state_dict()
-    check_names(tensors, wanted, path=path, what=f"a {type(model).__name__}, by our names")
-    return {name: tensors[name] for name in wanted}
+    expected = model.state_dict()
+    check_names(tensors, expected, path=path, what=f"a {type(model).__name__}, by our names")
+    return {name: tensors[name] for name in expected}
 
 
-def check_names(found: dict[str, Tensor], wanted: dict[str, Tensor], *, path: Path, what: str) -> None:
+def check_names(tensors: dict[str, Tensor], expected: dict[str, Tensor], *, path: Path, what: str) -> None:
     """Refuse tensors that have not exactly the wanted names and shapes.
 
     Args:
@@ -149,11 +149,11 @@ def check_names(found: dict[str, Tensor], wanted: dict[str, Tensor], *, path: Pa
     Raises:
         DataError: Lists every name that is missing, unexpected or of another shape.
     """
-    differences = compare_states(wanted, found)
+    differences = compare_states(expected, tensors)
     if differences:
         lines = [f"{len(names)} {kind}: {', '.join(names)}" for kind, names in differences.items()]
         raise DataError(
-            f"{path}: not the weights of {what}. Of {len(wanted)} tensors:\n"
+            f"{path}: not the weights of {what}. Of {len(expected)} tensors:\n"
             + "\n".join(lines)
             + "\nFetch the file that the model's card names, or name another kind of model"
         )

@@ -72,8 +72,8 @@ def read_table(path: Path, *, columns: tuple[str, ...], made_by: str, optional: 
         raise DataError(f"{path}: not a whole Parquet file ({reason}). Run: dvc repro -f {made_by}") from None
     missing = [column for column in columns if column not in table]
     if missing:
-        found = ", ".join(map(str, table.columns))
-        raise DataError(f"{path}: lacks {', '.join(missing)}; has {found}. Run: dvc repro -f {made_by}")
+        present = ", ".join(map(str, table.columns))
+        raise DataError(f"{path}: lacks {', '.join(missing)}; has {present}. Run: dvc repro -f {made_by}")
     return table[[*columns, *(column for column in optional if column in table)]]
 
 

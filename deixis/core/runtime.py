@@ -21,7 +21,7 @@ def pick_device(requested: str) -> torch.device:
     """
     name = os.environ.get("DEIXIS_DEVICE", "auto") if requested == "auto" else requested
     if name not in ("auto", "cpu", "cuda"):
-        raise ConfigError(f'device is "{name}". Allowed: auto, cpu, cuda. Pass --device cpu, or mend DEIXIS_DEVICE.')
+        raise ConfigError(f'device is "{name}". Allowed: auto, cpu, cuda. Pass --device cpu, or fix DEIXIS_DEVICE.')
     if name == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device is cuda, but torch sees no GPU. Allowed here: auto, cpu. Pass --device cpu.")
     if name == "auto":

@@ -41,15 +41,15 @@ def _whole_chunks(scratch: Path, phrases: Sequence[Phrase]) -> list[str]:
     """Lines that an earlier run finished, as far as they make whole chunks."""
     if not scratch.exists():
         return []
-    found = scratch.read_bytes().decode(errors="replace").split("\n")[:-1]  # the last one may be cut short
+    lines = scratch.read_bytes().decode(errors="replace").split("\n")[:-1]  # the last one may be cut short
     count = 0
-    for line, phrase in zip(found, phrases, strict=False):
+    for line, phrase in zip(lines, phrases, strict=False):
         record = parse_record(line)
         if record is None or record["text"] != phrase.text:
             break
         count += 1
     whole = count if count == len(phrases) else count // CHUNK * CHUNK
-    return [f"{line}\n" for line in found[:whole]]
+    return [f"{line}\n" for line in lines[:whole]]
 
 
 def _line(belongs_to: dict[str, Any], phrase: Phrase, answer: Answer) -> str:

@@ -37,7 +37,7 @@ class CachedCues:
         if not config.path.exists():
             raise ConfigError(
                 f"cues.settings.path is {config.path}: no such file or folder. Allowed: a cues.jsonl, or a folder of "
-                "<ref_id>.json. Mend params.yaml, then run: dvc repro write_cues"
+                "<ref_id>.json. Fix params.yaml, then run: dvc repro write_cues"
             )
         self._by_text: dict[str, Answer] = {}
         self._by_sentence: dict[str, Answer | None] = {}
@@ -52,8 +52,8 @@ class CachedCues:
         return [self._find(phrase) or self._without(phrase) for phrase in phrases]
 
     def _find(self, phrase: Phrase) -> Answer | None:
-        said = [self._by_sentence.get(str(sent_id)) for sent_id in phrase.sent_ids]
-        return next((answer for answer in said if answer), self._by_text.get(phrase.text))
+        answers = [self._by_sentence.get(str(sent_id)) for sent_id in phrase.sent_ids]
+        return next((answer for answer in answers if answer), self._by_text.get(phrase.text))
 
     def _without(self, phrase: Phrase) -> Answer:
         if self._config.when_missing == "refuse":

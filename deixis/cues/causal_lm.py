@@ -66,9 +66,9 @@ class CausalLMCues:
     def _give_up(self, reason: str, error: Exception) -> None:
         """Say so once, and answer by rule from here on."""
         self._given_up = reason
-        found = next(iter(str(error).splitlines()), type(error).__name__)
+        problem = next(iter(str(error).splitlines()), type(error).__name__)
         say(
-            f'cues.settings.model is "{self._config.model}": {reason} ({found}), and the rule stands in. '
+            f'cues.settings.model is "{self._config.model}": {reason} ({problem}), and the rule stands in. '
             "Needed: a folder or a hub name of a causal language model with its tokenizer. To ask it again, run: "
             "dvc repro -f write_cues"
         )
@@ -82,8 +82,8 @@ class CausalLMCues:
         errors: list[Exception | None] = []
         for start in range(0, len(order), self._config.batch_size):
             rows = order[start : start + self._config.batch_size]
-            said, error = self._ask([phrases[row] for row in rows])
-            answers |= zip(rows, said, strict=True)
+            batch, error = self._ask([phrases[row] for row in rows])
+            answers |= zip(rows, batch, strict=True)
             errors.append(error)
         if (last := errors[-1]) and all(errors):
             self._give_up("the model was given up", last)
@@ -92,12 +92,12 @@ class CausalLMCues:
     def _ask(self, phrases: list[Phrase]) -> tuple[list[Answer], Exception | None]:
         """Answers of one batch, and what broke the model, if anything did."""
         try:
-            said = self.generate([PROMPT.write(phrase.text) for phrase in phrases])
+            outputs = self.generate([PROMPT.write(phrase.text) for phrase in phrases])
         except Exception as error:  # whatever a model can do wrong, out of memory included, must not end the run
             return [fall_back(phrase, type(error).__name__) for phrase in phrases], error
         return [
             judge_answer(answer, phrase, finished=finished, source=self._source, gen=self._gen)
-            for phrase, (answer, finished) in zip(phrases, said, strict=True)
+            for phrase, (answer, finished) in zip(phrases, outputs, strict=True)
         ], None
 
     @torch.inference_mode()

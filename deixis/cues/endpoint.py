@@ -65,26 +65,26 @@ class EndpointCues:
         if self._given_up:
             return [fall_back(phrase, "the endpoint was given up") for phrase in phrases]
         with ThreadPoolExecutor(self._config.concurrency) as pool:
-            asked = list(pool.map(self._ask, phrases))
-        self._given_up = not any(reached for _, reached in asked)
+            outcomes = list(pool.map(self._ask, phrases))
+        self._given_up = not any(reached for _, reached in outcomes)
         if self._given_up:
             say(
-                f"no question reached the endpoint ({asked[0][0].error}): the rule answers in its place. "
+                f"no question reached the endpoint ({outcomes[0][0].error}): the rule answers in its place. "
                 "Once it does, run: dvc repro -f write_cues"
             )
-        return [answer for answer, _ in asked]
+        return [answer for answer, _ in outcomes]
 
     def _ask(self, phrase: Phrase) -> tuple[Answer, bool]:
         """The answer, and whether the server gave one, good or bad."""
         messages = [{"role": "user", "content": PROMPT.write(phrase.text)}]
         try:
             reply = self._client.chat.completions.create(model=self._model, messages=messages, **self._gen)
-            said, finished = reply.choices[0].message.content, reply.choices[0].finish_reason == "stop"
+            content, finished = reply.choices[0].message.content, reply.choices[0].finish_reason == "stop"
         except Exception as error:  # whatever a server can do wrong must not end the run
             # The message may quote the key or the address, so only the kind of error and the HTTP status are kept.
             status = getattr(error, "status_code", None)
             return fall_back(phrase, f"{type(error).__name__} {status}" if status else type(error).__name__), False
-        if not isinstance(said, str):
+        if not isinstance(content, str):
             return fall_back(phrase, "no text in the answer"), True
         source = f"openai:{self._model}"
-        return judge_answer(said, phrase, finished=finished, source=source, gen=self._gen), True
+        return judge_answer(content, phrase, finished=finished, source=source, gen=self._gen), True

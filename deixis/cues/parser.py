@@ -33,14 +33,14 @@ class ParserCues:
 
     def __init__(self, config: ParserConfig) -> None:
         allowed = "Allowed: an installed English pipeline with a parser, or a folder of one"
-        mend = "Run: uv pip install pip && uv run python -m spacy download en_core_web_sm"
+        remedy = "Run: uv pip install pip && uv run python -m spacy download en_core_web_sm"
         try:
             self._parse = import_extra("spacy").load(config.model)
         except OSError:
-            raise ConfigError(f'cues.settings.model is "{config.model}": not found. {allowed}. {mend}') from None
+            raise ConfigError(f'cues.settings.model is "{config.model}": not found. {allowed}. {remedy}') from None
         if not self._parse.has_pipe("parser"):
             parts = ", ".join(self._parse.pipe_names) or "nothing"
-            raise ConfigError(f'cues.settings.model is "{config.model}", which has {parts}. {allowed}. {mend}')
+            raise ConfigError(f'cues.settings.model is "{config.model}", which has {parts}. {allowed}. {remedy}')
         meta = self._parse.meta
         self._source = f"spacy:{meta['lang']}_{meta['name']}@{meta['version']}"
         self.inputs = (self._source,)
@@ -63,14 +63,14 @@ def parsed_cues(parse: Any) -> tuple[str, ...]:
     The target is the first noun chunk that is the root or its subject. Its noun comes first, then the chunk without
     determiner, then the noun with each thing that hangs on it, and with what is said of it as a subject.
     """
-    chunk = next((found for found in parse.noun_chunks if found.root.dep_ in ("ROOT", *SUBJECTS)), None)
+    chunk = next((candidate for candidate in parse.noun_chunks if candidate.root.dep_ in ("ROOT", *SUBJECTS)), None)
     if chunk is None:
         return ()
     noun = chunk.root
-    said = [part for child in noun.rights if child.dep_ in OWN_CUE and child.i >= chunk.end for part in _parts(child)]
+    parts = [part for child in noun.rights if child.dep_ in OWN_CUE and child.i >= chunk.end for part in _parts(child)]
     if noun.dep_ in SUBJECTS:
-        said += _parts(noun.head, without=noun)
-    segments = [words for part in said if (words := _trim(part))]
+        parts += _parts(noun.head, without=noun)
+    segments = [words for part in parts if (words := _trim(part))]
     whole = _words([word for word in chunk if word.text.lower() not in DETERMINERS])
     return first_distinct([_words([noun]), whole, *(_words([noun, *segment]) for segment in segments)])
 
@@ -79,8 +79,8 @@ def _parts(token: Any, *, without: Any = None) -> list[list[Any]]:
     """Words of a subtree, and apart from them those of each verb that "and" joins to its top."""
     joined = [child for child in token.rights if child.dep_ == "conj" and child.pos_ in ("VERB", "AUX")]
     apart = {word.i for child in [*joined, *([without] if without is not None else [])] for word in child.subtree}
-    own = [word for word in token.subtree if word.i not in apart]
-    return [own, *(part for child in joined for part in _parts(child))]
+    words = [word for word in token.subtree if word.i not in apart]
+    return [words, *(part for child in joined for part in _parts(child))]
 
 
 def _trim(words: list[Any]) -> list[Any]:

@@ -36,7 +36,7 @@ class Prompt:
 
     def write(self, text: str) -> str:
         """The whole prompt for one expression, as a single turn: not every chat template knows a system's turn."""
-        shown = [f"{self.question.format(text=said)} {json.dumps(cues)}" for said, cues in self.examples]
+        shown = [f"{self.question.format(text=expression)} {json.dumps(cues)}" for expression, cues in self.examples]
         return "\n\n".join([self.task, self.constraints, *shown, self.question.format(text=text)])
 
     def hashes(self) -> dict[str, str]:
@@ -121,7 +121,7 @@ def read_answer(answer: str, text: str, *, finished: bool) -> tuple[str, ...]:
 def _json_list(answer: str) -> list[Any] | None:
     """The first JSON list, also as a value of an object; None where there is none, or the answer ends inside it."""
     answer = answer.rstrip()
-    for start in (found.start() for found in re.finditer(r"[\[{]", answer)):
+    for start in (match.start() for match in re.finditer(r"[\[{]", answer)):
         try:
             value = json.JSONDecoder().raw_decode(answer, start)[0]
         except RecursionError:
@@ -136,9 +136,9 @@ def _json_list(answer: str) -> list[Any] | None:
 
 
 def _share_said(cue: str, text: str) -> float:
-    said = _content(text)
+    content = _content(text)
     words = _content(cue)
-    return len(words & said) / len(words) if words else 1.0
+    return len(words & content) / len(words) if words else 1.0
 
 
 def _content(text: str) -> set[str]:

@@ -9,7 +9,7 @@ from deixis.core.errors import DataError
 from deixis.cues.answers import MAX_CUES, Answer
 
 Padding = Literal["cycle", "last", "full"]
-MEND = "Run: dvc repro -f write_cues"
+REMEDY = "Run: dvc repro -f write_cues"
 
 
 def read_cues(path: Path) -> dict[str, list[str]]:
@@ -47,14 +47,14 @@ def read_records(path: Path) -> list[dict[str, Any]]:
     except FileNotFoundError:
         raise DataError(f"{path}: missing. It is written by write_cues; run: dvc repro write_cues") from None
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 ({error}). {MEND}") from None
+        raise DataError(f"{path}: not UTF-8 ({error}). {REMEDY}") from None
     records = []
     if not lines[-1]:
         lines.pop()  # the last line ends as the others do
     for number, line in enumerate(lines, start=1):
         record = parse_record(line)
         if record is None:
-            raise DataError(f"{path}: line {number} is no record with text and 1 to {MAX_CUES} cues. {MEND}")
+            raise DataError(f"{path}: line {number} is no record with text and 1 to {MAX_CUES} cues. {REMEDY}")
         records.append(record)
     return records
 

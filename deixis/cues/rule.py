@@ -52,7 +52,7 @@ def rule_cues(text: str) -> list[str]:
 def _cut(clauses: list[list[str]]) -> tuple[list[str], list[list[str]]]:
     """Head phrase, empty where there is none, and what is said of it."""
     head: list[str] = []
-    found: list[list[str]] = []
+    segments: list[list[str]] = []
     for number, words in enumerate(clauses):
         pieces: list[list[str]] = [[]]
         for place, word in enumerate(words):
@@ -61,8 +61,8 @@ def _cut(clauses: list[list[str]]) -> tuple[list[str], list[list[str]]]:
             pieces[-1].append(word)
         if number == 0:
             head = pieces.pop(0)
-        found += _glue([piece for piece in pieces if piece])
-    return _without_ands(head), [piece for segment in found if (piece := _without_ands(segment))]
+        segments += _glue([piece for piece in pieces if piece])
+    return _without_ands(head), [piece for segment in segments if (piece := _without_ands(segment))]
 
 
 def _starts_segment(words: list[str], place: int, current: list[str]) -> bool:

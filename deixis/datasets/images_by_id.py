@@ -1,4 +1,4 @@
-"""The pictures that phrases are about: found by name or by id, inside their root, decoded whole."""
+"""The images that phrases are about: found by name or by id, inside their root, decoded whole."""
 
 import warnings
 from collections.abc import Iterator, Mapping
@@ -14,15 +14,15 @@ from deixis.core.records import file_sha256
 from deixis.datasets.quarantine import Quarantine
 from deixis.datasets.tables import id_key, is_storable, natural
 from deixis.datasets.targets import Refusal
-from deixis.imaging.pictures import MAX_PIXELS, PictureError, open_image
+from deixis.imaging.decoding import MAX_PIXELS, ImageError, open_image
 
-COCO_NAMES = ("COCO_train2014_{:012d}.jpg", "{:012d}.jpg")  # of the same picture in the releases of 2014 and 2017
+COCO_NAMES = ("COCO_train2014_{:012d}.jpg", "{:012d}.jpg")  # of the same image in the releases of 2014 and 2017
 IAPR_NAMES = ("{:d}.jpg", "{folder:02d}/images/{:d}.jpg")  # in one folder, and as the collection itself is laid out
 
 
 @dataclass(frozen=True)
 class SoundImage:
-    """A picture that decodes; `image_id` is as the source has it."""
+    """An image that decodes; `image_id` is as the source has it."""
 
     image_id: int | str
     path: str
@@ -34,21 +34,21 @@ class SoundImage:
 
 def index_images(rows: list[Any], *, file: Path, quarantine: Quarantine) -> dict[str, tuple[int, dict[str, Any]]]:
     """Line and row of each image by the key of its id; the first of two with one id is kept."""
-    found: dict[str, tuple[int, dict[str, Any]]] = {}
+    images: dict[str, tuple[int, dict[str, Any]]] = {}
     for line, row in enumerate(rows):
         key = id_key(row.get("id")) if isinstance(row, dict) else None
         if key is None:
             quarantine.add(file, line, "E_ROW_BROKEN", "an image without an id")
-        elif key in found:
+        elif key in images:
             quarantine.add(file, line, "E_ID_DUP", f"image {key}")
         else:
-            found[key] = (line, row)
-    return found
+            images[key] = (line, row)
+    return images
 
 
 def check_images(
     images: Mapping[str, tuple[int, dict[str, Any]]],
-    wanted: set[str],
+    needed: set[str],
     *,
     root: Path,
     file: Path,
@@ -62,11 +62,11 @@ def check_images(
     """
     if not root.is_dir():
         raise DataError(
-            f"{root}: no such folder. Put the pictures there, link it, or name theirs in the dataset's image_root; "
+            f"{root}: no such folder. Put the images there, link it, or name theirs in the dataset's image_root; "
             "then run: dvc repro prepare"
         )
     sound = {}
-    order = sorted((key for key in wanted if key in images), key=lambda key: natural(images[key][1]["id"]))
+    order = sorted((key for key in needed if key in images), key=lambda key: natural(images[key][1]["id"]))
     for key in track(order, "checking images", total=len(order)):
         line, row = images[key]
         try:
@@ -77,7 +77,7 @@ def check_images(
 
 
 def names_of(row: Mapping[str, Any]) -> Iterator[str]:
-    """Names under which a picture may lie, likeliest first: the stated one, then those that its id implies."""
+    """Names under which an image may lie, likeliest first: the stated one, then those that its id implies."""
     if isinstance(row.get("file_name"), str) and row["file_name"]:
         yield row["file_name"]
     key = id_key(row["id"])
@@ -92,8 +92,8 @@ def _check_image(row: Mapping[str, Any], *, root: Path, licences: Mapping[Any, s
         raise Refusal("E_IMG_HUGE", f"{name}: more than {MAX_PIXELS} pixels")
     try:
         size = open_image(path).size
-    except PictureError as error:
-        raise Refusal(error.code, f"{name}: {error.found}") from None
+    except ImageError as error:
+        raise Refusal(error.code, f"{name}: {error.problem}") from None
     stated = row.get("width"), row.get("height")
     if stated not in ((None, None), size):
         raise Refusal("E_IMG_SIZE", f"{name}: {size} for {stated}")

@@ -101,7 +101,7 @@ def translate(rows: list[tuple[Path, int, dict[str, Any]]], *, raw: Path, config
 def _parsed(text: Any) -> dict[str, Any] | None:
     """A JSON text with an object, or None."""
     try:
-        found = json.loads(text)
+        value = json.loads(text)
     except (TypeError, ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) else None
+    return value if isinstance(value, dict) else None

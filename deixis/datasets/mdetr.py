@@ -1,6 +1,6 @@
 """MDETR's `finetune_<set>_<split>.json`: COCO files with one image row per phrase, and its one box.
 
-The `id` of an image row is a running number of the phrase; `original_id` is the picture's, and that of an annotation
+The `id` of an image row is a running number of the phrase; `original_id` is the image's, and that of an annotation
 the object's, which stands in for the ref's. No masks. Source: ashkamath/mdetr (refexp_coco_format.py).
 """
 
@@ -87,22 +87,22 @@ def _image(row: dict[str, Any]) -> dict[str, Any]:
 
 def _boxes_by_image(rows: list[Any]) -> dict[str, list[dict[str, Any]]]:
     """Annotations by the running number of their phrase."""
-    found: dict[str, list[dict[str, Any]]] = {}
+    boxes: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         key = id_key(row.get("image_id")) if isinstance(row, dict) else None
         if key is not None:
-            found.setdefault(key, []).append(row)
-    return found
+            boxes.setdefault(key, []).append(row)
+    return boxes
 
 
 def _annotation(row: Any, name: str, boxes: dict[str, list[dict[str, Any]]]) -> dict[str, Any] | None:
     """The one box of a phrase, or None where ids are missing or there is not one."""
     ids = [id_key(row.get(field)) for field in ("id", "original_id")] if isinstance(row, dict) else [None]
-    own = boxes.get(str(row["id"]), []) if None not in ids else []
-    if len(own) != 1 or id_key(own[0].get("original_id")) is None:
+    candidates = boxes.get(str(row["id"]), []) if None not in ids else []
+    if len(candidates) != 1 or id_key(candidates[0].get("original_id")) is None:
         return None
-    found = {field: own[0].get(field) for field in ("bbox", "category_id", "original_id")}
-    return found | {"id": name, "image_id": row["original_id"], "segmentation": NO_MASK}
+    fields = {field: candidates[0].get(field) for field in ("bbox", "category_id", "original_id")}
+    return fields | {"id": name, "image_id": row["original_id"], "segmentation": NO_MASK}
 
 
 def _ref(row: dict[str, Any], annotation: dict[str, Any], split: str) -> dict[str, Any]:

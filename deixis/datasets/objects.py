@@ -1,4 +1,4 @@
-"""Every annotated object of every picture, whether a phrase refers to it or not."""
+"""Every annotated object of every image, whether a phrase refers to it or not."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,10 +15,10 @@ def read_objects(
 
     Largest first, so that the order cannot tell which objects phrases refer to; without those whose box is no box.
     """
-    found: dict[str, list[tuple[float, list[float], int]]] = {key: [] for key in sound}
+    objects: dict[str, list[tuple[float, list[float], int]]] = {key: [] for key in sound}
     for annotation in annotations:
         key = id_key(annotation.get("image_id")) if isinstance(annotation, dict) else None
-        if key not in found:
+        if key not in objects:
             continue
         try:
             left, top, right, bottom = corners = read_corners(four_numbers(annotation.get("bbox")), convention)
@@ -26,9 +26,9 @@ def read_objects(
             continue
         size, category = (right - left) * (bottom - top), annotation.get("category_id")
         if left < right and top < bottom and size < float("inf") and type(category) is int:
-            found[key].append((-size, corners, category))
+            objects[key].append((-size, corners, category))
     rows = []
-    for key, things in found.items():
+    for key, things in objects.items():
         things.sort()
         rows.append((sound[key].image_id, [x for _, box, _ in things for x in box], [kind for *_, kind in things]))
     return rows

@@ -112,8 +112,8 @@ def _by_relation(rng: np.random.Generator, objects: Sequence[SceneObject], targe
                 named = _by_look(rng, objects, int(landmark))
                 if named is not None:
                     which = "that is " if rng.random() < 0.5 else ""
-                    own = _noun_phrase(rng, thing, ("colour",) if rng.random() < 0.4 else ())
-                    return f"the {own} {which}{rng.choice(RELATIONS[side])} the {named}"
+                    subject = _noun_phrase(rng, thing, ("colour",) if rng.random() < 0.4 else ())
+                    return f"the {subject} {which}{rng.choice(RELATIONS[side])} the {named}"
     return None
 
 

@@ -1,4 +1,4 @@
-"""The detection split in memory: pictures, boxes, categories, masks and captions. No phrase refers to it."""
+"""The detection split in memory: images, boxes, categories, masks and captions. No phrase refers to it."""
 
 import json
 from dataclasses import dataclass
@@ -63,7 +63,7 @@ class PretrainingSet:
         return [self.image_ids[row] for row in rows.tolist()]
 
     def squares(self, rows: Int[Tensor, " rows"]) -> UInt8[Tensor, "rows 3 side side"]:
-        """Letterboxed pictures of some images, by their places in `image_ids`."""
+        """Letterboxed images of some images, by their places in `image_ids`."""
         return self.reader.squares(self.ids_of(rows))
 
     def masks(self, image_id: int) -> list[np.ndarray]:

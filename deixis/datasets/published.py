@@ -100,14 +100,14 @@ def _differences(found: Mapping[str, Counts], published: Mapping[str, Counts]) -
     return lines, certain
 
 
-def compare(found: Mapping[str, Counts], *, expect: PublishedSet, dataset: str, allow_other_counts: bool) -> None:
+def compare(counts: Mapping[str, Counts], *, expect: PublishedSet, dataset: str, allow_other_counts: bool) -> None:
     """Hold the counts of a source against those of the published set.
 
     Raises:
         DataError: If a figure that is certain differs, with the table of all that differ; only printed where the
             setting allows other counts or no certain figure differs.
     """
-    lines, certain = _differences(found, PUBLISHED[expect])
+    lines, certain = _differences(counts, PUBLISHED[expect])
     if not lines:
         return
     table = "\n".join(lines)

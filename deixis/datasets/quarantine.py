@@ -10,7 +10,7 @@ import pandas as pd
 
 from deixis.core.errors import DataError
 
-Code = Literal[  # docs/quarantine.md says what each means and how to mend it
+Code = Literal[  # docs/quarantine.md says what each means and how to fix it
     "E_ROW_BROKEN", "E_ROW_SIZE", "E_REF_BROKEN", "E_ID_BAD", "E_ID_DUP", "W_ENCODING",
     "E_IMG_MISSING", "E_IMG_EMPTY", "E_IMG_PATH", "E_IMG_URL", "E_IMG_KIND", "E_IMG_TRUNC", "E_IMG_HUGE", "E_IMG_SIZE",
     "E_IMG_AMBIGUOUS", "W_EXIF", "W_IMG_FRAMES", "W_IMG_MODE", "W_IMG_DUP", "W_IMG_NO_TEXT",
@@ -50,6 +50,6 @@ class Quarantine:
         raise DataError(
             f"{dataset}: {len(errors)} of {of} rows are bad ({listed}); the first: {file} row {line}: {code} {value}. "
             f"Allowed: a share of {share:g} (datasets.{dataset}.max_quarantined). "
-            "All are listed in quarantine.parquet. Mend the files or raise the share, "
+            "All are listed in quarantine.parquet. Fix the files or raise the share, "
             f"then run: dvc repro prepare@{dataset}"
         )

@@ -25,16 +25,16 @@ class RefRow:
 
 def index_annotations(rows: list[Any], *, file: Path, quarantine: Quarantine) -> dict[str, dict[str, Any]]:
     """Annotations by the key of their id; the first of two with one id is kept."""
-    found: dict[str, dict[str, Any]] = {}
+    annotations: dict[str, dict[str, Any]] = {}
     for line, row in enumerate(rows):
         key = id_key(row.get("id")) if isinstance(row, dict) else None
         if key is None or id_key(row.get("image_id")) is None:
             quarantine.add(file, line, "E_ROW_BROKEN", f"an annotation without ids: {reprlib.repr(row)}")
-        elif key in found:
+        elif key in annotations:
             quarantine.add(file, line, "E_ID_DUP", f"annotation {key}")
         else:
-            found[key] = row
-    return found
+            annotations[key] = row
+    return annotations
 
 
 def ref_problem(ref: Any) -> str | None:
@@ -74,7 +74,7 @@ def split_of_each_image(usable: list[RefRow]) -> dict[str, str]:
     counts: dict[str, Counter[str]] = {}
     for row in usable:
         counts.setdefault(str(row.ref["image_id"]), Counter())[row.ref["split"]] += 1
-    return {key: min(found, key=lambda split: (-found[split], split)) for key, found in counts.items()}
+    return {key: min(splits, key=lambda split: (-splits[split], split)) for key, splits in counts.items()}
 
 
 def sound_sentences(row: RefRow, text_field: TextField, quarantine: Quarantine) -> Iterator[tuple[dict[str, Any], str]]:

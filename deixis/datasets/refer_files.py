@@ -36,17 +36,17 @@ class _PlainUnpickler(pickle.Unpickler):
 def read_plain_pickle(path: Path) -> Any:
     """Load a pickle of built-in containers, text and numbers; anything else is refused, nothing is executed.
 
-    Byte strings of Python 2 come as text with one character per byte; `mend_text` makes UTF-8 of them.
+    Byte strings of Python 2 come as text with one character per byte; `fix_text` makes UTF-8 of them.
 
     Raises:
         DataError: If the file refers to any object by name, is an archive, or is not a whole pickle.
     """
     try:
-        found = path.read_bytes()
+        content = path.read_bytes()
         for start, kind in FOREIGN.items():
-            if found.startswith(start):
+            if content.startswith(start):
                 raise pickle.UnpicklingError(f"it is {kind}")
-        return _PlainUnpickler(io.BytesIO(found), encoding="latin1").load()
+        return _PlainUnpickler(io.BytesIO(content), encoding="latin1").load()
     except FileNotFoundError:
         raise DataError(
             f"{path}: no such file. Allowed: refs(<split by>).p beside instances.json. "
@@ -59,7 +59,7 @@ def read_plain_pickle(path: Path) -> Any:
         ) from None
 
 
-def mend_text(text: str) -> str:
+def fix_text(text: str) -> str:
     """Text of a Python 2 byte string, read as one character per byte, as what was typed.
 
     The published pickles hold both UTF-8 and single-byte trade-mark signs. Text that is no such reading is kept.
@@ -67,12 +67,12 @@ def mend_text(text: str) -> str:
     if text.isascii():
         return text
     try:
-        found = text.encode("latin1")
+        encoded = text.encode("latin1")
     except UnicodeEncodeError:
         return text
     for encoding in ("utf-8", "cp1252"):
         try:
-            return found.decode(encoding)
+            return encoded.decode(encoding)
         except UnicodeDecodeError:
             continue
     return text

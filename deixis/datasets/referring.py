@@ -38,12 +38,12 @@ class ReferringConfig:
 
     adapter: str  # a name of deixis/datasets
     max_quarantined: float = 0.01  # share of bad rows that is still tolerated
-    image_root: str | None = None  # folder of the pictures, from where the command runs; none: <raw>/images
+    image_root: str | None = None  # folder of the images, from where the command runs; none: <raw>/images
     box: BoxConvention = "xywh"  # COCO's: width and height reach to the end of the last pixel
-    shared_images: bool = False  # whether splits may share pictures, as google's do, which are split by object
+    shared_images: bool = False  # whether splits may share images, as google's do, which are split by object
     expect: PublishedSet | None = None  # the published set whose counts the files must have
     allow_other_counts: bool = False  # report other counts, and go on
-    images_from: str | None = None  # the published set that the pictures are from, as check_leakage names them
+    images_from: str | None = None  # the published set that the images are from, as check_leakage names them
 
 
 @plain_dataclass(frozen=True)
@@ -69,8 +69,8 @@ def ingest_referring(source: ReferringSource, config: ReferringConfig, *, raw: P
     """
     shaped = [row.ref for row in source.refs if ref_problem(row.ref) is None]
     if config.expect is not None:
-        found = count_rows((r["split"], str(r["image_id"]), str(r["ref_id"]), len(r["sentences"])) for r in shaped)
-        compare(found, expect=config.expect, dataset=dataset, allow_other_counts=config.allow_other_counts)
+        counts = count_rows((r["split"], str(r["image_id"]), str(r["ref_id"]), len(r["sentences"])) for r in shaped)
+        compare(counts, expect=config.expect, dataset=dataset, allow_other_counts=config.allow_other_counts)
     quarantine = Quarantine()
     try:
         tables = read_tables(source, config, raw=raw, dataset=dataset, quarantine=quarantine)
@@ -80,7 +80,7 @@ def ingest_referring(source: ReferringSource, config: ReferringConfig, *, raw: P
     quarantine.refuse_above(config.max_quarantined, of=rows, dataset=dataset)
     if not tables.pairs:
         raise DataError(
-            f"{raw}: no usable pair of image and phrase. See {out}/quarantine.parquet, mend the files, "
+            f"{raw}: no usable pair of image and phrase. See {out}/quarantine.parquet, fix the files, "
             f"then run: dvc repro prepare@{dataset}"
         )
     write_tables(tables, out)
@@ -94,8 +94,8 @@ def read_tables(
     annotations = index_annotations(source.annotations, file=source.file, quarantine=quarantine)
     usable = [row for row in source.refs if is_usable(row, images, annotations, quarantine)]
     root = raw / "images" if config.image_root is None else Path(config.image_root)
-    wanted = {str(row.ref["image_id"]) for row in usable}
-    sound = check_images(images, wanted, root=root, file=source.file, licences=source.licences, quarantine=quarantine)
+    needed = {str(row.ref["image_id"]) for row in usable}
+    sound = check_images(images, needed, root=root, file=source.file, licences=source.licences, quarantine=quarantine)
     reader = _PairReader(source, dataset, quarantine)
     check = ConventionCheck()
     for row in _rows_in_their_split(usable, sound, config, quarantine):
@@ -185,6 +185,6 @@ def _target(
 
 
 def _image_row(image: SoundImage, root: Path, config: ReferringConfig) -> tuple[Any, ...]:
-    """A row of images.parquet; later stages look under <raw>/images, so pictures elsewhere get their full path."""
+    """A row of images.parquet; later stages look under <raw>/images, so images elsewhere get their full path."""
     path = image.path if config.image_root is None else str(root.absolute() / image.path)
     return (image.image_id, path, image.sha256, image.width, image.height, image.licence)

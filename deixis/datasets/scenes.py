@@ -1,4 +1,4 @@
-"""The embedded world: crowded little pictures whose every object is known exactly.
+"""The embedded world: crowded little images whose every object is known exactly.
 
 A scene holds six to eight shapes on a noisy, cluttered ground. Most scenes repeat a category, so naming
 the category is not enough to find the object; what tells the repeated ones apart is appearance (colour,
@@ -53,7 +53,7 @@ class SceneObject:
 
 @dataclass(frozen=True)
 class Scene:
-    """A picture, uint8 [height, width, 3], and its objects."""
+    """An image, uint8 [height, width, 3], and its objects."""
 
     pixels: np.ndarray
     objects: tuple[SceneObject, ...]

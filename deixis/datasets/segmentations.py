@@ -17,7 +17,7 @@ def read_mask(segmentation: Any, *, width: int, height: int) -> tuple[RLE | None
     `NO_MASK` gives None; a path is of a stored array, in which anything above zero is object (SimREC adds parts up).
 
     Raises:
-        ValueError: If a part is no polygon and no run-length code of a picture of this size.
+        ValueError: If a part is no polygon and no run-length code of an image of this size.
     """
     if segmentation is NO_MASK:
         return None, 0
@@ -84,7 +84,7 @@ def _check_polygon(part: Any, *, width: int, height: int) -> None:
         raise ValueError("a part of its mask is neither a polygon nor a run-length code")
     reach = 2 * max(width, height)
     if not all(math.isfinite(value) and abs(value) <= reach for value in part):
-        raise ValueError("a polygon of its mask has corners far outside the picture")
+        raise ValueError("a polygon of its mask has corners far outside the image")
 
 
 def _check_run_lengths(part: dict[str, Any], *, width: int, height: int) -> None:

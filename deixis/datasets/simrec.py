@@ -1,7 +1,7 @@
 """`anns/<set>.json` of RefCLIP and SimREC: {split: [{iid, bbox, cat_id, refs, mask_id}]}, boxes x, y, width, height.
 
 Training rows hold all phrases of a ref, the others one each; `mask_id` is the ref's id, and `cat_id` counts COCO's
-classes from 0 without gaps. Pictures are found by id. Masks, if stored, are `<masks>/<mask_id>.npy`, parts added up.
+classes from 0 without gaps. Images are found by id. Masks, if stored, are `<masks>/<mask_id>.npy`, parts added up.
 Source: luogen1996/SimREC (data/data_process.py).
 """
 

@@ -80,7 +80,7 @@ def read_corners(box: Sequence[float], convention: str) -> list[float]:
 def read_target(
     annotation: Mapping[str, Any], *, width: int, height: int, convention: BoxConvention, check: ConventionCheck
 ) -> tuple[Target, list[tuple[Code, object]]]:
-    """Box and mask of one annotation of a picture of this size, and what is odd about them (codes W_).
+    """Box and mask of one annotation of an image of this size, and what is odd about them (codes W_).
 
     Raises:
         Refusal: If it cannot be scored.

@@ -101,10 +101,10 @@ def _referring_scene(
 def _targets(rng: np.random.Generator, scene: Scene, split: str, config: ScenesConfig) -> list[tuple[int, list[str]]]:
     """Objects to refer to, repeated categories first, and what to call each."""
     categories = [thing.category for thing in scene.objects]
-    wanted = [i for i in rng.permutation(len(categories)) if categories[i] in TARGET_CATEGORIES[split]]
-    wanted.sort(key=lambda index: categories.count(categories[index]) == 1 and rng.random() < 0.8)
+    eligible = [i for i in rng.permutation(len(categories)) if categories[i] in TARGET_CATEGORIES[split]]
+    eligible.sort(key=lambda index: categories.count(categories[index]) == 1 and rng.random() < 0.8)
     targets = []
-    for index in wanted:
+    for index in eligible:
         tries = [write_phrase(rng, scene.objects, int(index), config.habit) for _ in range(config.phrases_per_object)]
         phrases = list(dict.fromkeys(text for text in tries if text is not None))
         if phrases:

@@ -28,11 +28,11 @@ def encode_brush(pixels: Bool[np.ndarray, "height width"]) -> list[int]:
 
 def _runs(length: int, value: str) -> list[str]:
     """One stretch of equal values as runs of the shortest kind that holds it; longer ones are split."""
-    found = []
+    codes = []
     longest = 1 << LENGTH_BITS[-1]
     while length > 0:
         part = min(length, longest)
         kind = next(kind for kind, size in enumerate(LENGTH_BITS) if part <= 1 << size)
-        found.append(f"1{kind:02b}{part - 1:0{LENGTH_BITS[kind]}b}{value}")
+        codes.append(f"1{kind:02b}{part - 1:0{LENGTH_BITS[kind]}b}{value}")
         length -= part
-    return found
+    return codes

@@ -10,35 +10,35 @@ from pathlib import Path
 from typing import Any
 
 from deixis.exports.json_lists import JsonList, dumps
-from deixis.exports.types import CATEGORY, Label, LabelledPicture, Options
+from deixis.exports.types import CATEGORY, Label, LabelledImage, Options
 from deixis.imaging.masks import area
 
 INFO = {"description": "pseudo-labels of deixis: no person drew them", "version": "1"}
 CATEGORIES = [{"id": 1, "name": CATEGORY, "supercategory": CATEGORY}]
 
 
-def write(pictures: Iterable[LabelledPicture], folder: Path, options: Options) -> None:
+def write(images: Iterable[LabelledImage], folder: Path, options: Options) -> None:
     """Write both files. Images keep their ids where these are whole numbers; else they are numbered from 1."""
     waiting = folder / "annotations.part"  # annotations follow all images in the file, and come with them
     whole = folder / "annotations.json"
     number = 0
     head = f'{{\n"info": {dumps(INFO)},\n"licenses": [],\n"categories": {dumps(CATEGORIES)},\n"images": '
     with (
-        JsonList(whole, opening=head, closing=',\n"annotations": ') as images,
+        JsonList(whole, opening=head, closing=',\n"annotations": ') as image_list,
         JsonList(waiting, closing="\n}\n") as annotations,
         JsonList(folder / "results.json") as results,
     ):
-        for labelled in pictures:
-            picture = labelled.picture
-            image_id = picture.image_id if isinstance(picture.image_id, int) else picture.number + 1
-            size = {"width": picture.width, "height": picture.height}
-            images.add({"id": image_id, "file_name": picture.path} | size)
+        for labelled in images:
+            image = labelled.image
+            image_id = image.image_id if isinstance(image.image_id, int) else image.number + 1
+            size = {"width": image.width, "height": image.height}
+            image_list.add({"id": image_id, "file_name": image.path} | size)
             for label in labelled.labels:
                 number += 1
                 shape = _shape(label)
-                told = _told(label, per_object=options.per_object)
-                annotations.add({"id": number, "image_id": image_id, "category_id": 1, "iscrowd": 0} | shape | told)
-                results.add({"image_id": image_id, "category_id": 1} | shape | told)
+                origin = _origin(label, per_object=options.per_object)
+                annotations.add({"id": number, "image_id": image_id, "category_id": 1, "iscrowd": 0} | shape | origin)
+                results.add({"image_id": image_id, "category_id": 1} | shape | origin)
     with waiting.open("rb") as rest, whole.open("ab") as stream:
         shutil.copyfileobj(rest, stream)
     waiting.unlink()
@@ -54,9 +54,9 @@ def _shape(label: Label) -> dict[str, Any]:
     }
 
 
-def _told(label: Label, *, per_object: bool) -> dict[str, Any]:
+def _origin(label: Label, *, per_object: bool) -> dict[str, Any]:
     """The keys that COCO does not know, and its `score`."""
-    told: dict[str, Any] = {"score": label.score, "teacher": label.model_version}
+    origin: dict[str, Any] = {"score": label.score, "teacher": label.model_version}
     if per_object:
-        return {"expressions": list(label.expressions), "sample_ids": list(label.sample_ids)} | told
-    return {"expression": label.expressions[0], "sample_id": label.sample_ids[0]} | told
+        return {"expressions": list(label.expressions), "sample_ids": list(label.sample_ids)} | origin
+    return {"expression": label.expressions[0], "sample_id": label.sample_ids[0]} | origin

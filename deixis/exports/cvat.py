@@ -15,13 +15,13 @@ from xml.sax.saxutils import XMLGenerator
 import numpy as np
 from jaxtyping import Bool
 
-from deixis.exports.types import CATEGORY, Label, LabelledPicture, Options, mask_extent, mask_pixels
+from deixis.exports.types import CATEGORY, Label, LabelledImage, Options, mask_extent, mask_pixels
 
 ATTRIBUTES = ("expression", "score", "sample_id", "teacher")
 NOT_IN_XML = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def write(pictures: Iterable[LabelledPicture], folder: Path, options: Options) -> None:
+def write(images: Iterable[LabelledImage], folder: Path, options: Options) -> None:
     """Write the file; where labels stand for objects, the texts of one stand on lines of their own."""
     with (folder / "annotations.xml").open("wb") as stream:
         xml = XmlLines(stream)
@@ -29,10 +29,10 @@ def write(pictures: Iterable[LabelledPicture], folder: Path, options: Options) -
             xml.leaf("version", "1.1")
             _declare(xml)
             group = 0
-            for labelled in pictures:
-                picture = labelled.picture
-                size = {"width": str(picture.width), "height": str(picture.height)}
-                with xml.element("image", {"id": str(picture.number), "name": picture.path} | size):
+            for labelled in images:
+                image = labelled.image
+                size = {"width": str(image.width), "height": str(image.height)}
+                with xml.element("image", {"id": str(image.number), "name": image.path} | size):
                     for label in labelled.labels:
                         group += 1
                         _write_label(xml, label, group)

@@ -1,7 +1,7 @@
 """FiftyOne: `metadata.json` and `samples.json`, which `fiftyone.Dataset.from_dir` reads as a `FiftyOneDataset`.
 
 The form is the one without a version: the versioned one repeats records of FiftyOne's database and changes with them,
-and this one is still read. Boxes are shares of the picture. A mask of FiftyOne's fills its detection's box, so a label
+and this one is still read. Boxes are shares of the image. A mask of FiftyOne's fills its detection's box, so a label
 is two detections, one in `boxes` and one in `masks`, whose box is the mask's own extent.
 Source: `LegacyFiftyOneDatasetImporter` and `ArrayField` of fiftyone 1.22, `render_instance_mask` of its eta.
 """
@@ -19,23 +19,23 @@ from jaxtyping import Bool
 
 from deixis.core.records import write_json
 from deixis.exports.json_lists import JsonList
-from deixis.exports.types import CATEGORY, Label, LabelledPicture, Options, Picture, mask_extent, mask_pixels
+from deixis.exports.types import CATEGORY, ExportedImage, Label, LabelledImage, Options, mask_extent, mask_pixels
 
 
-def write(pictures: Iterable[LabelledPicture], folder: Path, options: Options) -> None:
+def write(images: Iterable[LabelledImage], folder: Path, options: Options) -> None:
     """Write both files. Without an image root, file paths are relative and wait for `rel_dir` of the import."""
     write_json({"media_type": "image", "info": {"made_by": "deixis"}}, folder / "metadata.json")
     root = None if options.image_root is None else options.image_root.resolve()
     with JsonList(folder / "samples.json", opening='{"samples": ', closing="}\n") as samples:
-        for labelled in pictures:
-            picture = labelled.picture
-            boxes = [_detection(label, _shares(label.box_xyxy, picture)) for label in labelled.labels]
-            masks = [found for label in labelled.labels if (found := _mask_detection(label, picture))]
+        for labelled in images:
+            image = labelled.image
+            boxes = [_detection(label, _shares(label.box_xyxy, image)) for label in labelled.labels]
+            masks = [detection for label in labelled.labels if (detection := _mask_detection(label, image))]
             samples.add(
                 {
-                    "filepath": picture.path if root is None else str(root / picture.path),
+                    "filepath": image.path if root is None else str(root / image.path),
                     "tags": sorted({label.split for label in labelled.labels}),
-                    "image_id": picture.image_id,
+                    "image_id": image.image_id,
                     "boxes": {"_cls": "Detections", "detections": boxes},
                     "masks": {"_cls": "Detections", "detections": masks},
                 }
@@ -54,30 +54,30 @@ def _detection(label: Label, shares: list[float]) -> dict[str, Any]:
     }
 
 
-def _mask_detection(label: Label, picture: Picture) -> dict[str, Any] | None:
+def _mask_detection(label: Label, image: ExportedImage) -> dict[str, Any] | None:
     pixels = mask_pixels(label)
     if pixels is None:
         return None
     left, top, right, bottom = mask_extent(pixels)
     crop = pixels[top:bottom, left:right]
-    return _detection(label, pixel_shares((left, top, right, bottom), picture)) | {"mask": _packed(crop)}
+    return _detection(label, pixel_shares((left, top, right, bottom), image)) | {"mask": _packed(crop)}
 
 
-def _shares(box_xyxy: tuple[float, float, float, float], picture: Picture) -> list[float]:
+def _shares(box_xyxy: tuple[float, float, float, float], image: ExportedImage) -> list[float]:
     left, top, right, bottom = box_xyxy
-    width, height = picture.width, picture.height
+    width, height = image.width, image.height
     return [left / width, top / height, (right - left) / width, (bottom - top) / height]
 
 
-def pixel_shares(extent: tuple[int, int, int, int], picture: Picture) -> list[float]:
+def pixel_shares(extent: tuple[int, int, int, int], image: ExportedImage) -> list[float]:
     """x, y, width, height that FiftyOne turns into these very pixels again.
 
-    It multiplies corners by the picture's sides and cuts the fraction off, so that 100 * (29 / 100) becomes 28; the
+    It multiplies corners by the image's sides and cuts the fraction off, so that 100 * (29 / 100) becomes 28; the
     shares are the next larger numbers for which that does not happen.
     """
     left, top, right, bottom = extent
-    x, width = _axis(left, right, picture.width)
-    y, height = _axis(top, bottom, picture.height)
+    x, width = _axis(left, right, image.width)
+    y, height = _axis(top, bottom, image.height)
     return [x, y, width, height]
 
 

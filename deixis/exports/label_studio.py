@@ -1,8 +1,8 @@
-"""Label Studio: pictures as tasks, labels as predictions, and the labelling configuration that shows them.
+"""Label Studio: images as tasks, labels as predictions, and the labelling configuration that shows them.
 
-`tasks.json` is imported into a project with `labeling_config.xml`; pictures are asked for under their relative paths
-through local files storage. Boxes are percent of the picture. Box and mask of a label are two regions, each with the
-phrase. A task's score is that of its least sure label, so that sorting by it brings the doubtful pictures first; the
+`tasks.json` is imported into a project with `labeling_config.xml`; images are asked for under their relative paths
+through local files storage. Boxes are percent of the image. Box and mask of a label are two regions, each with the
+phrase. A task's score is that of its least sure label, so that sorting by it brings the doubtful images first; the
 teacher's own score is in `meta`.
 """
 
@@ -14,17 +14,17 @@ from urllib.parse import quote
 
 from deixis.exports.brush_rle import encode_brush
 from deixis.exports.json_lists import JsonList
-from deixis.exports.types import CATEGORY, Label, LabelledPicture, Options, Picture, mask_pixels
+from deixis.exports.types import CATEGORY, ExportedImage, Label, LabelledImage, Options, mask_pixels
 
 IMAGE_ADDRESS = "/data/local-files/?d="  # Label Studio's address of files below its document root
 
 
-def write(pictures: Iterable[LabelledPicture], folder: Path, options: Options) -> None:
+def write(images: Iterable[LabelledImage], folder: Path, options: Options) -> None:
     """Write `tasks.json` and `labeling_config.xml`."""
     (folder / "labeling_config.xml").write_text(_configuration(), encoding="utf-8")
     with JsonList(folder / "tasks.json") as tasks:
-        for labelled in pictures:
-            tasks.add(_task(labelled.picture, labelled.labels))
+        for labelled in images:
+            tasks.add(_task(labelled.image, labelled.labels))
 
 
 def share_of(score: float) -> float:
@@ -44,41 +44,43 @@ def _configuration() -> str:
     return ET.tostring(view, encoding="unicode") + "\n"
 
 
-def _task(picture: Picture, labels: tuple[Label, ...]) -> dict[str, Any]:
-    regions = [region for label in labels for region in _regions(picture, label)]
+def _task(image: ExportedImage, labels: tuple[Label, ...]) -> dict[str, Any]:
+    regions = [region for label in labels for region in _regions(image, label)]
     prediction = {
         "model_version": labels[0].model_version,
         "score": min(share_of(label.score) for label in labels),
         "result": regions,
     }
-    where = {"image": IMAGE_ADDRESS + quote(picture.path), "image_id": picture.image_id}
+    where = {"image": IMAGE_ADDRESS + quote(image.path), "image_id": image.image_id}
     return {"data": where, "predictions": [prediction]}
 
 
-def _regions(picture: Picture, label: Label) -> list[dict[str, Any]]:
+def _regions(image: ExportedImage, label: Label) -> list[dict[str, Any]]:
     left, top, right, bottom = label.box_xyxy
     box = {
-        "x": 100 * left / picture.width,
-        "y": 100 * top / picture.height,
-        "width": 100 * (right - left) / picture.width,
-        "height": 100 * (bottom - top) / picture.height,
+        "x": 100 * left / image.width,
+        "y": 100 * top / image.height,
+        "width": 100 * (right - left) / image.width,
+        "height": 100 * (bottom - top) / image.height,
         "rotation": 0,
     }
-    found = _with_text(picture, label, name="box", kind="rectanglelabels", value=box)
+    regions = _with_text(image, label, name="box", kind="rectanglelabels", value=box)
     pixels = mask_pixels(label)
     if pixels is not None:
         brush = {"format": "rle", "rle": encode_brush(pixels)}
-        found += _with_text(picture, label, name="mask", kind="brushlabels", value=brush)
-    return found
+        regions += _with_text(image, label, name="mask", kind="brushlabels", value=brush)
+    return regions
 
 
-def _with_text(picture: Picture, label: Label, *, name: str, kind: str, value: dict[str, Any]) -> list[dict[str, Any]]:
+def _with_text(
+    image: ExportedImage, label: Label, *, name: str, kind: str, value: dict[str, Any]
+) -> list[dict[str, Any]]:
     """A region, and its text: the same id, geometry and all."""
     shared = {
         "id": f"{label.sample_ids[0]}/{name}",
         "to_name": "image",
-        "original_width": picture.width,
-        "original_height": picture.height,
+        "original_width": image.width,
+        "original_height": image.height,
         "image_rotation": 0,
         "score": share_of(label.score),
         "meta": {"score": label.score, "sample_ids": list(label.sample_ids), "teacher": label.model_version},

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from deixis.exports.types import Label, LabelledPicture, Options, Picture
+from deixis.exports.types import ExportedImage, Label, LabelledImage, Options
 from deixis.imaging.masks import area
 from deixis.language.text import normalise
 
@@ -23,13 +23,13 @@ CONVENTIONS = {
 MASK = pa.struct({"size": pa.list_(pa.int64()), "counts": pa.string()})
 
 
-def write(pictures: Iterable[LabelledPicture], folder: Path, options: Options) -> None:
+def write(images: Iterable[LabelledImage], folder: Path, options: Options) -> None:
     """Write `labels.parquet`; what a column means is in the file's own metadata."""
     schema = _schema(per_object=options.per_object)
     with pq.ParquetWriter(folder / "labels.parquet", schema) as writer:
         waiting: list[dict[str, Any]] = []
-        for labelled in pictures:
-            waiting += [_record(labelled.picture, label, per_object=options.per_object) for label in labelled.labels]
+        for labelled in images:
+            waiting += [_record(labelled.image, label, per_object=options.per_object) for label in labelled.labels]
             if len(waiting) >= ROWS_AT_ONCE:
                 writer.write_table(pa.Table.from_pylist(waiting, schema))
                 waiting.clear()
@@ -64,19 +64,19 @@ def _schema(*, per_object: bool) -> pa.Schema:
     return pa.schema(fields, metadata=CONVENTIONS)
 
 
-def _record(picture: Picture, label: Label, *, per_object: bool) -> dict[str, Any]:
+def _record(image: ExportedImage, label: Label, *, per_object: bool) -> dict[str, Any]:
     texts = [normalise(expression) for expression in label.expressions]
-    said: dict[str, Any] = {"sample_id": label.sample_ids[0], "expression": label.expressions[0], "text": texts[0]}
+    phrases: dict[str, Any] = {"sample_id": label.sample_ids[0], "expression": label.expressions[0], "text": texts[0]}
     if per_object:
-        said = {"sample_ids": label.sample_ids, "expressions": label.expressions, "texts": texts}
-    return said | {
+        phrases = {"sample_ids": label.sample_ids, "expressions": label.expressions, "texts": texts}
+    return phrases | {
         "group_id": label.group_id,
-        "image_id": str(picture.image_id),
-        "image_path": picture.path,
-        "image_sha256": picture.sha256,
-        "licence": picture.licence,
-        "width": picture.width,
-        "height": picture.height,
+        "image_id": str(image.image_id),
+        "image_path": image.path,
+        "image_sha256": image.sha256,
+        "licence": image.licence,
+        "width": image.width,
+        "height": image.height,
         "split": label.split,
         "bbox_xyxy": label.raw_box_xyxy,
         "mask_rle": label.mask,

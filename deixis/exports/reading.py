@@ -1,4 +1,4 @@
-"""Labels and their pictures, picture by picture; the table of images is held whole, the labels are not."""
+"""Labels and their images, image by image; the table of images is held whole, the labels are not."""
 
 import math
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ import pandas as pd
 from deixis.core.errors import DataError
 from deixis.core.records import read_table
 from deixis.exports.rows import MADE_BY, LabelRows
-from deixis.exports.types import Label, LabelledPicture, Picture
+from deixis.exports.types import ExportedImage, Label, LabelledImage
 from deixis.imaging.masks import RLE, area
 
 IMAGE_COLUMNS = ("image_id", "path", "width", "height")
@@ -26,25 +26,25 @@ class Tally:
     written: int = 0
     not_accepted: int = 0
     below_score: int = 0
-    without_box: int = 0  # no box, or nothing of it inside the picture
+    without_box: int = 0  # no box, or nothing of it inside the image
 
     def __str__(self) -> str:
         """In words, for the last line of a command."""
         left_out = {
             "not accepted": self.not_accepted,
             "below --min-score": self.below_score,
-            "without a box inside the picture": self.without_box,
+            "without a box inside the image": self.without_box,
         }
-        told = ", ".join(f"{count} {why}" for why, count in left_out.items() if count)
-        return f"{self.written} labels written" + (f"; left out: {told}" if told else "")
+        reasons = ", ".join(f"{count} {why}" for why, count in left_out.items() if count)
+        return f"{self.written} labels written" + (f"; left out: {reasons}" if reasons else "")
 
 
 class LabelReader:
-    """The labels of a table with their pictures; `tally` is complete once `pictures` has been read to its end.
+    """The labels of a table with their images; `tally` is complete once `images` has been read to its end.
 
     Args:
         labels: labels.parquet.
-        images: images.parquet of the same pictures.
+        images: images.parquet of the same images.
         pairs: pairs.parquet with `ref_id`, to bring the phrases of one object together; None for one label per phrase.
         everything: Labels that were not accepted, too.
     """
@@ -60,30 +60,30 @@ class LabelReader:
     ) -> None:
         self._labels, self._images = labels, images
         self._everything, self._min_score = everything, min_score
-        self._pictures = _read_pictures(images)
-        index = pd.Index(self._pictures["image_id"])
+        self._image_table = _read_images(images)
+        index = pd.Index(self._image_table["image_id"])
         self._groups = None if pairs is None else _groups(pairs)
         self._rows = LabelRows(labels, index, images=images)
         self.tally = Tally()
 
     @property
-    def picture_count(self) -> int:
-        """Number of pictures that the table names, whether any of their labels will be written or not."""
-        return self._rows.pictures
+    def image_count(self) -> int:
+        """Number of images that the table names, whether any of their labels will be written or not."""
+        return self._rows.image_count
 
-    def pictures(self) -> Iterator[LabelledPicture]:
-        """Every picture that has a label to write, with its labels; pictures come once each."""
-        for place, rows in groupby(self._rows.by_picture(), key=lambda row: row["place"]):
-            picture = self._picture(place)
-            kept = [label for row in rows if (label := self._label(row, picture)) is not None]
+    def images(self) -> Iterator[LabelledImage]:
+        """Every image that has a label to write, with its labels; images come once each."""
+        for place, rows in groupby(self._rows.by_image(), key=lambda row: row["place"]):
+            image = self._image(place)
+            labels = [label for row in rows if (label := self._label(row, image)) is not None]
             if self._groups is not None:
-                kept = per_object(kept)
-            if kept:
-                self.tally.written += len(kept)
-                yield LabelledPicture(picture, tuple(kept))
+                labels = per_object(labels)
+            if labels:
+                self.tally.written += len(labels)
+                yield LabelledImage(image, tuple(labels))
 
-    def _picture(self, place: int) -> Picture:
-        row = self._pictures.iloc[place]
+    def _image(self, place: int) -> ExportedImage:
+        row = self._image_table.iloc[place]
         path = PurePosixPath(str(row["path"]).replace("\\", "/"))
         if path.is_absolute() or ".." in path.parts:
             raise DataError(
@@ -91,7 +91,7 @@ class LabelReader:
                 "Run: dvc repro -f prepare"
             )
         image_id = row["image_id"]
-        return Picture(
+        return ExportedImage(
             image_id=image_id.item() if isinstance(image_id, np.generic) else image_id,
             path=str(path),
             width=int(row["width"]),
@@ -101,12 +101,12 @@ class LabelReader:
             licence=row.get("licence"),
         )
 
-    def _label(self, row: dict[str, Any], picture: Picture) -> Label | None:
+    def _label(self, row: dict[str, Any], image: ExportedImage) -> Label | None:
         """The label of a row; None where it is not to be written, which is counted."""
         if not (row["accept"] or self._everything):
             self.tally.not_accepted += 1
             return None
-        box = _inside(row["box"], picture)
+        box = _inside(row["box"], image)
         if box is None:
             self.tally.without_box += 1
             return None
@@ -124,7 +124,7 @@ class LabelReader:
             sample_ids=(sample_id,),
             box_xyxy=box,
             raw_box_xyxy=tuple(row["box"]),
-            mask=self._mask(row["mask"], picture, sample_id),
+            mask=self._mask(row["mask"], image, sample_id),
             score=row["score"],
             margin=row.get("margin"),
             accept=row["accept"],
@@ -137,14 +137,14 @@ class LabelReader:
             group_id=None if self._groups is None else self._groups.get(sample_id),
         )
 
-    def _mask(self, mask: RLE | None, picture: Picture, sample_id: str) -> RLE | None:
+    def _mask(self, mask: RLE | None, image: ExportedImage, sample_id: str) -> RLE | None:
         if mask is None:
             return None
-        if list(mask["size"]) != [picture.height, picture.width]:
+        if list(mask["size"]) != [image.height, image.width]:
             height, width = mask["size"]
             raise DataError(
-                f"{self._labels}: the mask of {sample_id} has {width} x {height} pixels and its picture "
-                f"{picture.width} x {picture.height} ({self._images}). Run: dvc repro -f {MADE_BY}"
+                f"{self._labels}: the mask of {sample_id} has {width} x {height} pixels and its image "
+                f"{image.width} x {image.height} ({self._images}). Run: dvc repro -f {MADE_BY}"
             )
         return mask if area(mask) else None
 
@@ -167,22 +167,20 @@ def per_object(labels: list[Label]) -> list[Label]:
     ]
 
 
-def _read_pictures(images: Path) -> pd.DataFrame:
-    """The table of pictures, each once."""
+def _read_images(images: Path) -> pd.DataFrame:
+    """The table of images, each once."""
     if not images.exists():
         raise DataError(
-            f"{images}: missing. Allowed: the images.parquet of the labels' pictures: prepared/images.parquet of a "
+            f"{images}: missing. Allowed: the images.parquet of the labels' images: prepared/images.parquet of a "
             "folder that `deixis label` wrote, or data/prepared/<dataset>/images.parquet (dvc repro prepare). "
             "Name it with --images"
         )
-    pictures = read_table(images, columns=IMAGE_COLUMNS, optional=("sha256", "licence"), made_by="prepare").reset_index(
-        drop=True
-    )
-    index = pd.Index(pictures["image_id"])
+    table = read_table(images, columns=IMAGE_COLUMNS, optional=("sha256", "licence"), made_by="prepare")
+    index = pd.Index(table["image_id"])
     if not index.is_unique:
         twice = index[index.duplicated()][0]
         raise DataError(f"{images}: image {twice} stands there twice. Run: dvc repro -f prepare")
-    return pictures
+    return table.reset_index(drop=True)
 
 
 def _groups(pairs: Path) -> dict[str, str]:
@@ -196,13 +194,13 @@ def _plain_id(ref_id: Any) -> str:
     return str(int(ref_id)) if isinstance(ref_id, float) and ref_id.is_integer() else str(ref_id)
 
 
-def _inside(box: list[float | None] | None, picture: Picture) -> tuple[float, float, float, float] | None:
-    """The part of a box inside its picture; None where there is none."""
+def _inside(box: list[float | None] | None, image: ExportedImage) -> tuple[float, float, float, float] | None:
+    """The part of a box inside its image; None where there is none."""
     if box is None:
         return None
     sides = [math.nan if side is None else side for side in box]  # pandas writes NaN as null
     if not all(map(math.isfinite, sides)):
         return None
     left, top = max(sides[0], 0.0), max(sides[1], 0.0)
-    right, bottom = min(sides[2], float(picture.width)), min(sides[3], float(picture.height))
+    right, bottom = min(sides[2], float(image.width)), min(sides[3], float(image.height))
     return (left, top, right, bottom) if left < right and top < bottom else None

@@ -1,6 +1,6 @@
-"""Rows of a labels table, picture by picture, in memory that does not grow with their number.
+"""Rows of a labels table, image by image, in memory that does not grow with their number.
 
-Only one number per row is held: the place of its picture in images.parquet.
+Only one number per row is held: the place of its image in images.parquet.
 """
 
 import tempfile
@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from deixis.core.errors import DataError
 
 ROWS_AT_ONCE = 1024
-ROWS_PER_BUCKET = 65536  # where rows of one picture are scattered over the table
+ROWS_PER_BUCKET = 65536  # where rows of one image are scattered over the table
 COLUMNS = (
     "sample_id", "image_id", "expression", "split", "box", "score", "accept", "reason", "mask", "teacher",
     "checkpoint_sha256", "config_sha256",
@@ -34,7 +34,7 @@ class LabelRows:
     """The rows of labels.parquet.
 
     Args:
-        image_ids: The pictures that the rows may name, each once.
+        image_ids: The images that the rows may name, each once.
         images: Where they come from, for messages.
     """
 
@@ -48,44 +48,44 @@ class LabelRows:
         return len(self._places)
 
     @property
-    def pictures(self) -> int:
-        """Number of pictures that the rows name."""
+    def image_count(self) -> int:
+        """Number of images that the rows name."""
         return len(np.unique(self._places))
 
-    def by_picture(self) -> Iterator[dict[str, Any]]:
-        """Every row once, with the `place` of its picture; rows of one picture follow each other."""
+    def by_image(self) -> Iterator[dict[str, Any]]:
+        """Every row once, with the `place` of its image; rows of one image follow each other."""
         changes = np.count_nonzero(np.diff(self._places))
-        if not len(self._places) or changes + 1 == self.pictures:
+        if not len(self._places) or changes + 1 == self.image_count:
             for batch in self._batches():
                 yield from batch.to_pylist()
         else:
             yield from self._sorted()
 
     def _places_of_rows(self, image_ids: pd.Index, labels: Path, images: Path) -> np.ndarray:
-        found = []
+        parts = []
         for batch in self._file.iter_batches(ROWS_PER_BUCKET, columns=["image_id"]):
-            asked = pd.Index(batch.column(0).to_pandas())
-            places = image_ids.get_indexer(asked)
+            ids = pd.Index(batch.column(0).to_pandas())
+            places = image_ids.get_indexer(ids)
             if (places < 0).any():
-                missing = asked[places < 0][0]
+                missing = ids[places < 0][0]
                 raise DataError(
                     f"{labels}: image {missing} is not in {images}. "
                     "Name the images.parquet that the labels were made with: --images"
                 )
-            found.append(places.astype(np.int64))
-        return np.concatenate(found) if found else np.zeros(0, np.int64)
+            parts.append(places.astype(np.int64))
+        return np.concatenate(parts) if parts else np.zeros(0, np.int64)
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
-        wanted = [*COLUMNS, *(column for column in OPTIONAL if column in self._file.schema_arrow.names)]
+        columns = [*COLUMNS, *(column for column in OPTIONAL if column in self._file.schema_arrow.names)]
         start = 0
-        for batch in self._file.iter_batches(ROWS_AT_ONCE, columns=wanted):
+        for batch in self._file.iter_batches(ROWS_AT_ONCE, columns=columns):
             yield batch.append_column("place", pa.array(self._places[start : start + len(batch)]))
             start += len(batch)
 
     def _sorted(self) -> Iterator[dict[str, Any]]:
-        """Rows are first spread over files that hold some pictures each, then sorted file by file."""
+        """Rows are first spread over files that hold some images each, then sorted file by file."""
         buckets = -(-len(self._places) // ROWS_PER_BUCKET)
-        size = -(-self._known // buckets)  # pictures of a bucket
+        size = -(-self._known // buckets)  # images of a bucket
         with tempfile.TemporaryDirectory(prefix="deixis-export-") as folder:
             files = {bucket: Path(folder) / f"{bucket}.arrow" for bucket in np.unique(self._places // size).tolist()}
             with ExitStack() as stack:
@@ -118,6 +118,6 @@ def _open(path: Path) -> pq.ParquetFile:
         ) from None
     missing = [column for column in COLUMNS if column not in file.schema_arrow.names]
     if missing:
-        found = ", ".join(file.schema_arrow.names)
-        raise DataError(f"{path}: lacks {', '.join(missing)}; has {found}. {ALLOWED}")
+        present = ", ".join(file.schema_arrow.names)
+        raise DataError(f"{path}: lacks {', '.join(missing)}; has {present}. {ALLOWED}")
     return file

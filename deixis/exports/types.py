@@ -1,4 +1,4 @@
-"""What every writer of a target gets: pictures, one after another, each with its labels."""
+"""What every writer of a target gets: images, one after another, each with its labels."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ CATEGORY = "object"  # phrases name things of every kind, so the targets that wa
 
 
 @dataclass(frozen=True)
-class Picture:
+class ExportedImage:
     """One stored image.
 
     Attributes:
@@ -37,8 +37,8 @@ class Label:
     Attributes:
         expressions: One phrase; several where phrases of one object were brought together.
         sample_ids: One per phrase.
-        box_xyxy: Pixels of the stored image, exclusive right and bottom, inside the picture.
-        raw_box_xyxy: The same as the teacher gave it, which may reach past the picture.
+        box_xyxy: Pixels of the stored image, exclusive right and bottom, inside the image.
+        raw_box_xyxy: The same as the teacher gave it, which may reach past the image.
         mask: Never empty; None where the label has none.
         score: On the teacher's own scale; higher is better.
         group_id: Number of the object, where the grouping is known.
@@ -67,10 +67,10 @@ class Label:
 
 
 @dataclass(frozen=True)
-class LabelledPicture:
-    """One picture and its labels, in the order of the file."""
+class LabelledImage:
+    """One image and its labels, in the order of the file."""
 
-    picture: Picture
+    image: ExportedImage
     labels: tuple[Label, ...]
 
 
@@ -79,7 +79,7 @@ class Options:
     """What only some targets read.
 
     Attributes:
-        image_root: Where the pictures lie; None where the user did not say.
+        image_root: Where the images lie; None where the user did not say.
         per_object: Labels stand for objects and not for phrases.
     """
 
@@ -88,9 +88,9 @@ class Options:
 
 
 class Writer(Protocol):
-    """Writes one target into an empty folder; reads the pictures once."""
+    """Writes one target into an empty folder; reads the images once."""
 
-    def __call__(self, pictures: Iterable[LabelledPicture], folder: Path, options: Options) -> None: ...
+    def __call__(self, images: Iterable[LabelledImage], folder: Path, options: Options) -> None: ...
 
 
 def mask_pixels(label: Label) -> np.ndarray | None:

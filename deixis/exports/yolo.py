@@ -1,7 +1,7 @@
-"""YOLO: text files, one per picture; once with boxes (`boxes/`), once with outlines (`polygons/`).
+"""YOLO: text files, one per image; once with boxes (`boxes/`), once with outlines (`polygons/`).
 
-Rows are the class, 0, and then centre, width and height, or the points of the outline, over the picture's sides.
-Trainers find a label file by the picture's path, with `labels` for `images` and `txt` for the ending, so pictures that
+Rows are the class, 0, and then centre, width and height, or the points of the outline, over the image's sides.
+Trainers find a label file by the image's path, with `labels` for `images` and `txt` for the ending, so images that
 differ in nothing but their ending get names of their own. Phrases, scores and ids have no place there: `rows.json`
 says what each row is. Of a mask with holes or several parts, the outline of the largest part remains.
 """
@@ -20,47 +20,47 @@ from skimage.measure import find_contours
 
 from deixis.core.errors import DataError
 from deixis.exports.json_lists import JsonList
-from deixis.exports.types import CATEGORY, Label, LabelledPicture, Options, Picture, mask_extent, mask_pixels
+from deixis.exports.types import CATEGORY, ExportedImage, Label, LabelledImage, Options, mask_extent, mask_pixels
 
 KINDS = ("boxes", "polygons")
-DECIMALS = 7  # of a share: under a hundredth of a pixel in any picture that is decoded
+DECIMALS = 7  # of a share: under a hundredth of a pixel in any image that is decoded
 NOT_IN_FILE_NAMES = re.compile(r"[^\w.-]")
 
 
-def write(pictures: Iterable[LabelledPicture], folder: Path, options: Options) -> None:
-    """Write both data sets. With an image root, its pictures are copied: trainers repair pictures in place."""
-    names = PictureNames()
+def write(images: Iterable[LabelledImage], folder: Path, options: Options) -> None:
+    """Write both data sets. With an image root, its images are copied: trainers repair images in place."""
+    names = ImageNames()
     splits: dict[str, set[str]] = {kind: set() for kind in KINDS}
     with ExitStack() as stack:
         rows = {}
         for kind in KINDS:
             (folder / kind).mkdir()
             rows[kind] = stack.enter_context(JsonList(folder / kind / "rows.json"))
-        for labelled in pictures:
-            name = names.of(labelled.picture)
+        for labelled in images:
+            name = names.of(labelled.image)
             for kind in KINDS:
-                found = [(label, row) for label in labelled.labels if (row := _row(kind, label, labelled.picture))]
-                if found:
-                    split = NOT_IN_FILE_NAMES.sub("_", found[0][0].split)
+                lines = [(label, row) for label in labelled.labels if (row := _row(kind, label, labelled.image))]
+                if lines:
+                    split = NOT_IN_FILE_NAMES.sub("_", lines[0][0].split)
                     splits[kind].add(split)
-                    _write_picture(folder / kind, name, split, [row for _, row in found])
+                    _write_image(folder / kind, name, split, [row for _, row in lines])
                     if options.image_root is not None:
-                        _copy(options.image_root / labelled.picture.path, folder / kind / "images" / name)
-                for number, (label, _) in enumerate(found):
-                    rows[kind].add({"image": name, "row": number} | _told(label))
+                        _copy(options.image_root / labelled.image.path, folder / kind / "images" / name)
+                for number, (label, _) in enumerate(lines):
+                    rows[kind].add({"image": name, "row": number} | _origin(label))
     for kind in KINDS:
         _write_description(folder / kind, splits[kind])
 
 
-class PictureNames:
-    """Paths of pictures that no two share but for their ending, whatever the case of their letters."""
+class ImageNames:
+    """Paths of images that no two share but for their ending, whatever the case of their letters."""
 
     def __init__(self) -> None:
         self._taken: set[str] = set()
 
-    def of(self, picture: Picture) -> str:
-        """The picture's own path, or one with its ending and, if need be, a number before the ending."""
-        path = PurePosixPath(picture.path)
+    def of(self, image: ExportedImage) -> str:
+        """The image's own path, or one with its ending and, if need be, a number before the ending."""
+        path = PurePosixPath(image.path)
         stems = [path.with_suffix(""), path.with_name(path.name.replace(".", "_"))]
         number = 1
         while str(stems[0]).casefold() in self._taken:
@@ -92,7 +92,7 @@ def _area(points: Float[np.ndarray, "points 2"]) -> float:
     return abs(float((x * next_y - next_x * y).sum())) / 2
 
 
-def _row(kind: str, label: Label, picture: Picture) -> str | None:
+def _row(kind: str, label: Label, image: ExportedImage) -> str | None:
     if kind == "boxes":
         left, top, right, bottom = label.box_xyxy
         shares = np.array([[(left + right) / 2, (top + bottom) / 2], [right - left, bottom - top]])
@@ -101,11 +101,11 @@ def _row(kind: str, label: Label, picture: Picture) -> str | None:
         if pixels is None:
             return None
         shares = outline(pixels)
-    shares = (shares / [picture.width, picture.height]).ravel()
+    shares = (shares / [image.width, image.height]).ravel()
     return " ".join(["0", *(f"{share:.{DECIMALS}f}" for share in shares)])
 
 
-def _write_picture(folder: Path, name: str, split: str, rows: list[str]) -> None:
+def _write_image(folder: Path, name: str, split: str, rows: list[str]) -> None:
     path = (folder / "labels" / name).with_suffix(".txt")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(rows) + "\n")
@@ -113,17 +113,17 @@ def _write_picture(folder: Path, name: str, split: str, rows: list[str]) -> None
         listed.write(f"./images/{name}\n")
 
 
-def _copy(picture: Path, place: Path) -> None:
+def _copy(image: Path, place: Path) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     try:
-        shutil.copyfile(picture, place)
+        shutil.copyfile(image, place)
     except FileNotFoundError:
         raise DataError(
-            f"{picture}: no such picture. Name the folder that images.parquet counts from: --image-root"
+            f"{image}: no such image. Name the folder that images.parquet counts from: --image-root"
         ) from None
 
 
-def _told(label: Label) -> dict[str, Any]:
+def _origin(label: Label) -> dict[str, Any]:
     return {
         "expressions": list(label.expressions),
         "sample_ids": list(label.sample_ids),

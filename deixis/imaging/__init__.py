@@ -1,1 +1,1 @@
-"""Pictures and masks: reading, letterboxing, run-length codes."""
+"""Images and masks: reading, letterboxing, run-length codes."""

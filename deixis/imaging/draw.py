@@ -1,4 +1,4 @@
-"""Pictures with boxes and masks on them."""
+"""Images with boxes and masks on them."""
 
 import base64
 import io
@@ -17,7 +17,7 @@ def overlay(
     mask: np.ndarray | None = None,
     scale: int = 2,
 ) -> Image.Image:
-    """Draw boxes (corners in stored pixels, with a colour) and a translucent mask on an enlarged picture."""
+    """Draw boxes (corners in stored pixels, with a colour) and a translucent mask on an enlarged image."""
     canvas = pixels.astype(np.float32)
     if mask is not None:
         canvas = np.where(mask[..., None], 0.45 * canvas + 0.55 * np.array(MASK, np.float32), canvas)
@@ -33,7 +33,7 @@ def overlay(
 
 
 def panel(columns: Sequence[tuple[str, Image.Image]], *, title: str) -> Image.Image:
-    """Captioned pictures side by side under one line of text."""
+    """Captioned images side by side under one line of text."""
     font, small = ImageFont.load_default(18), ImageFont.load_default(14)
     gap, head, foot = 12, 40, 28
     width = sum(image.width for _, image in columns) + gap * (len(columns) + 1)
@@ -50,7 +50,7 @@ def panel(columns: Sequence[tuple[str, Image.Image]], *, title: str) -> Image.Im
 
 
 def data_uri(image: Image.Image) -> str:
-    """The picture as text that an HTML page can hold."""
+    """The image as text that an HTML page can hold."""
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=85)
     return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode("ascii")

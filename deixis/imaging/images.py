@@ -10,8 +10,8 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from deixis.core.errors import DataError
+from deixis.imaging.decoding import open_image
 from deixis.imaging.letterbox import Letterbox
-from deixis.imaging.pictures import open_image
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

@@ -17,8 +17,8 @@ class Letterbox:
     Attributes:
         width, height: Stored image, pixels.
         side: Square input, pixels.
-        zoom: Share of the square's side that the picture's long side fills; the rest is padding.
-        stretch: Both sides fill it, whatever the picture's proportions.
+        zoom: Share of the square's side that the image's long side fills; the rest is padding.
+        stretch: Both sides fill it, whatever the image's proportions.
     """
 
     width: int
@@ -29,7 +29,7 @@ class Letterbox:
 
     @property
     def resized_wh(self) -> tuple[int, int]:
-        """Width and height of the picture inside the square."""
+        """Width and height of the image inside the square."""
         ratio = self.width / self.height
         longest = max(1, int(self.side * self.zoom))
         if self.stretch:

@@ -25,7 +25,7 @@ def polygons_to_rle(segmentation: Any, *, height: int, width: int) -> RLE:
     """Polygons, one RLE or a list of RLEs -> their union; parts with fewer than three points are left out.
 
     Raises:
-        ValueError: If an RLE is of another size than the picture.
+        ValueError: If an RLE is of another size than the image.
     """
     if isinstance(segmentation, dict):
         parts = [segmentation]
@@ -59,12 +59,12 @@ def tight_box(rle: RLE) -> tuple[float, float, float, float]:
     return left, top, left + width, top + height
 
 
-def mask_overlap(found: RLE | None, truth: RLE) -> tuple[int, int]:
+def mask_overlap(predicted: RLE | None, truth: RLE) -> tuple[int, int]:
     """Intersection and union in pixels; nothing found intersects nothing."""
-    if found is None:
+    if predicted is None:
         return 0, area(truth)
-    intersection = int(coco_mask.area(coco_mask.merge([_plain(found), _plain(truth)], intersect=True)))
-    return intersection, area(found) + area(truth) - intersection
+    intersection = int(coco_mask.area(coco_mask.merge([_plain(predicted), _plain(truth)], intersect=True)))
+    return intersection, area(predicted) + area(truth) - intersection
 
 
 def _plain(rle: RLE) -> RLE:

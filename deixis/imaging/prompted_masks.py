@@ -14,7 +14,7 @@ from torch import Tensor
 from deixis.boxes import paired_iou
 from deixis.imaging.masks import RLE, area, tight_box
 
-# Source of the three: the students' fact sheet, 6.5 (pseudo masks).
+# Of a mask that students may learn from; docs/methods.md (MCN) says what becomes of the others.
 MIN_BOX_IOU = 0.5  # of the mask's own box with its prompt
 MIN_AREA_RATIO, MAX_AREA_RATIO = 0.05, 1.05  # of the mask to its prompt
 
@@ -29,9 +29,9 @@ def refuse_masks(labels: pd.DataFrame) -> tuple[pd.DataFrame, int]:
     drawn = labels[labels["mask"].notna()]
     sound = pd.Series([area(rle) > 0 for rle in drawn["mask"]], index=drawn.index, dtype=bool)
     if "prompted" in drawn:
-        asked = drawn[drawn["prompted"]]
-        prompts = torch.tensor(asked["box"].map(list).tolist(), dtype=torch.float32).view(-1, 4)
-        sound[asked.index] = fit_prompts(asked["mask"].tolist(), prompts).numpy()
+        prompted = drawn[drawn["prompted"]]
+        prompts = torch.tensor(prompted["box"].map(list).tolist(), dtype=torch.float32).view(-1, 4)
+        sound[prompted.index] = fit_prompts(prompted["mask"].tolist(), prompts).numpy()
     masks = labels["mask"].astype(object)
     masks[sound.index[~sound]] = None
     return labels.assign(mask=masks), int((~sound).sum())
@@ -41,10 +41,10 @@ def fit_prompts(masks: Sequence[RLE], boxes_xyxy: Float[Tensor, "masks 4"]) -> B
     """Whether each mask's box is like its prompt, and the mask neither a sliver of it nor larger; an empty one is not.
 
     Args:
-        boxes_xyxy: In stored pixels; the segmenter was given what lies inside the picture.
+        boxes_xyxy: In stored pixels; the segmenter was given what lies inside the image.
     """
     sizes_wh = torch.tensor([[int(rle["size"][1]), int(rle["size"][0])] for rle in masks]).view(-1, 2)
     prompts = torch.minimum(boxes_xyxy.clamp(min=0), sizes_wh.repeat(1, 2))
-    own = torch.tensor([tight_box(rle) for rle in masks], dtype=torch.float32).view(-1, 4)
+    tight = torch.tensor([tight_box(rle) for rle in masks], dtype=torch.float32).view(-1, 4)
     ratio = torch.tensor([area(rle) for rle in masks]) / (prompts[:, 2:] - prompts[:, :2]).prod(1)
-    return (paired_iou(own, prompts) >= MIN_BOX_IOU) & (ratio >= MIN_AREA_RATIO) & (ratio <= MAX_AREA_RATIO)
+    return (paired_iou(tight, prompts) >= MIN_BOX_IOU) & (ratio >= MIN_AREA_RATIO) & (ratio <= MAX_AREA_RATIO)

@@ -1,6 +1,6 @@
 """How far to trust each pseudo-label, learnt without truth.
 
-Three things are known of a label: its margin, its agreement with other teachers, and its stability when the picture
+Three things are known of a label: its margin, its agreement with other teachers, and its stability when the image
 is shown at another size. The last two are also events (IoU > 0.5), and each serves to calibrate the others:
 
     evidence  u = (rank(margin) + rank(stability)) / 2           v = (rank(margin) + rank(agreement)) / 2
@@ -10,9 +10,9 @@ is shown at another size. The last two are also events (IoU > 0.5), and each ser
 
 Ranks are shares of the labels. Levels are isotonic regressions, fitted on the labels of other images (five folds), so
 that no event judges itself. A right label is not always agreed with: k and l are how often the event happens among the
-surest twentieth by evidence, which are taken to be right. This is Elkan and Noto's correction for positives of which
-only some are marked (KDD 2008), and its two assumptions are the price of having no truth: that the surest labels are
-right, and that the event is rare among wrong ones. Where teachers share mistakes, confidence is too high.
+most confident twentieth by evidence, which are taken to be right. This is Elkan and Noto's correction for positives of
+which only some are marked (KDD 2008), and its two assumptions are the price of having no truth: that the most confident
+labels are right, and that the event is rare among wrong ones. Where teachers share mistakes, confidence is too high.
 """
 
 import numpy as np
@@ -24,7 +24,7 @@ from deixis.core.errors import DataError
 
 AGREES = 0.5  # IoU above which two boxes mean one object, as in evaluation
 FOLDS = 5
-SUREST = 0.05  # share of the labels that are taken to be right
+MOST_CONFIDENT = 0.05  # share of the labels that are taken to be right
 
 
 def rate(
@@ -38,7 +38,7 @@ def rate(
 
     Args:
         margin: Score over the runner-up's; any scale, higher is surer.
-        stability: IoU with the box of the same phrase in the picture at another size.
+        stability: IoU with the box of the same phrase in the image at another size.
         agreement: IoU with the boxes of the other teachers.
 
     Raises:
@@ -66,13 +66,13 @@ def sureness(
         events: Share of the witnesses that agree; 0 everywhere if none ever does, and so is the result.
         folds: Each one's labels are judged by what the others show.
     """
-    found = np.zeros_like(evidence)
+    confidence = np.zeros_like(evidence)
     for fold in np.unique(folds):
         judged, others = folds == fold, folds != fold
         known, of = np.unique(evidence[others], return_inverse=True)
         counts = np.bincount(of)
         level = isotonic_regression(np.bincount(of, events[others]) / counts, weights=counts).x
-        surest = evidence[others] >= np.quantile(evidence[others], 1 - SUREST)
-        if (among_right := events[others][surest].mean()) > 0:
-            found[judged] = np.clip(np.interp(evidence[judged], known, level) / among_right, 0, 1)
-    return found
+        most_confident = evidence[others] >= np.quantile(evidence[others], 1 - MOST_CONFIDENT)
+        if (among_right := events[others][most_confident].mean()) > 0:
+            confidence[judged] = np.clip(np.interp(evidence[judged], known, level) / among_right, 0, 1)
+    return confidence

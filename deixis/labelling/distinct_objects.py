@@ -63,8 +63,8 @@ def choose_distinct(
     chosen = torch.empty(len(scores), dtype=torch.long)
     names = np.asarray(objects)
     for rows in _groups(image_ids):
-        found, member = np.unique(names[rows], return_inverse=True)
-        voice = torch.zeros(len(found), scores.shape[1]).index_add_(0, torch.from_numpy(member), relative[rows])
+        groups_here, member = np.unique(names[rows], return_inverse=True)
+        voice = torch.zeros(len(groups_here), scores.shape[1]).index_add_(0, torch.from_numpy(member), relative[rows])
         chosen[rows] = assign_distinct(voice, candidate_things(boxes_xyxy[rows[0]]))[torch.from_numpy(member)]
     return chosen
 

@@ -21,11 +21,11 @@ def finish_labels(
 ) -> pd.DataFrame:
     """Boxes with the segmenter's masks and who answered: rows of labels.parquet."""
     if "own_mask" in table:  # a teacher that draws masks: its own, and beside it the segmenter's for its box
-        own = table["own_mask"].tolist()
+        own_masks = table["own_mask"].tolist()
         table = table.drop(columns="own_mask").assign(
-            prompted_mask=masks, mask_source=["segmenter" if drawn is None else "teacher" for drawn in own]
+            prompted_mask=masks, mask_source=["segmenter" if drawn is None else "teacher" for drawn in own_masks]
         )
-        masks = [drawn if drawn is not None else prompted for drawn, prompted in zip(own, masks, strict=True)]
+        masks = [drawn if drawn is not None else prompted for drawn, prompted in zip(own_masks, masks, strict=True)]
     else:
         table = table.assign(mask_source="segmenter")
     return table.assign(mask=masks, mask_quality=quality, **provenance(card))

@@ -21,7 +21,7 @@ class Label:
     """A teacher's answer to one pair, in pixels of the stored image.
 
     Attributes:
-        box: Corners x, y, x, y; right and bottom are exclusive. Not cut to the picture. None where nothing was found.
+        box: Corners x, y, x, y; right and bottom are exclusive. Not cut to the image. None where nothing was found.
         rle: Mask as a COCO run-length code; None where there is none.
         margin: Lead of the score over the second-best answer.
         reason: Why it is not accepted; empty where it is.
@@ -60,9 +60,9 @@ def iterate_labels(path: Path | str, *, accepted_only: bool = True) -> Iterator[
         ) from None
     missing = [name for name in COLUMNS if name not in stored.schema_arrow.names]
     if missing:
-        found = ", ".join(stored.schema_arrow.names)
+        present = ", ".join(stored.schema_arrow.names)
         raise DataError(
-            f"{path}: no labels.parquet: lacks {', '.join(missing)}; has {found}. Run: dvc repro segment_boxes"
+            f"{path}: no labels.parquet: lacks {', '.join(missing)}; has {present}. Run: dvc repro segment_boxes"
         )
     for batch in stored.iter_batches(batch_size=ROWS_PER_READ, columns=list(COLUMNS)):
         for row in batch.to_pylist():

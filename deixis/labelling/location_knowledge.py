@@ -1,4 +1,4 @@
-"""Words of place in a teacher's answers, and what it learned about them from all phrases of its set.
+"""Location words in a teacher's answers, and what it learned about them from all phrases of its set.
 
 Two things show in many phrases together and not in one: how much place weighs beside look, and which category a phrase
 names beside its place. Labelling a set finds both; phrases that come later are read with them.
@@ -18,20 +18,20 @@ from torch import Tensor
 from deixis.core.records import read_json, read_table, write_table
 from deixis.labelling.location_scores import (
     MATCH_SHARE,
-    choose_place_weight,
+    choose_location_weight,
+    location_scores,
     look_scores,
     named_kinds,
-    place_scores,
     pooled,
 )
 from deixis.labelling.matching import Matched, Matcher
-from deixis.language.location_words import PlaceWords, parse_place_words
+from deixis.language.location_words import LocationWords, parse_location_words
 
 Kinds = Mapping[str, Float[Tensor, " classes"]]
 
 
 @dataclass(frozen=True)
-class PlaceKnowledge:
+class LocationKnowledge:
     """What the phrases of a set taught.
 
     Attributes:
@@ -45,17 +45,17 @@ class PlaceKnowledge:
 
 @dataclass(frozen=True)
 class Placed:
-    """Scores [phrases, candidates] with words of place weighed in, how that was done, and what it taught."""
+    """Scores [phrases, candidates] with location words weighed in, how that was done, and what it taught."""
 
     scores: Tensor
     facts: dict[str, Any]
     kinds: dict[str, Tensor]
 
 
-def with_place_words(
-    matched: Matched, table: pd.DataFrame, matcher: Matcher, known: PlaceKnowledge | None = None
+def with_location_words(
+    matched: Matched, table: pd.DataFrame, matcher: Matcher, known: LocationKnowledge | None = None
 ) -> Placed:
-    """Match scores with place words weighed in where a phrase has some.
+    """Match scores with location words weighed in where a phrase has some.
 
     What a phrase says beside its place, and the landmark that it names, are put to the teacher as phrases.
 
@@ -63,31 +63,31 @@ def with_place_words(
         known: From another set. An answer then depends on nothing but its phrase and its image: what is not known is
             asked of the phrase alone. Without it the phrases of the table teach each other.
     """
-    words = [parse_place_words(text) for text in table["text"]]
+    words = [parse_location_words(text) for text in table["text"]]
     rows = [row for row, word in enumerate(words) if not word.is_empty]
     facts: dict[str, Any] = {"phrases": len(rows)}
     if not rows:
         return Placed(matched.scores, facts, {})
     placed, about = [words[row] for row in rows], table.iloc[rows]
     rest = [word.rest or text for word, text in zip(placed, about["text"], strict=True)]
-    own = matcher.weigh(about.assign(text=rest))
-    classes = own.classes.float()
-    named = named_kinds(own.scores, classes)
+    weighed = matcher.weigh(about.assign(text=rest))
+    classes = weighed.classes.float()
+    named = named_kinds(weighed.scores, classes)
     named = pooled(named, rest) if known is None else _recalled(named, rest, known.kinds)
-    looks, boxes = look_scores(own.scores, own.objectness, classes, named), own.boxes_in_pictures()
-    place = place_scores(placed, boxes, own.scores, _landmark_scores(placed, about, own.scores, matcher))
+    looks, boxes = look_scores(weighed.scores, weighed.objectness, classes, named), weighed.boxes_as_shares()
+    place = location_scores(placed, boxes, weighed.scores, _landmark_scores(placed, about, weighed.scores, matcher))
     if known is None:
         weight, learned = _learn_weight(looks, place, boxes, split=about["split"])
         facts |= learned
     else:
         weight = known.weight if known.weight is not None else _weight_of_each(looks, place, boxes)
-    unit = own.scores.std(1, keepdim=True) / MATCH_SHARE  # back to the scale of the match scores
+    unit = weighed.scores.std(1, keepdim=True) / MATCH_SHARE  # back to the scale of the match scores
     scores = matched.scores.clone()
-    scores[rows] = own.scores.amax(1, keepdim=True) + unit * (looks + weight * place)
+    scores[rows] = weighed.scores.amax(1, keepdim=True) + unit * (looks + weight * place)
     return Placed(scores, facts, dict(zip(rest, named, strict=True)))
 
 
-def _landmark_scores(words: list[PlaceWords], about: pd.DataFrame, own: Tensor, matcher: Matcher) -> Tensor:
+def _landmark_scores(words: list[LocationWords], about: pd.DataFrame, own: Tensor, matcher: Matcher) -> Tensor:
     """How well candidates match the landmarks; the phrases' own scores where no phrase has one."""
     if not any(word.landmark for word in words):
         return own
@@ -99,19 +99,19 @@ def _learn_weight(looks: Tensor, place: Tensor, boxes: Tensor, *, split: pd.Seri
     is_train = split.eq("train").to_numpy()
     is_train = is_train | (not is_train.any())  # a set without a training split: all of its phrases choose the weight
     train = torch.from_numpy(is_train)
-    weight, separation = choose_place_weight(looks[train], place[train], boxes[train])
+    weight, separation = choose_location_weight(looks[train], place[train], boxes[train])
     return weight, {"weight": weight, "separation": {str(key): round(share, 6) for key, share in separation.items()}}
 
 
 def _weight_of_each(looks: Tensor, place: Tensor, boxes: Tensor) -> Tensor:
     """The weight that each phrase alone chooses, [phrases, 1]."""
     one = zip(looks.split(1), place.split(1), boxes.split(1), strict=True)
-    return torch.tensor([choose_place_weight(*phrase)[0] for phrase in one])[:, None]
+    return torch.tensor([choose_location_weight(*phrase)[0] for phrase in one])[:, None]
 
 
-def _recalled(own: Tensor, texts: list[str], kinds: Kinds) -> Tensor:
+def _recalled(guessed: Tensor, texts: list[str], kinds: Kinds) -> Tensor:
     """What is known about each text, and of the others what the phrase's own candidates say."""
-    return torch.stack([kinds.get(text, found) for text, found in zip(texts, own, strict=True)])
+    return torch.stack([kinds.get(text, guess) for text, guess in zip(texts, guessed, strict=True)])
 
 
 def write_kinds(kinds: Kinds, path: Path) -> None:
@@ -120,9 +120,9 @@ def write_kinds(kinds: Kinds, path: Path) -> None:
     write_table(pd.DataFrame({"text": texts, "kinds": [kinds[text].numpy() for text in texts]}), path)
 
 
-def read_place_knowledge(folder: Path) -> PlaceKnowledge:
-    """What labelling taught, from the folder that it wrote; nothing where the set had no words of place."""
-    weight = read_json(folder / "labelling.json", made_by="write_pseudo_labels")["place_words"].get("weight")
-    table = read_table(folder / "place_kinds.parquet", columns=("text", "kinds"), made_by="write_pseudo_labels")
+def read_location_knowledge(folder: Path) -> LocationKnowledge:
+    """What labelling taught, from the folder that it wrote; nothing where the set had no location words."""
+    weight = read_json(folder / "labelling.json", made_by="write_pseudo_labels")["location_words"].get("weight")
+    table = read_table(folder / "location_kinds.parquet", columns=("text", "kinds"), made_by="write_pseudo_labels")
     kinds = table["kinds"].map(lambda shares: torch.from_numpy(np.array(shares, dtype=np.float32)))
-    return PlaceKnowledge(weight, dict(zip(table["text"], kinds, strict=True)))
+    return LocationKnowledge(weight, dict(zip(table["text"], kinds, strict=True)))

@@ -1,7 +1,7 @@
-"""How well each candidate box fits the place words of its phrase, and what weight that has beside its look.
+"""How well each candidate box fits the location words of its phrase, and what weight that has beside its look.
 
-Positions are measured in pictures: 0 is the left or top edge, 1 the right or bottom one. Place scores lie about in
-[-0.5, 0.5], higher is better; a phrase without place words scores 0 everywhere. Look scores are log-plausibilities:
+Positions are shares of the image: 0 is the left or top edge, 1 the right or bottom one. Location scores lie about in
+[-0.5, 0.5], higher is better; a phrase without location words scores 0 everywhere. Look scores are log-plausibilities:
 0 for the most plausible candidate of a phrase, less for the others.
 """
 
@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from deixis.boxes import paired_iou
-from deixis.language.location_words import PlaceWords
+from deixis.language.location_words import LocationWords
 
 MATCH_SHARE = 0.35  # weight of the teacher's match, in spreads within the image, beside the detector's category
 OBJECT_SHARE = 0.5  # weight of the logarithm of objectness beside it
@@ -20,8 +20,8 @@ KIND_SHARPNESS = 4.0  # match spreads to logits, for guessing the category that 
 SURE = 0.03  # probability that a candidate is of the named kind, or is an object, whatever the detector says
 WEIGHTS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
 SAME_OBJECT = 0.5  # IoU from which two candidates count as one thing
-SOFT = 0.05  # pictures by which one centre must pass another to be surely beyond it
-NEAR = 0.25  # pictures between centres that still count as next to each other
+SOFT = 0.05  # share of the image by which one centre must pass another to be surely beyond it
+NEAR = 0.25  # share of the image between centres that still count as next to each other
 
 
 def look_scores(
@@ -68,33 +68,34 @@ def pooled(values: Float[Tensor, "phrases n"], texts: Sequence[str]) -> Float[Te
     return (sums / of.bincount()[:, None]).index_select(0, of)
 
 
-def choose_place_weight(
+def choose_location_weight(
     looks: Float[Tensor, "phrases candidates"],
     place: Float[Tensor, "phrases candidates"],
     boxes: Float[Tensor, "phrases candidates 4"],
 ) -> tuple[float, dict[float, float]]:
     """The weight of place beside look, from phrases and candidates alone.
 
-    A place word and its opposite ("left", "right") must lead to different objects, and both must still look like what
-    the phrase names. Too small a weight fails the first, too large a one the second; the best of `WEIGHTS` is taken.
+    A location word and its opposite ("left", "right") must lead to different objects, and both must still look like
+    what the phrase names. Too small a weight fails the first, too large a one the second; the best of `WEIGHTS` is
+    taken.
 
     Returns:
         The weight, and for every weight the mean plausibility of the two answers where they differ, in [0, 1].
     """
-    found = {weight: _separation(looks, place, boxes, weight) for weight in WEIGHTS}
-    return max(WEIGHTS, key=lambda weight: found[weight]), found
+    separation = {weight: _separation(looks, place, boxes, weight) for weight in WEIGHTS}
+    return max(WEIGHTS, key=lambda weight: separation[weight]), separation
 
 
 def _separation(looks: Tensor, place: Tensor, boxes: Tensor, weight: float) -> float:
     row = torch.arange(len(looks))
-    said, opposite = ((looks + sign * weight * place).argmax(1) for sign in (1, -1))
-    differ = paired_iou(boxes[row, said], boxes[row, opposite]) < SAME_OBJECT
-    plausible = ((looks[row, said] + looks[row, opposite]) / 2).exp()
+    stated, opposite = ((looks + sign * weight * place).argmax(1) for sign in (1, -1))
+    differ = paired_iou(boxes[row, stated], boxes[row, opposite]) < SAME_OBJECT
+    plausible = ((looks[row, stated] + looks[row, opposite]) / 2).exp()
     return float((plausible * differ).mean())
 
 
-def place_scores(
-    words: Sequence[PlaceWords],
+def location_scores(
+    words: Sequence[LocationWords],
     boxes: Float[Tensor, "phrases candidates 4"],
     match: Float[Tensor, "phrases candidates"],
     landmark_match: Float[Tensor, "phrases candidates"],
@@ -102,7 +103,7 @@ def place_scores(
     """Score every candidate of every phrase.
 
     Args:
-        boxes: Corners, in pictures.
+        boxes: Corners, as shares of the image.
         match: How well each candidate looks like what the phrase names, as logits; says which candidates count for
             "second from the left".
         landmark_match: The same for the phrase's landmark; rows of phrases without one are not read.
@@ -119,7 +120,7 @@ def place_scores(
     return scores + torch.where(has_landmark, relation_scores(centre, boxes, landmark_match, bearing), 0.0)
 
 
-def _along(words: Sequence[PlaceWords], boxes: Tensor, centre: Tensor) -> Float[Tensor, "phrases candidates"]:
+def _along(words: Sequence[LocationWords], boxes: Tensor, centre: Tensor) -> Float[Tensor, "phrases candidates"]:
     """How far each candidate lies in the direction that its phrase says, depth included."""
     size = (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(-1).sqrt()
     direction = torch.tensor([word.direction or (0, 0) for word in words], dtype=boxes.dtype)

@@ -1,6 +1,6 @@
-"""From a response map to a mask with the picture's own edges: a random walk from the places that the map is sure of.
+"""From a response map to a mask with the image's own edges: a random walk from the places that the map is sure of.
 
-In place of the papers' affinity network (IRNet) and dense CRF: the walk's affinities are the picture's colours.
+In place of the papers' affinity network (IRNet) and dense CRF: the walk's affinities are the image's colours.
 """
 
 import numpy as np
@@ -29,12 +29,12 @@ def refine(
 
     A map that is nowhere above zero has no foreground.
     """
-    if scores.max() <= 0:  # over such a maximum the lowest places would be the surest
+    if scores.max() <= 0:  # over such a maximum the lowest places would be the most confident
         return np.zeros(scores.shape, bool)
     relative = scores / scores.max()
     sure = seeds(relative)
     if set(np.unique(sure)) != {BACKGROUND, FOREGROUND, UNSURE}:
         return relative >= SURE_FOREGROUND
     labels = np.select([sure == FOREGROUND, sure == BACKGROUND], [1, 2], 0)  # skimage's 0 is for the walk to fill
-    found = random_walker(pixels / 255.0, labels, beta=STIFFNESS, mode="cg_j", channel_axis=-1)
-    return found == 1
+    labelled = random_walker(pixels / 255.0, labels, beta=STIFFNESS, mode="cg_j", channel_axis=-1)
+    return labelled == 1

@@ -31,7 +31,7 @@ class Matched:
     masks: list[RLE] | None  # the teacher's own, one per phrase
     sizes_wh: Tensor  # [phrases, 2], of the stored image
 
-    def boxes_in_pictures(self) -> Tensor:
+    def boxes_as_shares(self) -> Tensor:
         """Corners from 0 to 1."""
         return (self.boxes / self.sizes_wh.repeat(1, 2)[:, None]).clamp(0, 1)
 
@@ -69,16 +69,16 @@ class Matcher:
         batches = list(chunks(range(len(table)), self._batch_size))
         for numbers in track(batches, "labelling", total=len(batches)):
             with autocast(self._device):
-                found = self._model.match(reader.batch(numbers))
-            scores, objectness, classes = found.scores.float(), found.objectness.float(), found.classes.float()
-            boxes = found.boxes_xyxy.float().cpu()
+                output = self._model.match(reader.batch(numbers))
+            scores, objectness, classes = output.scores.float(), output.objectness.float(), output.classes.float()
+            boxes = output.boxes_xyxy.float().cpu()
             frames = [self._letterboxes[image_id] for image_id in table["image_id"].iloc[list(numbers)]]
             stored = torch.stack([frame.boxes_to_image(box) for frame, box in zip(frames, boxes, strict=True)])
             sizes = torch.tensor([[frame.width, frame.height] for frame in frames])
             parts.append((stored, scores.cpu(), classes.half().cpu(), objectness.cpu(), sizes))
-            if found.masks is not None:
-                masks += masks_to_image(found.masks, frames)
-            experts += [[self._model.expert_names[choice] for choice in row] for row in found.experts.tolist()]
+            if output.masks is not None:
+                masks += masks_to_image(output.masks, frames)
+            experts += [[self._model.expert_names[choice] for choice in row] for row in output.experts.tolist()]
         boxes, scores, classes, objectness, sizes = (torch.cat(columns) for columns in zip(*parts, strict=True))
         return Matched(boxes, scores, classes, objectness, experts, masks or None, sizes)
 

@@ -2,7 +2,7 @@
 
 A response map holds raw scores per place, [h, w]; above zero means "belongs". Pixels are (x, y) of the stored image;
 the right and bottom sides of boxes are exclusive. Source of the rules: TRIS's evaluation; what its code gets wrong is
-mended here, and each place says so.
+fixed here, and each place says so.
 """
 
 from collections.abc import Sequence
@@ -39,17 +39,17 @@ def peak_of(scores: Float[np.ndarray, "height width"]) -> tuple[int, int]:
 
 
 def component_boxes(mask: Bool[np.ndarray, "height width"]) -> list[Box]:
-    """Boxes that the any-box rule may choose from: those of the connected parts, surest first.
+    """Boxes that the any-box rule may choose from: those of the connected parts, most confident first.
 
-    A part is as sure as it fills its box; parts half as sure as the surest are dropped, and so are boxes that overlap a
-    surer one. An empty mask gives none. (The release answers [0, 0, 1, 1] to a full and to an empty mask, and mixes up
-    sizes and corners when it compares boxes.)
+    A part is as sure as it fills its box; parts half as sure as the most confident are dropped, and so are boxes that
+    overlap a surer one. An empty mask gives none. (The release answers [0, 0, 1, 1] to a full and to an empty mask, and
+    mixes up sizes and corners when it compares boxes.)
     """
     parts = regionprops(label(mask, connectivity=DIAGONAL))
-    found = sorted(((part.extent, _corners(part.bbox)) for part in parts), reverse=True)
+    ranked = sorted(((part.extent, _corners(part.bbox)) for part in parts), reverse=True)
     kept: list[Box] = []
-    for confidence, box in found:
-        if confidence > KEPT_SHARE * found[0][0] and all(_iou(box, other) <= SUPPRESSED_OVERLAP for other in kept):
+    for confidence, box in ranked:
+        if confidence > KEPT_SHARE * ranked[0][0] and all(_iou(box, other) <= SUPPRESSED_OVERLAP for other in kept):
             kept.append(box)
     return kept
 
@@ -57,11 +57,11 @@ def component_boxes(mask: Bool[np.ndarray, "height width"]) -> list[Box]:
 def box_holding(mask: Bool[np.ndarray, "height width"], point: tuple[int, int]) -> Box | None:
     """Tight box of the connected part that holds a pixel (x, y), else of the largest part; None for an empty mask."""
     parts = np.asarray(label(mask, connectivity=DIAGONAL))
-    found = regionprops(parts)
-    if not found:
+    regions = regionprops(parts)
+    if not regions:
         return None
     here = parts[point[1], point[0]]
-    return _corners(max(found, key=lambda part: (part.label == here, part.area)).bbox)
+    return _corners(max(regions, key=lambda part: (part.label == here, part.area)).bbox)
 
 
 def most_responsive(

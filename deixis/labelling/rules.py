@@ -10,7 +10,7 @@ from torch import Tensor
 from deixis.boxes import paired_iou
 from deixis.core.config import STRICT
 from deixis.labelling.distinct_objects import choose_distinct
-from deixis.labelling.location_knowledge import PlaceKnowledge, with_place_words
+from deixis.labelling.location_knowledge import LocationKnowledge, with_location_words
 from deixis.labelling.location_scores import SAME_OBJECT
 from deixis.labelling.matching import Matched, Matcher
 
@@ -19,8 +19,8 @@ from deixis.labelling.matching import Matched, Matcher
 class LabelParams:
     """What decides beside the match, and when a label is good enough to learn from; never by looking at truth."""
 
-    # score: place words weigh in; filter: labels that they contradict are refused; off: they are words like others
-    place_words: Literal["score", "filter", "off"] = "score"
+    # score: location words weigh in; filter: labels that they contradict are refused; off: they are words like others
+    location_words: Literal["score", "filter", "off"] = "score"
     # distinct: phrases about different objects of an image get different ones; which phrases are about one object is
     # then supervision beyond pairs, and the labels say so. Needs a ref_id for every phrase
     same_image: Literal["free", "distinct"] = "free"
@@ -31,26 +31,26 @@ class LabelParams:
 
 
 class Labelled(NamedTuple):
-    """One label per pair, and what its pairs taught about words of place."""
+    """One label per pair, and what its pairs taught about location words."""
 
     table: pd.DataFrame
-    place_facts: dict[str, Any]
+    location_facts: dict[str, Any]
     kinds: dict[str, Tensor]
 
 
 def label_pairs(
-    matcher: Matcher, pairs: pd.DataFrame, rules: LabelParams, known: PlaceKnowledge | None = None
+    matcher: Matcher, pairs: pd.DataFrame, rules: LabelParams, known: LocationKnowledge | None = None
 ) -> Labelled:
     """Let a teacher answer every pair, and choose its labels by the rules.
 
     Args:
         pairs: As `grouped_pairs` reads them; `group` is read only where different objects get different boxes.
-        known: About words of place, from another set; without it the pairs teach each other.
+        known: About location words, from another set; without it the pairs teach each other.
     """
     matched = matcher.weigh(pairs)
-    if rules.place_words == "off":
+    if rules.location_words == "off":
         return Labelled(choose_labels(matched, matched.scores, pairs, rules), {}, {})
-    placed = with_place_words(matched, pairs, matcher, known)
+    placed = with_location_words(matched, pairs, matcher, known)
     return Labelled(choose_labels(matched, placed.scores, pairs, rules), placed.facts, placed.kinds)
 
 
@@ -59,7 +59,7 @@ def choose_labels(matched: Matched, scores: Tensor, table: pd.DataFrame, rules: 
     row = torch.arange(len(table))
     by_match = matched.scores.argmax(1)
     contradicted = paired_iou(matched.boxes[row, by_match], matched.boxes[row, scores.argmax(1)]) < SAME_OBJECT
-    decisive = matched.scores if rules.place_words == "filter" else scores
+    decisive = matched.scores if rules.location_words == "filter" else scores
     best = decisive.argmax(1)
     if rules.same_image == "distinct":
         best = choose_distinct(decisive, matched.boxes, table["image_id"].tolist(), table["group"].tolist())
@@ -79,8 +79,8 @@ def choose_labels(matched: Matched, scores: Tensor, table: pd.DataFrame, rules: 
     thin = (corners[:, 2:] - corners[:, :2]).amin(1) < rules.min_side
     if matched.masks is not None:  # the teacher drew what matches best; where another object was chosen, nothing
         moved = paired_iou(matched.boxes[row, by_match], corners) < SAME_OBJECT
-        own = pd.Series(matched.masks, index=labelled.index, dtype=object)
-        labelled["own_mask"] = own.where(~moved.numpy(), None)
+        teacher_masks = pd.Series(matched.masks, index=labelled.index, dtype=object)
+        labelled["own_mask"] = teacher_masks.where(~moved.numpy(), None)
     if rules.same_image == "distinct":
         labelled["supervision"] = "image-phrase pairs, grouped by object"
     labelled["reason"] = ""
@@ -89,6 +89,6 @@ def choose_labels(matched: Matched, scores: Tensor, table: pd.DataFrame, rules: 
         labelled.loc[labelled["margin"] < rules.min_margin, "reason"] = "margin"
     sureness = labelled.loc[labelled["split"] == "train", "margin"].rank(pct=True, method="first")
     labelled.loc[sureness.index[sureness <= 1 - rules.coverage], "reason"] = "coverage"
-    if rules.place_words == "filter":
+    if rules.location_words == "filter":
         labelled.loc[contradicted.numpy(), "reason"] = "place"
     return labelled.assign(accept=labelled["reason"] == "")

@@ -9,8 +9,8 @@ import pandas as pd
 import torch
 
 from deixis.core.progress import track
+from deixis.imaging.decoding import open_image
 from deixis.imaging.masks import RLE, encode_mask
-from deixis.imaging.pictures import open_image
 from deixis.roles import Segmenter
 
 MIN_SIDE = 1.0  # pixels; a box thinner than this after clipping gets no mask
@@ -30,21 +30,21 @@ def segment_table(
         thick = np.minimum(clipped[:, 2] - clipped[:, 0], clipped[:, 3] - clipped[:, 1]) >= MIN_SIDE
         if not thick.any():
             continue
-        found, scores = model.segment(pixels, torch.from_numpy(clipped[thick]).float())
-        for row, mask, score in zip(np.array(rows)[thick].tolist(), found, scores, strict=True):
+        drawn, scores = model.segment(pixels, torch.from_numpy(clipped[thick]).float())
+        for row, mask, score in zip(np.array(rows)[thick].tolist(), drawn, scores, strict=True):
             masks[row], quality[row] = encode_mask(mask), float(score)
     return masks, quality
 
 
 def segment_points(model: Segmenter, table: pd.DataFrame, *, paths: dict[Any, Path]) -> tuple[list[RLE], list[float]]:
     """Mask and predicted quality at each row's `point`, the pixel (x, y)."""
-    found: dict[int, tuple[RLE, float]] = {}
+    drawn: dict[int, tuple[RLE, float]] = {}
     points = np.array(table["point"].tolist(), dtype=np.float32).reshape(-1, 2) + 0.5  # the middle of the pixel
     for pixels, rows in _images(table, paths):
         masks, scores = model.segment_points(pixels, torch.from_numpy(points[rows]))
         for row, mask, score in zip(rows, masks, scores, strict=True):
-            found[row] = encode_mask(mask), float(score)
-    return [found[row][0] for row in range(len(table))], [found[row][1] for row in range(len(table))]
+            drawn[row] = encode_mask(mask), float(score)
+    return [drawn[row][0] for row in range(len(table))], [drawn[row][1] for row in range(len(table))]
 
 
 def _images(table: pd.DataFrame, paths: dict[Any, Path]) -> Iterator[tuple[np.ndarray, list[int]]]:

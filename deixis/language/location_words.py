@@ -1,4 +1,4 @@
-"""What a phrase says about where its object is: a parser of closed-class place words.
+"""What a phrase says about where its object is: a parser of closed-class location words.
 
 Contrast between images and phrases cannot teach which side "left" is, because every image has a left. The words
 themselves are few, so they are read by rule: sides and corners, the middle, front and back, "second from the left",
@@ -40,7 +40,7 @@ RELATIONS: dict[str, Direction | None] = {  # words before a landmark -> where t
     r"(?:next to|beside|near|closest to|nearest to|close to|adjacent to)": None,
 }
 VIEWER = r"(?:us|me|you|(?:the )?(?:camera|viewer))"
-PICTURE = r"(?:the |this )?(?:picture|pic|photo|image|screen|frame|shot|scene|photograph|page)"
+IMAGE_WORD = r"(?:the |this )?(?:picture|pic|photo|image|screen|frame|shot|scene|photograph|page)"
 
 NEVER_LAST = frozenset("on in at to the a an that which who is of and with".split())
 NEVER_FIRST = frozenset("on in at to the a an one of and is".split())
@@ -52,33 +52,33 @@ _edge = (
     rf"(?: (?:{_side}))?(?: hand)?"
     r"(?: (?:side|corner|edge|up|down))?"
 )
-_of_picture = rf"(?: (?:of|in) {PICTURE})?"
+_of_image = rf"(?: (?:of|in) {IMAGE_WORD})?"
 _lead = r"(?:(?:that|which|who) (?:is|are) |(?:is|are) )?"
 _not = r"(?:(?P<no>not) )?"
 _RELATION = re.compile(
     rf"\b{_not}{_lead}(?:{_any(f'(?P<r{i}>{words})' for i, words in enumerate(RELATIONS))}) "
-    rf"(?P<mark>(?!{PICTURE}\b(?! (?:on|of)\b)).+)$"
+    rf"(?P<mark>(?!{IMAGE_WORD}\b(?! (?:on|of)\b)).+)$"
 )
 _ORDINAL = re.compile(
     rf"\b{_not}(?:the )?(?:(?P<rank>{_any(ORDINALS)}) (?:(?P<noun>[a-z]+) )?(?:(?:in )?from|on|at)|"
     rf"(?P<count>{_any(CARDINALS)}) (?:in )?from) "
-    rf"(?:the )?(?:far )?(?P<side>{_side}|front|back)(?: hand)?(?: side)?{_of_picture}\b"
+    rf"(?:the )?(?:far )?(?P<side>{_side}|front|back)(?: hand)?(?: side)?{_of_image}\b"
 )
 _SIDE = re.compile(
     rf"\b{_not}{_lead}(?:(?:over|near|close|closest|nearest|furthest|farthest) )?"
-    rf"(?:(?:on|at|in|to|toward|towards|from) )?(?:the |our |my )?(?P<edge>{_edge}){_of_picture}\b"
+    rf"(?:(?:on|at|in|to|toward|towards|from) )?(?:the |our |my )?(?P<edge>{_edge}){_of_image}\b"
 )
 _group = r" of (?:the )?(?:two|three|four|five|six|row|group|bunch)"
 _CENTRE = re.compile(
-    rf"\b{_not}{_lead}(?:(?:in|at|on) )?(?:the )?(?:dead |very )?(?:{_any(MIDDLE)})(?:{_group}|{_of_picture})\b"
+    rf"\b{_not}{_lead}(?:(?:in|at|on) )?(?:the )?(?:dead |very )?(?:{_any(MIDDLE)})(?:{_group}|{_of_image})\b"
     r"(?! aged)"
 )
 _FRONT = re.compile(
     rf"\b{_not}{_lead}(?:(?:up|over|directly) )?(?:(?:in|at|on|to) )?(?:the )?(?:{_any(FRONT)})(?: row)?"
-    rf"(?: (?:of|to) (?:{VIEWER}|{PICTURE}))?\b(?! (?:of|to)\b)"
+    rf"(?: (?:of|to) (?:{VIEWER}|{IMAGE_WORD}))?\b(?! (?:of|to)\b)"
 )
 _BACK = re.compile(
-    rf"\b{_not}{_lead}(?:(?:in|at|on) )?(?:the )?(?:far )?(?:{_any(BACK)})(?: row| away)?{_of_picture}\b"
+    rf"\b{_not}{_lead}(?:(?:in|at|on) )?(?:the )?(?:far )?(?:{_any(BACK)})(?: row| away)?{_of_image}\b"
     r"(?! (?:of|to)\b)"
 )
 _PARTS = _any("hand arm leg foot feet eye ear shoulder wing paw knee thigh wrist elbow cheek breast hat half".split())
@@ -96,18 +96,18 @@ _INTENSIFIER = re.compile(
     r"\bright (?=next|beside|behind|by|there|here|above|below|under|near|now|up|on top|in front"
     rf"|(?:in|at) the (?:{_any((*MIDDLE, *FRONT, *BACK))})\b)"
 )
-_NO_LANDMARK = re.compile(rf"(?:there|here|{VIEWER}|{PICTURE})")
+_NO_LANDMARK = re.compile(rf"(?:there|here|{VIEWER}|{IMAGE_WORD})")
 _OVER_A_PART = re.compile(r"(?:over|above|under|beneath|below) (?:his|her|its|their)\b")  # "a hat over her head"
 
 
 @dataclass(frozen=True)
-class PlaceWords:
+class LocationWords:
     """Where a phrase says that its object is, and what is left of the phrase without that.
 
     Attributes:
-        rest: The phrase without its place words; empty when it says nothing else.
-        direction: Side or corner: of the picture, and with a landmark, of the things that lie so from it.
-        is_middle: Near the middle of the picture.
+        rest: The phrase without its location words; empty when it says nothing else.
+        direction: Side or corner: of the image, and with a landmark, of the things that lie so from it.
+        is_middle: Near the middle of the image.
         depth: 1 in front, which means large and low; -1 at the back; 0 unsaid.
         rank: "second from the left" has rank 2 along `direction`; 0 when no rank is said.
         landmark: Another phrase; the object lies in direction `bearing` from it, or near it where that is None.
@@ -127,53 +127,53 @@ class PlaceWords:
         return self.direction is None and not (self.is_middle or self.depth or self.landmark)
 
 
-def parse_place_words(text: str) -> PlaceWords:
-    """Read the place words of a normalised phrase (`deixis.language.text.normalise`)."""
-    kept = _INTENSIFIER.sub("", _NOT_A_PLACE.sub(_shield, text))
-    if (found := _RELATION.search(kept)) and (mark := _landmark(found)):
-        of_what = _sides(kept[: found.start()])
-        if found["no"]:  # "not next to the box" leaves everywhere else
+def parse_location_words(text: str) -> LocationWords:
+    """Read the location words of a normalised phrase (`deixis.language.text.normalise`)."""
+    rest = _INTENSIFIER.sub("", _NOT_A_PLACE.sub(_shield, text))
+    if (match := _RELATION.search(rest)) and (mark := _landmark(match)):
+        of_what = _sides(rest[: match.start()])
+        if match["no"]:  # "not next to the box" leaves everywhere else
             return of_what
-        bearing = next(bearing for i, bearing in enumerate(RELATIONS.values()) if found[f"r{i}"])
+        bearing = next(bearing for i, bearing in enumerate(RELATIONS.values()) if match[f"r{i}"])
         return replace(of_what, landmark=mark, bearing=bearing)
-    return _sides(kept)
+    return _sides(rest)
 
 
-def _landmark(found: re.Match[str]) -> str:
+def _landmark(match: re.Match[str]) -> str:
     """What a relation relates to; empty where that is no other thing: "near the left", "closest to us"."""
-    mark = _tidy(_unshield(found["mark"]))
-    is_part = found[0][: found.start("mark") - found.start()].endswith(("top of ", "bottom of ")) and not found.start()
-    if is_part or _NO_LANDMARK.fullmatch(mark) or _OVER_A_PART.search(found[0]) or not parse_place_words(mark).rest:
+    mark = _tidy(_unshield(match["mark"]))
+    is_part = match[0][: match.start("mark") - match.start()].endswith(("top of ", "bottom of ")) and not match.start()
+    if is_part or _NO_LANDMARK.fullmatch(mark) or _OVER_A_PART.search(match[0]) or not parse_location_words(mark).rest:
         return ""
     return mark
 
 
-def _sides(kept: str) -> PlaceWords:
-    """Words of place with respect to the picture."""
-    if found := _ORDINAL.search(kept):
-        rest = _tidy(f"{kept[: found.start()]} {found['noun'] or ''} {kept[found.end() :]}")
-        if found["no"]:  # "not second from the left" leaves every other one
-            return PlaceWords(_unshield(rest))
-        rest, rank = _unshield(rest), ORDINALS[found["rank"]] if found["rank"] else CARDINALS[found["count"]]
-        if found["side"] in SIDES:
-            return PlaceWords(rest, direction=SIDES[found["side"]], rank=rank)
-        return PlaceWords(rest, depth=1 if found["side"] == "front" else -1, rank=rank)
+def _sides(text: str) -> LocationWords:
+    """Location words with respect to the image."""
+    if match := _ORDINAL.search(text):
+        rest = _tidy(f"{text[: match.start()]} {match['noun'] or ''} {text[match.end() :]}")
+        if match["no"]:  # "not second from the left" leaves every other one
+            return LocationWords(_unshield(rest))
+        rest, rank = _unshield(rest), ORDINALS[match["rank"]] if match["rank"] else CARDINALS[match["count"]]
+        if match["side"] in SIDES:
+            return LocationWords(rest, direction=SIDES[match["side"]], rank=rank)
+        return LocationWords(rest, depth=1 if match["side"] == "front" else -1, rank=rank)
     directions: list[Direction] = []
-    for found in _SIDE.finditer(kept):
-        sign = -1 if found["no"] else 1  # what is not on the left is on the right
-        sides = [SIDES[word] for word in found["edge"].split() if word in SIDES]
+    for match in _SIDE.finditer(text):
+        sign = -1 if match["no"] else 1  # what is not on the left is on the right
+        sides = [SIDES[word] for word in match["edge"].split() if word in SIDES]
         directions += [(sign * x, sign * y) for x, y in sides]
-    kept = _SIDE.sub(" ", kept)
-    is_middle, kept = any(not found["no"] for found in _CENTRE.finditer(kept)), _CENTRE.sub(" ", kept)
-    depth = _depth(_FRONT, kept) - _depth(_BACK, kept)
-    kept = _BACK.sub(" ", _FRONT.sub(" ", kept))
-    return PlaceWords(_unshield(_tidy(kept)), direction=_sum(directions), is_middle=is_middle, depth=depth)
+    text = _SIDE.sub(" ", text)
+    is_middle, text = any(not match["no"] for match in _CENTRE.finditer(text)), _CENTRE.sub(" ", text)
+    depth = _depth(_FRONT, text) - _depth(_BACK, text)
+    text = _BACK.sub(" ", _FRONT.sub(" ", text))
+    return LocationWords(_unshield(_tidy(text)), direction=_sum(directions), is_middle=is_middle, depth=depth)
 
 
-def _depth(pattern: re.Pattern[str], kept: str) -> int:
+def _depth(pattern: re.Pattern[str], text: str) -> int:
     """1 where the phrase says so, -1 where it says not so."""
-    found = pattern.search(kept)
-    return 0 if found is None else -1 if found["no"] else 1
+    match = pattern.search(text)
+    return 0 if match is None else -1 if match["no"] else 1
 
 
 def _sum(directions: list[Direction]) -> Direction | None:
@@ -182,9 +182,9 @@ def _sum(directions: list[Direction]) -> Direction | None:
     return (x, y) if x or y else None
 
 
-def _shield(found: re.Match[str]) -> str:
+def _shield(match: re.Match[str]) -> str:
     """Words that are no place, spelt so that no later rule sees them."""
-    return re.sub(r"[a-z]+", lambda word: word[0] + "_", found[0])
+    return re.sub(r"[a-z]+", lambda word: word[0] + "_", match[0])
 
 
 def _unshield(text: str) -> str:

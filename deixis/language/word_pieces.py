@@ -77,10 +77,10 @@ def encode_pieces(
     tokenizer = _tokenizer(tuple(vocabulary))
     ids = torch.full((len(texts), length), PAD, dtype=torch.long)
     for row, text in enumerate(texts):
-        found = tokenizer(text)["input_ids"]
-        if len(found) > length:
-            found = [*found[: length - 1], found[-1]] if keep_end else found[:length]
-        ids[row, : len(found)] = torch.tensor(found, dtype=torch.long)
+        pieces = tokenizer(text)["input_ids"]
+        if len(pieces) > length:
+            pieces = [*pieces[: length - 1], pieces[-1]] if keep_end else pieces[:length]
+        ids[row, : len(pieces)] = torch.tensor(pieces, dtype=torch.long)
     return ids
 
 

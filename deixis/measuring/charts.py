@@ -23,7 +23,7 @@ def curves_chart(paths: dict[str, Path]) -> str:
 
 
 def coverage_chart(curves: dict[str, dict[str, float] | None]) -> str:
-    """Acc@0.5 of the surest part of each predictor's answers, over how large that part is."""
+    """Acc@0.5 of the most confident part of each predictor's answers, over how large that part is."""
     figure = Figure(figsize=(6.4, 2.8), layout="constrained")
     axes = figure.subplots()
     for name, curve in curves.items():
@@ -32,14 +32,14 @@ def coverage_chart(curves: dict[str, dict[str, float] | None]) -> str:
             axes.plot(shares, [100 * hits for hits in curve.values()], marker="o", markersize=3, label=name)
     if not axes.lines:
         return ""
-    axes.set(xlabel="surest part of the answers, by margin, in percent", ylabel="Acc@0.5", ylim=(None, 100))
+    axes.set(xlabel="most confident part of the answers, by margin, in percent", ylabel="Acc@0.5", ylim=(None, 100))
     axes.legend(frameon=False)
     return _svg(figure)
 
 
 def usage_chart(usage: dict[str, dict[str, float] | None]) -> str:
     """Share of each expert in the router's choices for the evaluation phrases."""
-    shares = pd.DataFrame({name: found for name, found in usage.items() if found}).T.fillna(0.0)
+    shares = pd.DataFrame({name: shares_of_one for name, shares_of_one in usage.items() if shares_of_one}).T.fillna(0.0)
     if shares.empty:
         return ""
     figure = Figure(figsize=(6.4, 0.9 + 0.5 * len(shares)), layout="constrained")

@@ -24,14 +24,14 @@ CARD_FACTS = {  # what belongs beside the numbers of those whose card has it
 }
 
 
-def box_iou(found: np.ndarray, truth: np.ndarray) -> np.ndarray:
+def box_iou(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """IoU of paired corner boxes [n, 4]; 0 where a box has no area or is not finite."""
     with np.errstate(invalid="ignore"):
-        low, high = np.maximum(found[:, :2], truth[:, :2]), np.minimum(found[:, 2:], truth[:, 2:])
+        low, high = np.maximum(predicted[:, :2], truth[:, :2]), np.minimum(predicted[:, 2:], truth[:, 2:])
         shared = np.clip(high - low, 0, None).prod(1)
-        areas = [np.clip(box[:, 2:] - box[:, :2], 0, None).prod(1) for box in (found, truth)]
+        areas = [np.clip(box[:, 2:] - box[:, :2], 0, None).prod(1) for box in (predicted, truth)]
         union = areas[0] + areas[1] - shared
-        sound = np.isfinite(found).all(1) & (areas[0] > 0) & (areas[1] > 0)
+        sound = np.isfinite(predicted).all(1) & (areas[0] > 0) & (areas[1] > 0)
     return np.where(sound, shared / np.where(sound, union, 1), 0.0)
 
 
@@ -42,8 +42,8 @@ def summarise(samples: pd.DataFrame, *, resamples: int, seed: int) -> dict[str, 
         samples: One row per expression: image_id, answered, iou (box), group, floors and ceiling as hit shares; where
             masks were predicted, point_in_box and, with gaps where the truth has no mask, intersection and union in
             pixels and point_in_mask; iou_match of the
-            box that matches best, before place words count; iou_any of the best of several boxes (TRIS's any-box rule)
-            and iou_map_box of the one box of the map's part that holds its peak, whatever mask the answer is;
+            box that matches best, before location words count; iou_any of the best of several boxes (TRIS's any-box
+            rule) and iou_map_box of the one box of the map's part that holds its peak, whatever mask the answer is;
             mask_iou_<name> of the masks that stand beside the answer, see `OTHER_MASKS`; confidence in [0, 1], by which
             answers are then ordered instead of by margin.
         resamples: Bootstrap resamples; images, not expressions, are drawn.
@@ -100,7 +100,7 @@ def _mask_columns(samples: pd.DataFrame) -> dict[str, pd.Series]:
 
 
 def coverage_curve(hits: pd.Series, sureness: pd.Series) -> dict[str, float]:
-    """Acc@0.5 of the surest part of the answers, by how large that part is; equally sure ones keep their order."""
+    """Acc@0.5 of the most confident part of the answers, by its share; equally sure ones keep their order."""
     ordered = hits.to_numpy()[np.argsort(-sureness.to_numpy(), kind="stable")].astype(float)
     counts = {share: max(1, round(share * len(ordered))) for share in COVERAGES}
     return {f"{share:.1f}": _round(ordered[:count].mean()) for share, count in counts.items()}

@@ -60,9 +60,9 @@ def results_table(scores: dict[str, Any], published: pd.DataFrame, exposures: di
                         shown[title] = f"{100 * part[metric]:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
                 shown |= {
                     "random cell": f"{100 * part['floor_random']:.1f}",
-                    "surest cell": f"{100 * part['floor_confident']:.1f}",
+                    "most confident cell": f"{100 * part['floor_confident']:.1f}",
                     "whole image": f"{100 * part['floor_whole']:.1f}",
-                    "ceiling": f"{100 * part['ceiling']:.1f}",
+                    "oracle candidate": f"{100 * part['ceiling']:.1f}",
                     "exposure": f"{part['exposure']} ({worst(exposures[split].values())['basis']})",
                 }
                 if "candidates" in score.get("meta", {}):
@@ -129,12 +129,12 @@ def facts_table(scores: dict[str, Any]) -> pd.DataFrame:
 
 def counted_facts(score: dict[str, Any]) -> dict[str, Any]:
     """What a predictor's card and its answers have counted."""
-    found = {name: score["meta"][name] for name in CARD_FACTS if name in score["meta"]}
+    facts = {name: score["meta"][name] for name in CARD_FACTS if name in score["meta"]}
     if refused := score["meta"].get("refused"):
-        found["refused"] = ", ".join(f"{count} {reason}" for reason, count in refused.items())
+        facts["refused"] = ", ".join(f"{count} {reason}" for reason, count in refused.items())
     if unanswered := sum(score[split]["unanswered"] for split in SPLITS if split in score):
-        found["unanswered"] = unanswered
-    return found
+        facts["unanswered"] = unanswered
+    return facts
 
 
 def markdown(table: pd.DataFrame) -> str:

@@ -48,12 +48,12 @@ class TrainedOn:
 
     data: str  # what the publisher calls it
     labels: Labels  # what was learned from it
-    images: str  # pictures it certainly had, as deixis/weights/exposure.py names sets; no_images; unknown
+    images: str  # images it certainly had, as deixis/weights/exposure.py names sets; no_images; unknown
 
 
 @dataclass(frozen=True, config=STRICT)
 class Preprocessing:
-    """From a picture to what the network reads."""
+    """From an image to what the network reads."""
 
     input_size: int  # pixels; the longer side, or both
     fit: Literal["letterbox", "stretch", "longest_side"]  # grey bars round it; neither; black bars right and below

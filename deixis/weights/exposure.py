@@ -1,6 +1,6 @@
 """How much of an evaluation split a frozen model has learned from.
 
-By id where the ids of the pictures that it saw are known; by name otherwise, from what is known of the sets. What is
+By id where the ids of the images that it saw are known; by name otherwise, from what is known of the sets. What is
 not known to be apart is `unknown`, never a pass.
 """
 
@@ -27,7 +27,7 @@ LEVELS: tuple[Level, ...] = (  # from least to most
 )
 LEVEL_OF_LABELS: dict[str, Level] = {"none": "image_unlabelled", "caption": "caption", "box": "box", "mask": "mask"}
 
-EMBEDDED = "embedded"  # pictures that we draw ourselves: no published model has seen them
+EMBEDDED = "embedded"  # images that we draw ourselves: no published model has seen them
 NO_IMAGES = "no_images"  # a model of text alone
 # How much of a set of evaluation images lies in a set of training images; what is not listed is unknown.
 # train2017 is train2014 and 35,504 images of val2014 (mmdetection: remove_cocotrain2017_from_refcoco.py); 51,208 images
@@ -53,28 +53,28 @@ SHARES: dict[str, dict[str, Literal["all", "some", "none"]]] = {
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """A set of pictures: its name, if it has one, and the ids of its members, if they are known."""
+class ImageSet:
+    """A set of images: its name, if it has one, and the ids of its members, if they are known."""
 
     images: str | None
     ids: frozenset[int] | None = None
 
     @property
     def id_space(self) -> str | None:
-        """COCO's releases number a picture alike."""
+        """COCO's releases number an image alike."""
         return self.images.partition("_")[0] if self.images else None
 
 
 @dataclass(frozen=True)
-class Seen:
+class TrainingSet:
     """One training set of a model."""
 
-    pictures: Pictures
+    image_set: ImageSet
     labels: str  # none, caption, box or mask
 
 
-def exposure(evaluated: Pictures, seen: Iterable[Seen]) -> dict[str, Any]:
-    """What a model with these training sets has learned from the evaluated pictures: the worst of its sets.
+def exposure(evaluated: ImageSet, training_sets: Iterable[TrainingSet]) -> dict[str, Any]:
+    """What a model with these training sets has learned from the evaluated images: the worst of its sets.
 
     Returns:
         `images`: their number. `overlap`: how many the model saw, null where that is not known. `level`: one of
@@ -82,16 +82,16 @@ def exposure(evaluated: Pictures, seen: Iterable[Seen]) -> dict[str, Any]:
 
     Source: the levels and the rules are our own; docs/weights.md.
     """
-    return worst([_of_one_set(evaluated, one) for one in seen])
+    return worst([_of_one_set(evaluated, one) for one in training_sets])
 
 
 def worst(exposures: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """The exposure of the highest level; of several, the first with the largest overlap."""
-    return max(exposures, key=lambda found: (LEVELS.index(found["level"]), found["overlap"] or 0))
+    return max(exposures, key=lambda one: (LEVELS.index(one["level"]), one["overlap"] or 0))
 
 
 def read_ids(path: Path) -> frozenset[int]:
-    """Ids of pictures from a text file with one id or file name per line: `72` and `COCO_train2014_000000000072.jpg`.
+    """Ids of images from a text file with one id or file name per line: `72` and `COCO_train2014_000000000072.jpg`.
 
     Raises:
         DataError: If a line has no number.
@@ -102,20 +102,20 @@ def read_ids(path: Path) -> frozenset[int]:
             match = re.search(r"(\d+)(\.\w+)?$", line.strip())
             if not match:
                 raise DataError(
-                    f"{path}, line {number}: {line[:60]!r} is no id of a picture. Expected one id, or the name of one "
-                    "picture, per line. Mend the line, then run: dvc repro -f check_leakage"
+                    f"{path}, line {number}: {line[:60]!r} is no id of an image. Expected one id, or the name of one "
+                    "image, per line. Fix the line, then run: dvc repro -f check_leakage"
                 )
             ids.add(int(match[1]))
     return frozenset(ids)
 
 
-def _of_one_set(evaluated: Pictures, seen: Seen) -> dict[str, Any]:
+def _of_one_set(evaluated: ImageSet, training_set: TrainingSet) -> dict[str, Any]:
     assert evaluated.ids is not None
-    number, level = len(evaluated.ids), LEVEL_OF_LABELS[seen.labels]
-    if seen.pictures.ids is not None and seen.pictures.id_space == evaluated.id_space is not None:
-        overlap = len(evaluated.ids & seen.pictures.ids)
+    number, level = len(evaluated.ids), LEVEL_OF_LABELS[training_set.labels]
+    if training_set.image_set.ids is not None and training_set.image_set.id_space == evaluated.id_space is not None:
+        overlap = len(evaluated.ids & training_set.image_set.ids)
         return {"images": number, "overlap": overlap, "level": level if overlap else "none", "basis": "by id"}
-    share = _share(evaluated.images, seen.pictures.images)
+    share = _share(evaluated.images, training_set.image_set.images)
     if share is None:
         return {"images": number, "overlap": None, "level": "unknown", "basis": "unknown"}
     if share == "none":
@@ -123,7 +123,7 @@ def _of_one_set(evaluated: Pictures, seen: Seen) -> dict[str, Any]:
     return {"images": number, "overlap": number if share == "all" else None, "level": level, "basis": "by name"}
 
 
-def _share(evaluated: str | None, seen: str | None) -> Literal["all", "some", "none"] | None:
-    if seen == NO_IMAGES or (evaluated == EMBEDDED and seen != EMBEDDED):
+def _share(evaluated: str | None, trained_on: str | None) -> Literal["all", "some", "none"] | None:
+    if trained_on == NO_IMAGES or (evaluated == EMBEDDED and trained_on != EMBEDDED):
         return "none"
-    return SHARES.get(evaluated or "", {}).get(seen or "")
+    return SHARES.get(evaluated or "", {}).get(trained_on or "")

@@ -109,9 +109,9 @@ def _unpack(card: Card, archive: Archive, packed: Path, *, member: str) -> Path:
     return path
 
 
-def _refuse_other(card: Card, what: str, found: str, *, known: str | None) -> None:
-    if not found.startswith(known or ""):
+def _refuse_other(card: Card, what: str, sha256: str, *, known: str | None) -> None:
+    if not sha256.startswith(known or ""):
         raise DataError(
-            f"{what}: what arrived has SHA-256 {found}, published is {known}. Nothing was kept. The publisher may have "
-            f"replaced it: see {card.source}."
+            f"{what}: what arrived has SHA-256 {sha256}, published is {known}. Nothing was kept. The publisher may "
+            f"have replaced it: see {card.source}."
         )

@@ -57,9 +57,9 @@ def file_state(file: WeightFile, folder: Path, pins: Mapping[str, str]) -> State
     path = folder / file.name
     if not path.is_file():
         return "missing"
-    found = file_sha256(path)
+    sha256 = file_sha256(path)
     known = file.sha256 or pins.get(file.name)
-    if (known and found != known) or not found.startswith(file.sha256_prefix or ""):
+    if (known and sha256 != known) or not sha256.startswith(file.sha256_prefix or ""):
         return "wrong checksum"
     return "found" if known else "unpinned"
 
@@ -68,7 +68,7 @@ def refuse_unless_found(card: Card, file: WeightFile, folder: Path) -> None:
     """Stop on a file that must not be loaded.
 
     Raises:
-        DataError: Says what was found and what mends it.
+        DataError: Says what was found and what fixes it.
     """
     path, pins = folder / file.name, read_pins(folder)
     state = file_state(file, folder, pins)

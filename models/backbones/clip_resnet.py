@@ -1,4 +1,4 @@
-"""CLIP's ResNet-50 (Radford et al. 2021), as TRIS and PCNet look at pictures: maps of its last three stages.
+"""CLIP's ResNet-50 (Radford et al. 2021), as TRIS and PCNet look at images: maps of its last three stages.
 
 Three convolutions in the stem, and average pooling wherever a plain ResNet would stride. The attention pooling behind
 the last stage belongs to the checkpoints and is not read here. Parameters at the defaults: 23,527,264.
@@ -38,7 +38,7 @@ class CLIPResNetConfig:
 
 
 class CLIPResNet(nn.Module):
-    """Pictures to maps; parameters have OpenAI's names."""
+    """Images to maps; parameters have OpenAI's names."""
 
     Config = CLIPResNetConfig
 
@@ -71,7 +71,7 @@ class CLIPResNet(nn.Module):
         return config, check_published(lambda: CLIPResNet(config), tensors, path=path)
 
     def forward(self, images: Float[Tensor, "batch 3 side side"]) -> tuple[Tensor, Tensor, Tensor]:
-        """Fine, middle and coarse maps of pictures in [0, 1], which are standardised with ImageNet's values.
+        """Fine, middle and coarse maps of images in [0, 1], which are standardised with ImageNet's values.
 
         CLIP was trained with values of its own; TRIS and PCNet take these.
         """

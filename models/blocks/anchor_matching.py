@@ -36,7 +36,7 @@ class AnchorMatcher(nn.Module):
         anchors: Float[Tensor, "batch kept anchor_width"],
         text: Float[Tensor, "batch text_width"],
         *,
-        kept: Int[Tensor, "batch kept"],
+        kept_cells: Int[Tensor, "batch kept"],
         boxes: Float[Tensor, "batch cells per_cell values"],
         experts: Int[Tensor, "batch top"],
         code: Float[Tensor, "batch kept joint_width"] | None = None,
@@ -45,5 +45,5 @@ class AnchorMatcher(nn.Module):
         projected = self.anchor_project(anchors)
         projected = projected if code is None else projected + code
         scores = torch.einsum("bkd,bd->bk", projected, self.text_project(text)).float()
-        found = best_boxes(gather_cells(boxes, kept))
-        return Candidates(found.corners, scores, found.objectness, found.classes, experts)
+        best = best_boxes(gather_cells(boxes, kept_cells))
+        return Candidates(best.corners, scores, best.objectness, best.classes, experts)

@@ -43,13 +43,13 @@ def read_clip(path: Path) -> dict[str, Tensor]:
 
 def _joined_attention(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Query, key and value as the three parts of one matrix."""
-    found = {}
+    joined = {}
     for name, tensor in tensors.items():
         match = re.match(r"(.*\.attn\.)([qkv])_proj\.(weight|bias)$", name)
         if match is None:
-            found[name] = tensor
+            joined[name] = tensor
         elif match[2] == "q":
             parts = [tensors.get(f"{match[1]}{part}_proj.{match[3]}") for part in "qkv"]
             if all(part is not None for part in parts):  # a part that is missing shows as a missing whole
-                found[f"{match[1]}in_proj_{match[3]}"] = torch.cat(parts)
-    return found
+                joined[f"{match[1]}in_proj_{match[3]}"] = torch.cat(parts)
+    return joined

@@ -80,7 +80,7 @@ class CSPDarkNet(nn.Module):
         return config, check_published(lambda: CSPDarkNet(config), renamed(tensors, TO_OURS), path=path)
 
     def forward(self, images: Float[Tensor, "batch 3 side side"]) -> tuple[Tensor, Tensor, Tensor]:
-        """Fine, middle and coarse maps of pictures in [0, 1]."""
+        """Fine, middle and coarse maps of images in [0, 1]."""
         fine, middle, coarse = self.stage_maps(images)
         return fine, middle, self.pyramid(coarse)
 
@@ -174,14 +174,14 @@ class CellDetector(nn.Module):
         middle = xyxy_to_cxcywh(target)
         column_row = (middle[:, :2] / self.stride).long().clamp(0, side - 1)
         cell = column_row[:, 1] * side + column_row[:, 0]
-        found = raw[image, cell]
-        centre = (found[:, :2] + column_row) * self.stride
-        size = found[:, 2:4].clamp(max=8).exp() * self.stride
+        outputs = raw[image, cell]
+        centre = (outputs[:, :2] + column_row) * self.stride
+        size = outputs[:, 2:4].clamp(max=8).exp() * self.stride
         objectness = torch.zeros_like(raw[..., 4])
         objectness[image, cell] = 1.0
         entropy = F.binary_cross_entropy_with_logits(raw[..., 4], objectness, reduction="sum")
         return {
             "box": (1 - paired_iou(cxcywh_to_xyxy(torch.cat([centre, size], 1)), target)).mean(),
-            "category": F.cross_entropy(found[:, 5:], categories[image, thing]),
+            "category": F.cross_entropy(outputs[:, 5:], categories[image, thing]),
             "objectness": entropy / len(image),
         }

@@ -12,7 +12,7 @@ Orientation = Literal["correct", "transposed"]
 
 
 class TextProduct(nn.Module):
-    """Picture times phrase, each through a 1x1 convolution of its own."""
+    """Image times phrase, each through a 1x1 convolution of its own."""
 
     def __init__(self, channels: int, text_width: int, width: int, *, bias: bool = False) -> None:
         super().__init__()

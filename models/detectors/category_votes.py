@@ -11,7 +11,7 @@ from torch import Tensor
 
 from deixis.boxes import cxcywh_to_xyxy, paired_iou
 
-VOTERS = 128  # boxes of an image, the surest
+VOTERS = 128  # boxes of an image, the most confident
 SAME_OBJECT = 0.5  # IoU from which two boxes cover one thing
 
 
@@ -29,15 +29,15 @@ def with_voted_categories(
         that shares its place with no voter keeps its own.
     """
     pairs = zip(boxes.flatten(1, 2), voters.flatten(1, 2), strict=True)
-    return torch.stack([_vote(own, others) for own, others in pairs]).view_as(boxes)
+    return torch.stack([_vote(rows, others) for rows, others in pairs]).view_as(boxes)
 
 
 def _vote(boxes: Float[Tensor, "n values"], voters: Float[Tensor, "m values"]) -> Float[Tensor, "n values"]:
-    surest = voters[voters[:, 4].topk(min(VOTERS, len(voters))).indices]
-    one, other = (cxcywh_to_xyxy(rows[:, :4]) for rows in (boxes, surest))
+    most_confident = voters[voters[:, 4].topk(min(VOTERS, len(voters))).indices]
+    one, other = (cxcywh_to_xyxy(rows[:, :4]) for rows in (boxes, most_confident))
     shape = (len(one), len(other), 4)
     same = paired_iou(one[:, None].expand(shape), other.expand(shape)) > SAME_OBJECT
-    weights = same * surest[:, 4]
+    weights = same * most_confident[:, 4]
     total = weights.sum(1, keepdim=True)
-    voted = weights @ surest[:, 5:] / torch.where(total > 0, total, 1)
+    voted = weights @ most_confident[:, 5:] / torch.where(total > 0, total, 1)
     return torch.cat([boxes[:, :5], torch.where(total > 0, voted, boxes[:, 5:])], 1)

@@ -87,8 +87,8 @@ class MMDetHeads(nn.Module):
         architecture = _describe(path)
         network = _build(architecture, path)
         tensors = {f"network.{name}": tensor for name, tensor in read_tensors(path, remedy=REMEDY).items()}
-        wanted = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
-        check_names(tensors, wanted, path=path, what=f"{architecture['type']} as described")
+        expected = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
+        check_names(tensors, expected, path=path, what=f"{architecture['type']} as described")
         with torch.no_grad():
             maps = _head_inputs(network.eval(), torch.zeros(1, 3, 4 * STRIDES[0], 4 * STRIDES[0]))
         channels = tuple(maps[level].shape[1] for level in _levels(network.bbox_head, path))
@@ -96,7 +96,7 @@ class MMDetHeads(nn.Module):
 
 
 def _preprocess(squares: Tensor, architecture: dict[str, Any]) -> Tensor:
-    """RGB bytes to what the model was trained on; mmdet reads pictures as BGR and may turn them round."""
+    """RGB bytes to what the model was trained on; mmdet reads images as BGR and may turn them round."""
     facts = architecture.get("data_preprocessor") or {}
     images = squares.float() if facts.get("bgr_to_rgb") else squares.flip(1).float()
     if facts.get("mean") is None:
@@ -181,9 +181,9 @@ def _build(architecture: dict[str, Any], where: Path | str = "config.json") -> A
         network = scoped.build(ConfigDict(deepcopy(architecture)))
     head = getattr(network, "bbox_head", None)
     if type(head).__name__ not in HEADS:
-        found = type(head).__name__ if head is not None else "no bbox_head"
+        kind = type(head).__name__ if head is not None else "no bbox_head"
         raise DataError(
-            f"{where}: {architecture.get('type')} has {found}, whose boxes we cannot read per cell. "
+            f"{where}: {architecture.get('type')} has {kind}, whose boxes we cannot read per cell. "
             f"Allowed: {', '.join(HEADS)}. Name a model with one of them"
         )
     return network

@@ -1,6 +1,6 @@
-"""A mask head on the frozen detector: prototypes of the picture, mixed anew for every box, as in YOLACT and YOLO-seg.
+"""A mask head on the frozen detector: prototypes of the image, mixed anew for every box, as in YOLACT and YOLO-seg.
 
-The fine map gives a few prototype masks of the whole picture, the coarse map as many numbers for every box of every
+The fine map gives a few prototype masks of the whole image, the coarse map as many numbers for every box of every
 cell; a box's mask is the prototypes summed with its numbers, and cut to it. Nothing is prompted, and no network runs
 per box. From YOLO-seg (YOLOv5's code, `Proto` and `process_mask`): 32 prototypes of width 256 at twice the fine map's
 side, their activation, numbers without tanh, loss inside the object's box. From YOLACT: bilinear enlargement.
@@ -68,7 +68,7 @@ def assemble(
     *,
     side: int,
 ) -> Float[Tensor, "boxes side side"]:
-    """Soft masks of some boxes of one picture, in [0, 1] and zero outside of each box.
+    """Soft masks of some boxes of one image, in [0, 1] and zero outside of each box.
 
     Args:
         boxes_xyxy: Pixels of the square input. The cut is made there, after enlarging (YOLOv5's

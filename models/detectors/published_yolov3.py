@@ -77,19 +77,19 @@ def published_name(name: str) -> str:
 
 def read_detector(path: Path) -> dict[str, Tensor]:
     """The published detector's tensors under its own names, taken out of a whole teacher where the file is one's."""
-    found = read_tensors(path, remedy=REMEDY)
-    inside = {name: tensor for name, tensor in found.items() if name.startswith(INSIDE_TEACHER)}
-    return {name.removeprefix(INSIDE_TEACHER): tensor for name, tensor in (inside or found).items()}
+    tensors = read_tensors(path, remedy=REMEDY)
+    inside = {name: tensor for name, tensor in tensors.items() if name.startswith(INSIDE_TEACHER)}
+    return {name.removeprefix(INSIDE_TEACHER): tensor for name, tensor in (inside or tensors).items()}
 
 
-def count_classes(found: dict[str, Tensor], *, boxes_per_cell: int, default: int) -> int:
+def count_classes(tensors: dict[str, Tensor], *, boxes_per_cell: int, default: int) -> int:
     """From the outputs of the first head; `default` where it says nothing, and the report will tell."""
-    bias = found.get(f"{FIRST_HEAD}.conv.bias")
+    bias = tensors.get(f"{FIRST_HEAD}.conv.bias")
     per_box = bias.numel() / boxes_per_cell if bias is not None else 0
     return int(per_box) - 5 if per_box > 5 and per_box.is_integer() else default
 
 
-def with_our_names(found: dict[str, Tensor], ours: dict[str, Tensor], *, path: Path, what: str) -> dict[str, Tensor]:
+def with_our_names(tensors: dict[str, Tensor], ours: dict[str, Tensor], *, path: Path, what: str) -> dict[str, Tensor]:
     """Published tensors under the names, and of the types, of `ours`, the state of our detector of that size.
 
     Raises:
@@ -98,6 +98,6 @@ def with_our_names(found: dict[str, Tensor], ours: dict[str, Tensor], *, path: P
     names = {name: published_name(name) for name in ours}
     for name, published in names.items():
         if name.endswith(COUNTERS):
-            found.setdefault(published, torch.zeros(ours[name].shape, dtype=ours[name].dtype))
-    check_names(found, {published: ours[name] for name, published in names.items()}, path=path, what=what)
-    return {name: found[published].to(ours[name].dtype) for name, published in names.items()}
+            tensors.setdefault(published, torch.zeros(ours[name].shape, dtype=ours[name].dtype))
+    check_names(tensors, {published: ours[name] for name, published in names.items()}, path=path, what=what)
+    return {name: tensors[published].to(ours[name].dtype) for name, published in names.items()}

@@ -75,8 +75,8 @@ class UltralyticsHeads(nn.Module):
         answer = answer[0] if isinstance(answer, tuple) else answer  # segmentation puts prototypes beside it
         maps = raw.get("one2many", raw)["feats"]
         parts = answer.split([x.shape[-2] * x.shape[-1] for x in maps], dim=2)
-        asked = torch.cat([parts[self.levels[SCALES.index(scale)]] for scale in scales], 2)
-        boxes = asked.transpose(1, 2)[:, :, None, : 4 + self.config.num_classes]
+        outputs = torch.cat([parts[self.levels[SCALES.index(scale)]] for scale in scales], 2)
+        boxes = outputs.transpose(1, 2)[:, :, None, : 4 + self.config.num_classes]
         confidence = boxes[..., 4:].amax(-1, keepdim=True)
         return Detections(
             maps=tuple(maps[level] for level in self.levels),
@@ -110,8 +110,8 @@ class UltralyticsHeads(nn.Module):
             input_size=input_size,
             task="segment" if type(head).__name__.startswith("Segment") else "detect",
         )
-        wanted = {f"network.{name}": tensor for name, tensor in _build(config).state_dict().items()}
-        check_names(tensors, wanted, path=path, what="the model that its own description builds")
+        expected = {f"network.{name}": tensor for name, tensor in _build(config).state_dict().items()}
+        check_names(tensors, expected, path=path, what="the model that its own description builds")
         return config, tensors
 
 

@@ -84,12 +84,12 @@ class YOLOv3(nn.Module):
         Raises:
             DataError: If the file is not one of tensors, or lacks one, has another, or one of another shape.
         """
-        found = read_detector(path)
-        classes = count_classes(found, boxes_per_cell=Head.NUM_BOXES, default=YOLOv3Config().num_classes)
+        tensors = read_detector(path)
+        classes = count_classes(tensors, boxes_per_cell=Head.NUM_BOXES, default=YOLOv3Config().num_classes)
         config = YOLOv3Config(input_size=input_size, num_classes=classes)
         with torch.device("meta"):
             ours = YOLOv3(config).state_dict()
-        return config, with_our_names(found, ours, path=path, what=f"the detector of RefCLIP with {classes} classes")
+        return config, with_our_names(tensors, ours, path=path, what=f"the detector of RefCLIP with {classes} classes")
 
     def detect(self, squares: UInt8[Tensor, "batch 3 side side"], *, scales: Scales = ("coarse",)) -> Detections:
         """Feature maps of all scales, and decoded boxes of some (teachers read the coarse ones, by default)."""

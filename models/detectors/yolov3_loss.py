@@ -71,12 +71,12 @@ def _scale_loss(
 
     count = max(1, len(image))
     target = boxes_xyxy[image, thing]
-    found = box_convert(output.decoded[at][:, :4], "cxcywh", "xyxy")
+    decoded = box_convert(output.decoded[at][:, :4], "cxcywh", "xyxy")
     wanted_guide = (sizes[image, thing] / head.anchors[box]).log()
     classes = F.one_hot(categories[image, thing], head.num_outputs - 5).float()
     entropy = F.binary_cross_entropy_with_logits(output.raw[..., 4], objectness, reduction="none")
     return {
-        "box": generalized_box_iou_loss(found, target, reduction="sum") / count,
+        "box": generalized_box_iou_loss(decoded, target, reduction="sum") / count,
         "guide": F.smooth_l1_loss(output.guides[at], wanted_guide, reduction="sum", beta=0.2) / count,
         "objectness": (entropy * counted).sum() / count,
         "category": F.binary_cross_entropy_with_logits(output.raw[at][:, 5:], classes, reduction="sum") / count,

@@ -57,8 +57,8 @@ class CLIPConvNeXt(nn.Module):
     @torch.no_grad()
     def encode(self, squares: UInt8[Tensor, "batch 3 side side"]) -> Float[Tensor, "batch width h w"]:
         """The head's answer at each place of the last map."""
-        found = self.trunk.forward_features(standardise(squares, CLIP_MEAN, CLIP_STD)).permute(0, 2, 3, 1)
-        return self.project(F.gelu(self.widen(self.norm(found)))).permute(0, 3, 1, 2)
+        features = self.trunk.forward_features(standardise(squares, CLIP_MEAN, CLIP_STD)).permute(0, 2, 3, 1)
+        return self.project(F.gelu(self.widen(self.norm(features)))).permute(0, 3, 1, 2)
 
     @staticmethod
     def read_published(path: Path) -> tuple[CLIPConvNeXtConfig, dict[str, Tensor]]:

@@ -1,6 +1,6 @@
 """CLIP's vision transformer (Radford et al. 2021), ViT-B/32 as DViN asks it: patch states of its last block.
 
-DViN's release standardises pictures with CLIP's mean and deviation after it has done so with ImageNet's. Here they are
+DViN's release standardises images with CLIP's mean and deviation after it has done so with ImageNet's. Here they are
 standardised once, as CLIP was trained.
 """
 
@@ -66,7 +66,7 @@ class CLIPViT(nn.Module):
 
     @torch.no_grad()
     def encode(self, squares: UInt8[Tensor, "batch 3 side side"]) -> Float[Tensor, "batch width h w"]:
-        """Patch states; pictures of another side are resized bilinearly first."""
+        """Patch states; images of another side are resized bilinearly first."""
         return self.vit.forward_intermediates(self._input(squares), indices=1, norm=False, intermediates_only=True)[0]
 
     def pooled(self, squares: Float[Tensor, "batch 3 side side"]) -> Float[Tensor, "batch width"]:

@@ -1,4 +1,4 @@
-"""How image-text contrast teaches an encoder: each picture must find its caption in the batch, and back."""
+"""How image-text contrast teaches an encoder: each image must find its caption in the batch, and back."""
 
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
@@ -24,12 +24,12 @@ class PooledEncoder(Protocol):
     width: int
 
     def pooled(self, squares: Num[Tensor, "batch 3 side side"]) -> Float[Tensor, "batch width"]:
-        """One vector per picture."""
+        """One vector per image."""
         ...
 
 
 class CaptionMatcher(nn.Module):
-    """CLIP's two projections and its text tower, small: pooled pictures and texts in one space."""
+    """CLIP's two projections and its text tower, small: pooled images and texts in one space."""
 
     def __init__(self, width: int, vocabulary: Sequence[str]) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class CaptionMatcher(nn.Module):
     def loss(
         self, images: Float[Tensor, "batch width"], tokens: Int[Tensor, "batch length"]
     ) -> dict[str, Float[Tensor, ""]]:
-        """`contrast` of pooled pictures with one caption each."""
+        """`contrast` of pooled images with one caption each."""
         text = self.text_encoder(tokens).flat
         return {"contrast": clip_loss(self.image_project(images), text, self.log_scale.clamp(max=MAX_LOG_SCALE))}
 
@@ -59,7 +59,7 @@ class CaptionObjective(nn.Module):
     def loss(
         self, images: Float[Tensor, "batch width"], rows: Int[Tensor, " batch"], generator: torch.Generator
     ) -> dict[str, Float[Tensor, ""]]:
-        """`contrast`: one caption per picture, drawn afresh at each visit."""
+        """`contrast`: one caption per image, drawn afresh at each visit."""
         pick = torch.randint(self.tokens.shape[1], (len(rows),), generator=generator).to(rows.device)
         return self.matcher.loss(images, self.tokens[rows, pick])
 
@@ -75,5 +75,5 @@ class ContrastiveObjective(nn.Module):
     def loss(
         self, squares: UInt8[Tensor, "batch 3 side side"], rows: Int[Tensor, " batch"], generator: torch.Generator
     ) -> dict[str, Float[Tensor, ""]]:
-        """`contrast` of the pooled pictures."""
+        """`contrast` of the pooled images."""
         return self.captions.loss(self.expert.pooled(squares), rows, generator)

@@ -59,7 +59,7 @@ class DINOv2ViT(nn.Module):
 
     @torch.no_grad()
     def encode(self, squares: UInt8[Tensor, "batch 3 side side"]) -> Float[Tensor, "batch width h w"]:
-        """Patch states; pictures of another side are resized bilinearly first."""
+        """Patch states; images of another side are resized bilinearly first."""
         images, side = standardise(squares), self.config.input_size
         if images.shape[-1] != side:
             images = F.interpolate(images, size=(side, side), mode="bilinear", align_corners=False)

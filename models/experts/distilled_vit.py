@@ -1,4 +1,4 @@
-"""Self-distilled vision transformer (namesake: DINO, DINOv2): patch states, learned from pictures alone."""
+"""Self-distilled vision transformer (namesake: DINO, DINOv2): patch states, learned from images alone."""
 
 import copy
 import math
@@ -47,7 +47,7 @@ class DistilledViT(nn.Module):
 
     @torch.no_grad()
     def encode(self, squares: UInt8[Tensor, "batch 3 side side"]) -> Float[Tensor, "batch width h w"]:
-        """Patch states; pictures of another side are resized bilinearly first."""
+        """Patch states; images of another side are resized bilinearly first."""
         images = standardise(squares)
         side = self.config.input_size
         if images.shape[-1] != side:
@@ -61,7 +61,7 @@ class DistilledViT(nn.Module):
 
 
 class SelfDistillation(nn.Module):
-    """Two views of a picture must agree: the student follows a slow average of itself, centred and sharpened."""
+    """Two views of an image must agree: the student follows a slow average of itself, centred and sharpened."""
 
     def __init__(self, expert: DistilledViT) -> None:
         super().__init__()

@@ -57,7 +57,7 @@ class EfficientSAMViT(nn.Module):
         return self(standardise(squares))
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch neck h w"]:
-        """Neck output of standardised pictures."""
+        """Neck output of standardised images."""
         x = self.patch_embed["proj"](images)
         grid = x.shape[-2:]
         x = (x + self._positions(grid)).flatten(2).transpose(1, 2)

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class VisionTransformer(nn.Module):
-    """Pre-norm transformer on square pictures with learned positions."""
+    """Pre-norm transformer on square images with learned positions."""
 
     def __init__(self, *, input_size: int, patch: int, width: int, depth: int, heads: int) -> None:
         super().__init__()

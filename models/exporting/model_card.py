@@ -69,7 +69,7 @@ def _body(card: dict[str, Any], dataset: str, predictor: str, licences: list[str
         "true boxes" if supervision == "truth" else f"pseudo-labels of the teacher `{supervision}`; no person drew them"
     )
     facts = {
-        "answers": "a box, or a box and a mask, for a picture and a phrase that names one thing in it",
+        "answers": "a box, or a box and a mask, for an image and a phrase that names one thing in it",
         "student": f"`{card['student']}`, {card['num_parameters']:,} parameters",
         "trained on": f"`{dataset}`, with {taught}",
         "licence of its images": ", ".join(licences) or "not recorded",

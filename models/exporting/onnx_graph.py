@@ -1,6 +1,6 @@
-"""A trained student as one ONNX graph: a picture and a phrase in, a box out, and a mask where the student draws one.
+"""A trained student as one ONNX graph: an image and a phrase in, a box out, and a mask where the student draws one.
 
-The graph holds what `predict` computes. What stands round it, letterbox, vocabulary and the way back to the picture,
+The graph holds what `predict` computes. What stands round it, letterbox, vocabulary and the way back to the image,
 is described in a JSON file beside it, so that a runtime without Python can do it.
 """
 
@@ -24,7 +24,7 @@ OPSET = 20
 
 
 class OneShot(nn.Module):
-    """`predict` of a student as tensors in, tensors out: one phrase for each picture."""
+    """`predict` of a student as tensors in, tensors out: one phrase for each image."""
 
     def __init__(self, student: Student) -> None:
         super().__init__()
@@ -32,8 +32,8 @@ class OneShot(nn.Module):
 
     def forward(self, squares: Tensor, content_xyxy: Tensor, tokens: Tensor) -> tuple[Tensor, ...]:
         """Boxes, scores, and masks where there are any."""
-        found = self.student.predict(one_phrase_each(squares, content_xyxy, tokens))
-        return tuple(x for x in (found.boxes_xyxy, found.scores, found.masks) if x is not None)
+        grounding = self.student.predict(one_phrase_each(squares, content_xyxy, tokens))
+        return tuple(x for x in (grounding.boxes_xyxy, grounding.scores, grounding.masks) if x is not None)
 
 
 def one_phrase_each(squares: Tensor, content_xyxy: Tensor, tokens: Tensor) -> StudentBatch:
@@ -43,7 +43,7 @@ def one_phrase_each(squares: Tensor, content_xyxy: Tensor, tokens: Tensor) -> St
 
 
 def export_onnx(student: Student, name: str, path: Path) -> dict[str, Any]:
-    """Write the graph of a frozen student for any number of pictures, each with one phrase.
+    """Write the graph of a frozen student for any number of images, each with one phrase.
 
     Returns:
         The description of its inputs and outputs and of all that a runtime must do itself.
@@ -96,7 +96,7 @@ def write_graph(model: nn.Module, example: tuple[Tensor, ...], outputs: tuple[st
 
 
 def _example(student: Student) -> tuple[Tensor, Tensor, Tensor]:
-    """Two grey pictures, each with a phrase of one word; a batch of one would be taken for a constant."""
+    """Two grey images, each with a phrase of one word; a batch of one would be taken for a constant."""
     side = student.input_size
     tokens = torch.full((2, student.text_length), PAD)
     tokens[:, 0] = UNKNOWN
@@ -119,7 +119,7 @@ def describe(student: Student, name: str, outputs: tuple[str, ...], *, mask_thre
         "student": name,
         "inputs": {
             "squares": f"uint8 [batch, 3, {side}, {side}], RGB, letterboxed; no normalisation: the graph does it",
-            "content_xyxy": "float32 [batch, 4], left, top, right, bottom of the picture inside the square, in pixels",
+            "content_xyxy": "float32 [batch, 4], left, top, right, bottom of the image inside the square, in pixels",
             "tokens": f"int64 [batch, {length}], ids of the phrase's words, then padding",
         },
         "outputs": {output: meaning[output] for output in outputs},
@@ -139,7 +139,7 @@ def _letterbox(side: int) -> dict[str, Any]:
         "resized": "long side = side, short side = max(1, floor(side * short / long))",
         "offset": "left = (side - resized width) // 2, top = (side - resized height) // 2",
         "interpolation": "bilinear with antialiasing, as Pillow's resize",
-        "back": "x = (x_square - left) * width / resized width, y likewise; then clip to the picture",
+        "back": "x = (x_square - left) * width / resized width, y likewise; then clip to the image",
     }
 
 

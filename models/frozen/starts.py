@@ -67,16 +67,16 @@ def named_vectors(section: str, params: Path) -> str | None:
     unknown = sorted(set(entry) - {"model", "recipe", "vectors"})
     if unknown:
         raise ConfigError(
-            f'{params}: {section} has no setting "{unknown[0]}". Known: model, recipe, vectors. Mend {params}, then '
+            f'{params}: {section} has no setting "{unknown[0]}". Known: model, recipe, vectors. Fix {params}, then '
             "run: dvc repro"
         )
-    found = entry.get("vectors")
-    if found is not None and not isinstance(found, str):
+    vectors = entry.get("vectors")
+    if vectors is not None and not isinstance(vectors, str):
         raise ConfigError(
-            f"{params}: {section}.vectors is {SHOWN.repr(found)}; expected the name of an import of word vectors. "
-            f"Mend {params}, then run: dvc repro"
+            f"{params}: {section}.vectors is {SHOWN.repr(vectors)}; expected the name of an import of word vectors. "
+            f"Fix {params}, then run: dvc repro"
         )
-    return found
+    return vectors
 
 
 def start_words(model: nn.Module, weights: Path | None, name: str) -> tuple[dict[str, Any], Path]:

@@ -1,4 +1,4 @@
-"""Published CLIP with both towers: what TRIS asks whether a masked picture still says a phrase."""
+"""Published CLIP with both towers: what TRIS asks whether a masked image still says a phrase."""
 
 from collections.abc import Sequence
 from dataclasses import field, replace
@@ -26,7 +26,7 @@ class CLIPImageTextConfig:
 
 
 class CLIPImageText(nn.Module):
-    """Pictures and phrases in one space, both of unit length."""
+    """Images and phrases in one space, both of unit length."""
 
     Config = CLIPImageTextConfig
     kind = "clip_image_text"  # in its folder's config.json
@@ -39,7 +39,7 @@ class CLIPImageText(nn.Module):
         self.text_encoder = CLIPText(config.text, vocabulary)
 
     def images(self, squares: Float[Tensor, "batch 3 side side"]) -> Float[Tensor, "batch width"]:
-        """Embed pictures with levels from 0 to 255, resized as TRIS does; a gradient may pass to them."""
+        """Embed images with levels from 0 to 255, resized as TRIS does; a gradient may pass to them."""
         resized = F.interpolate(squares, (self.side, self.side), mode="bilinear", align_corners=True)
         return F.normalize(self.image_project(self.expert.pooled(resized)), dim=-1)
 

@@ -24,7 +24,7 @@ WORD_TABLE = "text_encoder.embedding.weight"  # fixed vectors, drawn from each w
 
 @runtime_checkable
 class ImageText(Protocol):
-    """Pictures and phrases in one space, both of unit length."""
+    """Images and phrases in one space, both of unit length."""
 
     def images(self, squares: Float[Tensor, "batch 3 side side"]) -> Float[Tensor, "batch width"]: ...
     def texts(self, tokens: Int[Tensor, "batch length"]) -> Float[Tensor, "batch width"]: ...
@@ -39,7 +39,7 @@ class ExpertImageText(nn.Module):
         self.matcher = matcher
 
     def images(self, squares: Float[Tensor, "batch 3 side side"]) -> Float[Tensor, "batch width"]:
-        """Embed pictures with levels from 0 to 255; a gradient may pass to them."""
+        """Embed images with levels from 0 to 255; a gradient may pass to them."""
         return F.normalize(self.matcher.image_project(self.expert.pooled(squares)), dim=-1)
 
     def texts(self, tokens: Int[Tensor, "batch length"]) -> Float[Tensor, "batch width"]:

@@ -66,7 +66,7 @@ def phrase_reader(
     candidates: CandidateTable | None,
     cache_bytes: int = 1 << 30,
 ) -> PhraseReader:
-    """Phrases and pictures in the size and vocabulary that the student reads; tables as `PhraseReader` takes them."""
+    """Phrases and images in the size and vocabulary that the student reads; tables as `PhraseReader` takes them."""
     return PhraseReader(
         table,
         images,

@@ -1,4 +1,4 @@
-"""TRIS's calibration: from what a phrase's response map leaves of the picture, a frozen model must know the phrase."""
+"""TRIS's calibration: from what a phrase's response map leaves of the image, a frozen model must know the phrase."""
 
 from typing import Literal, NamedTuple
 
@@ -15,14 +15,14 @@ FLOOR, CEILING = 1e-4, 0.9999
 
 
 def positive_term(cosines: Float[Tensor, " phrases"]) -> Float[Tensor, ""]:
-    """Minus log of the cosine of each masked picture with its own phrase, clipped."""
+    """Minus log of the cosine of each masked image with its own phrase, clipped."""
     return -cosines.clamp(FLOOR, CEILING).log().mean()
 
 
 def negative_term(
     cosines: Float[Tensor, "phrases others"], *, reduction: Literal["mean", "sum"] = "mean"
 ) -> Float[Tensor, ""]:
-    """Minus log of one minus the cosine with each phrase about another object of the same picture; 0 of no phrase."""
+    """Minus log of one minus the cosine with each phrase about another object of the same image; 0 of no phrase."""
     if not len(cosines):
         return cosines.sum()  # zero, with a gradient to nobody
     terms = -(1 - cosines).log()
@@ -35,7 +35,7 @@ def select_maps(
     """PRMS: of all phrases about one object, the one whose map the frozen model recognises best, for all of them.
 
     Args:
-        cosines: Of each phrase's masked picture (rows) with each phrase (columns).
+        cosines: Of each phrase's masked image (rows) with each phrase (columns).
         group_of: Number of the object of each phrase.
 
     Returns:
@@ -46,12 +46,12 @@ def select_maps(
     return total.expand_as(cosines).masked_fill(~same, -torch.inf).argmax(1)
 
 
-def masked_pictures(
+def masked_images(
     maps: Float[Tensor, "phrases h w"],
     squares: UInt8[Tensor, "images 3 side side"],
     image_of: Int[Tensor, " phrases"],
 ) -> Float[Tensor, "phrases 3 side side"]:
-    """Each phrase's picture through its map's sigmoid; what the map leaves out turns into the mean colour."""
+    """Each phrase's image through its map's sigmoid; what the map leaves out turns into the mean colour."""
     soft = F.interpolate(maps[:, None], size=squares.shape[-2:], mode="bilinear").sigmoid()
     mean = 255 * torch.tensor(CLIP_MEAN, device=maps.device).view(3, 1, 1)
     return mean + soft * (squares.index_select(0, image_of).float() - mean)
@@ -60,15 +60,15 @@ def masked_pictures(
 def masked_cosines(
     judge: ImageText, maps: Float[Tensor, "phrases h w"], batch: MapBatch
 ) -> Float[Tensor, "phrases phrases"]:
-    """How well the frozen model knows each phrase (columns) from what the map of each (rows) leaves of its picture."""
-    return judge.images(masked_pictures(maps, batch.squares, batch.image_of)) @ judge.texts(batch.tokens).T
+    """How well the frozen model knows each phrase (columns) from what the map of each (rows) leaves of its image."""
+    return judge.images(masked_images(maps, batch.squares, batch.image_of)) @ judge.texts(batch.tokens).T
 
 
 class Negatives(NamedTuple):
-    """For each phrase, the phrases that its masked picture must not say, and whether there are any."""
+    """For each phrase, the phrases that its masked image must not say, and whether there are any."""
 
     picked: Int[Tensor, "phrases count"]
-    found: Bool[Tensor, " phrases"]
+    exists: Bool[Tensor, " phrases"]
 
 
 def draw_negatives(
@@ -80,15 +80,15 @@ def draw_negatives(
 ) -> Negatives:
     """For each phrase, others about other objects of its image, with replacement; of other images if there are none.
 
-    Never one that reads the same, whatever it is about: the picture that says this one says that one, too.
+    Never one that reads the same, whatever it is about: the image that says this one says that one, too.
     """
     reads_same = (tokens[:, None] == tokens).all(-1)
     same_image = image_of[:, None] == image_of
     other_object = group_of[:, None] != group_of
-    wanted = same_image & other_object & ~reads_same
-    alone = ~wanted.any(1, keepdim=True)
-    allowed = torch.where(alone, ~same_image & ~reads_same, wanted)
-    found = allowed.any(1)
+    preferred = same_image & other_object & ~reads_same
+    alone = ~preferred.any(1, keepdim=True)
+    allowed = torch.where(alone, ~same_image & ~reads_same, preferred)
+    exists = allowed.any(1)
     odds = allowed.float()
-    odds[~found] = 1.0  # something must be drawn; `found` says that it counts for nothing
-    return Negatives(torch.multinomial(odds, count, replacement=True), found)
+    odds[~exists] = 1.0  # something must be drawn; `exists` says that it counts for nothing
+    return Negatives(torch.multinomial(odds, count, replacement=True), exists)

@@ -1,6 +1,6 @@
-"""Phrases of training that stay in sight when a picture is asked: pixels attend to phrases, and to one in vain.
+"""Phrases of training that stay in sight when an image is asked: pixels attend to phrases, and to one in vain.
 
-Source: in TRIS section 3.2 pixels attend to all phrases of a batch; the release asks each picture for one at test time.
+Source: in TRIS section 3.2 pixels attend to all phrases of a batch; the release asks each image for one at test time.
 """
 
 import torch

@@ -1,8 +1,8 @@
-"""PCNet's conditional referring module: one stage in which a cue sharpens the phrase and the phrase the picture.
+"""PCNet's conditional referring module: one stage in which a cue sharpens the phrase and the phrase the image.
 
-Four steps: every cue of the batch reads the pixels of each picture; each phrase reads the cues; each picture reads the
+Four steps: every cue of the batch reads the pixels of each image; each phrase reads the cues; each image reads the
 phrases; dot products of pixels and phrases are the stage's scores. Source: PCNet section 3.2. The release reshapes keys
-where it should transpose them, shares weights between the three attentions, lets a cue read its own picture only, and
+where it should transpose them, shares weights between the three attentions, lets a cue read its own image only, and
 drops the residual of the cues; here the paper's text is followed.
 """
 
@@ -34,7 +34,7 @@ class Attention(nn.Module):
 
 
 class StageState(NamedTuple):
-    """What passes from stage to stage: pixels of each picture, and each phrase as each picture shows it."""
+    """What passes from stage to stage: pixels of each image, and each phrase as each image shows it."""
 
     pixels: Float[Tensor, "images places width"]
     texts: Float[Tensor, "images texts width"]
@@ -59,10 +59,10 @@ class ReferringStage(nn.Module):
         """Every phrase may read every cue: its own says what it is, those of others what it is not.
 
         Args:
-            cues: One per phrase, of unit length, as each picture is asked about it.
+            cues: One per phrase, of unit length, as each image is asked about it.
         """
-        seen = cues if self.cue_reads_pixels is None else cues + self.cue_reads_pixels(cues, state.pixels)
-        update = seen if self.text_reads_cues is None else self.text_reads_cues(state.texts, seen)
+        grounded = cues if self.cue_reads_pixels is None else cues + self.cue_reads_pixels(cues, state.pixels)
+        update = grounded if self.text_reads_cues is None else self.text_reads_cues(state.texts, grounded)
         texts = F.normalize(state.texts + self.share * update, dim=-1)
         pixels = state.pixels + self.share * self.pixel_reads_texts(state.pixels, texts)
         return StageState(pixels, texts)

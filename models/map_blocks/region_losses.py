@@ -25,7 +25,7 @@ def relative(maps: Float[Tensor, "phrases places"]) -> Float[Tensor, "phrases pl
 
 
 class Proposals(NamedTuple):
-    """Mask proposals, as each phrase of a batch weighs those of its picture.
+    """Mask proposals, as each phrase of a batch weighs those of its image.
 
     Attributes:
         inside: Zero masks are padding.

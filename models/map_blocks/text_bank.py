@@ -88,10 +88,10 @@ class BilateralPrompt(nn.Module):
         depth = pixels.shape[1] ** 0.5
         query, key, value = self.pixel_query(pixels), self.pixel_key(pixels), self.pixel_value(pixels)
         reads = torch.einsum("ichw,tc->ihwt", query, self.text_key(texts)) / depth
-        told = torch.einsum("ihwt,tc->ichw", reads.softmax(-1), self.text_value(texts))
+        from_texts = torch.einsum("ihwt,tc->ichw", reads.softmax(-1), self.text_value(texts))
         looks = torch.einsum("tc,icp->itp", self.text_query(texts), key.flatten(2)) / depth
-        seen = torch.einsum("itp,icp->itc", looks.softmax(-1), value.flatten(2))
-        return self.pixel_output(told), self.text_output(seen)
+        from_pixels = torch.einsum("itp,icp->itc", looks.softmax(-1), value.flatten(2))
+        return self.pixel_output(from_texts), self.text_output(from_pixels)
 
     def alone(
         self,
@@ -102,11 +102,11 @@ class BilateralPrompt(nn.Module):
         """The updates where each image is asked for one phrase, with the same other phrases in sight."""
         looks = torch.einsum("pc,pck->pk", self.text_query(texts), self.pixel_key(pixels).flatten(2))
         weights = (looks / pixels.shape[1] ** 0.5).softmax(-1)
-        seen = torch.einsum("pk,pck->pc", weights, self.pixel_value(pixels).flatten(2))
-        return tell_alone(self, pixels, texts, others), self.text_output(seen)
+        from_pixels = torch.einsum("pk,pck->pc", weights, self.pixel_value(pixels).flatten(2))
+        return tell_alone(self, pixels, texts, others), self.text_output(from_pixels)
 
 
-class PicturePrompt(nn.Module):
+class ImagePrompt(nn.Module):
     """One way of the two: pixels attend to all phrases, and phrases stay as they are."""
 
     def __init__(self, width: int) -> None:
@@ -119,8 +119,8 @@ class PicturePrompt(nn.Module):
     ) -> tuple[Float[Tensor, "images width h w"], Float[Tensor, ""]]:
         """Updates as `BilateralPrompt` gives them; that of the phrases is nothing."""
         reads = torch.einsum("ichw,tc->ihwt", self.pixel_query(pixels), self.text_key(texts)) / pixels.shape[1] ** 0.5
-        told = torch.einsum("ihwt,tc->ichw", reads.softmax(-1), self.text_value(texts))
-        return self.pixel_output(told), texts.new_zeros(())
+        from_texts = torch.einsum("ihwt,tc->ichw", reads.softmax(-1), self.text_value(texts))
+        return self.pixel_output(from_texts), texts.new_zeros(())
 
     def alone(
         self,
@@ -133,7 +133,7 @@ class PicturePrompt(nn.Module):
 
 
 def tell_alone(
-    prompt: BilateralPrompt | PicturePrompt,
+    prompt: BilateralPrompt | ImagePrompt,
     pixels: Float[Tensor, "phrases width h w"],
     texts: Float[Tensor, "phrases width"],
     others: Float[Tensor, "others width"],
@@ -145,12 +145,12 @@ def tell_alone(
     if not len(others):
         return prompt.pixel_output[1].bias[None, :, None, None]
     query = prompt.pixel_query(pixels)
-    own = torch.einsum("pchw,pc->phw", query, prompt.text_key(texts))
-    reads = torch.cat([own[..., None], torch.einsum("pchw,oc->phwo", query, prompt.text_key(others))], -1)
+    matches = torch.einsum("pchw,pc->phw", query, prompt.text_key(texts))
+    reads = torch.cat([matches[..., None], torch.einsum("pchw,oc->phwo", query, prompt.text_key(others))], -1)
     shares = (reads / pixels.shape[1] ** 0.5).softmax(-1)
-    told = torch.einsum("phw,pc->pchw", shares[..., 0], prompt.text_value(texts))
-    told = told + torch.einsum("phwo,oc->pchw", shares[..., 1:], prompt.text_value(others))
-    return prompt.pixel_output(told)
+    from_texts = torch.einsum("phw,pc->pchw", shares[..., 0], prompt.text_value(texts))
+    from_texts = from_texts + torch.einsum("phwo,oc->pchw", shares[..., 1:], prompt.text_value(others))
+    return prompt.pixel_output(from_texts)
 
 
 def _pixel_layer(width: int, *after: nn.Module) -> nn.Sequential:
@@ -170,7 +170,7 @@ class TextBank(nn.Module):
         super().__init__()
         self.pixel_project = nn.Conv2d(pixel_width, width, 1)
         self.text_project = nn.Linear(text_width, width)
-        kinds = {"to_picture": PicturePrompt, "both": BilateralPrompt}
+        kinds = {"to_picture": ImagePrompt, "both": BilateralPrompt}
         self.prompt = None if prompt == "none" else kinds[prompt](width)
         self.log_scale = nn.Parameter(torch.tensor(math.log(SCALE))) if learns_scale else None
 
@@ -187,8 +187,8 @@ class TextBank(nn.Module):
         bank = F.normalize(self.text_project(texts), dim=-1)
         shown = bank.expand(len(pixels), -1, -1)
         if self.prompt is not None:
-            told, seen = self.prompt(pixels, bank)
-            pixels, shown = pixels + PROMPT_SHARE * told, shown + PROMPT_SHARE * seen
+            pixel_update, text_update = self.prompt(pixels, bank)
+            pixels, shown = pixels + PROMPT_SHARE * pixel_update, shown + PROMPT_SHARE * text_update
         return self.scale * torch.einsum("icp,itc->ipt", pixels.flatten(2), shown)
 
     def alone(
@@ -197,10 +197,10 @@ class TextBank(nn.Module):
         texts: Float[Tensor, "phrases text_width"],
         others: Float[Tensor, "others text_width"],
     ) -> Float[Tensor, "phrases h w"]:
-        """Each phrase's response map on its own picture; `others`, if any, are in sight of all."""
+        """Each phrase's response map on its own image; `others`, if any, are in sight of all."""
         pixels = F.normalize(self.pixel_project(maps), dim=1)
         shown = F.normalize(self.text_project(texts), dim=-1)
         if self.prompt is not None:
-            told, seen = self.prompt.alone(pixels, shown, F.normalize(self.text_project(others), dim=-1))
-            pixels, shown = pixels + PROMPT_SHARE * told, shown + PROMPT_SHARE * seen
+            pixel_update, text_update = self.prompt.alone(pixels, shown, F.normalize(self.text_project(others), dim=-1))
+            pixels, shown = pixels + PROMPT_SHARE * pixel_update, shown + PROMPT_SHARE * text_update
         return self.scale * torch.einsum("pchw,pc->phw", pixels, shown)

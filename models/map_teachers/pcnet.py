@@ -1,7 +1,7 @@
 """PCNet (NeurIPS 2024): a phrase is understood in stages, each led by a cue; its response map shrinks to one object.
 
 TRIS's classification at every stage; between stages the map may not grow more ambiguous among mask proposals (RaS), and
-phrases about different objects of a picture may not win the same proposal (IaD). Phrases are grouped by the object they
+phrases about different objects of an image may not win the same proposal (IaD). Phrases are grouped by the object they
 name: supervision beyond pairs, and the card says so. Proposals are needed in training only.
 
 compat `fixed` takes the form of IaD whose gradient acts at a collision; `paper` the published one, which does not.
@@ -27,7 +27,6 @@ from deixis.types import CueReading, MapBatch, Reading, ResponseMaps
 from models.image_text.judges import ImageText, load_image_text
 from models.map_blocks.calibration import draw_negatives, masked_cosines, negative_term
 from models.map_blocks.phrase_memory import PhraseMemory
-from models.map_blocks.picture_text import Towers, TowersConfig
 from models.map_blocks.referring_stage import Modulation, ReferringStage, StageState, stage_scores
 from models.map_blocks.region_losses import (
     Compat,
@@ -45,6 +44,7 @@ from models.map_blocks.region_losses import (
     split_regions,
 )
 from models.map_blocks.text_bank import SCALE, classification_loss, image_logits, same_phrase_pairs
+from models.map_blocks.towers import Towers, TowersConfig
 from models.text.clip_text import CLIPTextConfig
 from models.text.gru_attention import TextConfig
 
@@ -73,7 +73,7 @@ class PCNetConfig:
     same_image_negatives: int = 0  # K of TRIS's calibration, on the last stage's map; 0 switches the term off
     objects_per_image: int = 3  # of a training batch, one phrase each; what IaD compares
     pairs_per_image: PositiveInt | None = None  # of these objects, that IaD compares (N_d); null: all
-    memory: NonNegativeInt = 0  # phrases of training in sight when a picture is asked; 0 as in the release
+    memory: NonNegativeInt = 0  # phrases of training in sight when an image is asked; 0 as in the release
 
     @property
     def text(self) -> TextConfig | CLIPTextConfig:
@@ -125,7 +125,7 @@ class PCNet(nn.Module):
 
     @property
     def reading(self) -> Reading:
-        """How pictures and phrases come to it."""
+        """How images and phrases come to it."""
         return self.towers.reading(self.config.input_size, keep_end=self.config.compat != "released")
 
     @property
@@ -156,26 +156,29 @@ class PCNet(nn.Module):
         ignored = same_phrase_pairs(batch.tokens, shown) if self.config.compat == "fixed" else None
         row = torch.arange(len(texts), device=pixels.device)
         state = StageState(pixels, texts.expand(images, -1, -1))
-        classes, own = [], []
+        classes, responses = [], []
         for stage, cue in zip(self.stages, cues, strict=True):
             state = stage(state, cue.expand(images, -1, -1))
             scores = stage_scores(state, SCALE)
             classes.append(classification_loss(image_logits(scores).logits, shown, ignored))
-            own.append(scores[batch.image_of, :, row].unflatten(1, (side, side)))
+            responses.append(scores[batch.image_of, :, row].unflatten(1, (side, side)))
         terms = {"class": torch.stack(classes).mean()}
         if self.needs_proposals and batch.epoch >= self.config.warm_epochs:
-            terms |= self._region_terms(own, batch)
+            terms |= self._region_terms(responses, batch)
         if count := self.config.same_image_negatives:
-            picked, found = draw_negatives(batch.tokens, batch.image_of, batch.group_of, count=count)
-            cosines = masked_cosines(self._judge[0], own[-1], batch)
-            terms["negative"] = negative_term(cosines.gather(1, picked)[found])
+            picked, exists = draw_negatives(batch.tokens, batch.image_of, batch.group_of, count=count)
+            cosines = masked_cosines(self._judge[0], responses[-1], batch)
+            terms["negative"] = negative_term(cosines.gather(1, picked)[exists])
         return terms
 
-    def _region_terms(self, own: list[Tensor], batch: MapBatch) -> dict[str, Tensor]:
+    def _region_terms(self, responses: list[Tensor], batch: MapBatch) -> dict[str, Tensor]:
         assert batch.proposals is not None
         grid = batch.proposals.shape[-2:]
         proposals = proposals_of(batch.proposals.flatten(2).index_select(0, batch.image_of))
-        fine = [F.interpolate(maps[:, None], size=grid, mode="bilinear", align_corners=True).flatten(1) for maps in own]
+        fine = [
+            F.interpolate(maps[:, None], size=grid, mode="bilinear", align_corners=True).flatten(1)
+            for maps in responses
+        ]
         reduce = self.config.proposal_score
         scores = [proposal_scores(maps, proposals, reduce=reduce, padding=NEVER) for maps in fine]
         best = [best_proposal(score.detach(), proposals.area) for score in scores]
@@ -263,14 +266,14 @@ class PCNet(nn.Module):
 
 
 def _beside(
-    own: Float[Tensor, "phrases width"], others: Float[Tensor, "others width"]
+    vectors: Float[Tensor, "phrases width"], others: Float[Tensor, "others width"]
 ) -> Float[Tensor, "phrases texts width"]:
     """For each phrase itself, then the others."""
-    return torch.cat([own[:, None], others.expand(len(own), -1, -1)], 1)
+    return torch.cat([vectors[:, None], others.expand(len(vectors), -1, -1)], 1)
 
 
 def pairs_of_objects(batch: MapBatch, *, most: int | None) -> tuple[Tensor, Tensor]:
-    """Rows of phrases about different objects of one picture that has proposals, each pair once, and `most` of them.
+    """Rows of phrases about different objects of one image that has proposals, each pair once, and `most` of them.
 
     Never two that read the same: their maps are one, whatever they are about.
     """

@@ -1,13 +1,13 @@
-"""TRIS (ICCV 2023), step 1: a phrase's dot products with the pixels of its picture are its response map.
+"""TRIS (ICCV 2023), step 1: a phrase's dot products with the pixels of its image are its response map.
 
-Pictures are classified by which phrases of the batch they show; a frozen image-text model then asks of each map whether
-what it leaves of the picture still says the phrase, and no phrase about another object of the same picture. Phrases are
+Images are classified by which phrases of the batch they show; a frozen image-text model then asks of each map whether
+what it leaves of the image still says the phrase, and no phrase about another object of the same image. Phrases are
 grouped by the object they name: that is supervision beyond pairs, and the card says so.
 
 compat `released` takes the mean over same-image negatives with weights 5, 1, 2; `paper` their sum with weights 5, 1, 1.
 On CLIP's text tower, `released` also cuts the last token off long phrases, which makes one phrase of them all.
-`fixed` is `released`, but the last token stays, and a phrase that a picture is not paired with counts as absent only if
-it differs from all that the picture is paired with.
+`fixed` is `released`, but the last token stays, and a phrase that an image is not paired with counts as absent only if
+it differs from all that the image is paired with.
 """
 
 from collections.abc import Sequence
@@ -26,8 +26,8 @@ from deixis.types import MapBatch, Reading, ResponseMaps
 from models.image_text.judges import ImageText, load_image_text
 from models.map_blocks.calibration import draw_negatives, masked_cosines, negative_term, positive_term
 from models.map_blocks.phrase_memory import PhraseMemory
-from models.map_blocks.picture_text import Towers, TowersConfig
 from models.map_blocks.text_bank import Prompt, TextBank, classification_loss, image_logits, same_phrase_pairs
+from models.map_blocks.towers import Towers, TowersConfig
 from models.text.clip_text import CLIPTextConfig
 from models.text.gru_attention import TextConfig
 
@@ -41,12 +41,12 @@ class TRISConfig:
     towers: TowersConfig = field(default_factory=TowersConfig)
     width: int = 1024
     judge: str = "contrastive_vit"  # the frozen image-text model; a GRU starts from its text tower
-    prompt: Prompt = "both"  # which way phrases and pictures tell each other; to_picture: phrases stay as they are
+    prompt: Prompt = "both"  # which way phrases and images tell each other; to_picture: phrases stay as they are
     has_positive_term: bool = True
     same_image_negatives: int = 3  # K; 0 switches the term off
     objects_per_image: int = 3  # of a training batch, one phrase each
     learns_temperature: bool = False  # as the paper says; the release leaves it out of its optimiser
-    memory: NonNegativeInt = 0  # phrases of training in sight when a picture is asked; 0 as in the release
+    memory: NonNegativeInt = 0  # phrases of training in sight when an image is asked; 0 as in the release
 
     @property
     def text(self) -> TextConfig | CLIPTextConfig:
@@ -83,7 +83,7 @@ class TRIS(nn.Module):
 
     @property
     def reading(self) -> Reading:
-        """How pictures and phrases come to it."""
+        """How images and phrases come to it."""
         return self.towers.reading(self.config.input_size, keep_end=self.config.compat != "released")
 
     @property
@@ -109,15 +109,15 @@ class TRIS(nn.Module):
         if not (self.config.has_positive_term or self.config.same_image_negatives):
             return terms
         row = torch.arange(len(batch.tokens), device=pixels.device)
-        own = scores[batch.image_of, :, row].unflatten(1, pixels.shape[-2:])
-        cosines = masked_cosines(self._judge[0], own, batch)
+        responses = scores[batch.image_of, :, row].unflatten(1, pixels.shape[-2:])
+        cosines = masked_cosines(self._judge[0], responses, batch)
         if self.config.has_positive_term:
             terms["positive"] = positive_term(cosines.diagonal())
         if self.config.same_image_negatives:
             count = self.config.same_image_negatives
-            picked, found = draw_negatives(batch.tokens, batch.image_of, batch.group_of, count=count)
+            picked, exists = draw_negatives(batch.tokens, batch.image_of, batch.group_of, count=count)
             reduction = "sum" if self.config.compat == "paper" else "mean"
-            terms["negative"] = negative_term(cosines.gather(1, picked)[found], reduction=reduction)
+            terms["negative"] = negative_term(cosines.gather(1, picked)[exists], reduction=reduction)
         return terms
 
     @property

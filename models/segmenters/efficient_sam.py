@@ -1,6 +1,6 @@
 """EfficientSAM (Xiong et al. 2024), -Ti or -S: a plain image encoder and a decoder of its own. Published names.
 
-Unlike SAM it stretches pictures to its square, reads boxes as two points, has three outputs for every prompt, and adds
+Unlike SAM it stretches images to its square, reads boxes as two points, has three outputs for every prompt, and adds
 the self-attention of the first decoder layer to what it read.
 """
 
@@ -88,13 +88,13 @@ class EfficientSAM(nn.Module):
             best, row = quality.argmax(1), torch.arange(len(points), device=quality.device)
             logits, quality = logits[row, best], quality[row, best]
             stable = calculate_stability_score(logits, 0.0, STABILITY_OFFSET)
-            kept = (quality > min_quality) & (stable > min_stability)
-            masks.append((logits[kept] >= 0).cpu())
-            qualities.append(quality[kept].cpu())
-        found, quality = torch.cat(masks), torch.cat(qualities)
-        if len(found):
-            found = found[nms(batched_mask_to_box(found).float(), quality, BOX_NMS)]
-        return found.numpy()
+            good = (quality > min_quality) & (stable > min_stability)
+            masks.append((logits[good] >= 0).cpu())
+            qualities.append(quality[good].cpu())
+        drawn, quality = torch.cat(masks), torch.cat(qualities)
+        if len(drawn):
+            drawn = drawn[nms(batched_mask_to_box(drawn).float(), quality, BOX_NMS)]
+        return drawn.numpy()
 
     def _look_at(self, image: np.ndarray) -> Float[Tensor, "1 channels h w"]:
         side = self.config.input_size
@@ -189,9 +189,9 @@ class MaskDecoder(nn.Module):
     ) -> tuple[Float[Tensor, "prompts outputs h4 w4"], Float[Tensor, "prompts outputs"]]:
         """Logits at four times the encoder's grid, and predicted quality, of one image and its prompts."""
         prompts, grid = len(sparse), looked.shape[-2:]
-        own = torch.cat([self.iou_token.weight, self.mask_tokens.weight]).expand(prompts, -1, -1)
+        learned = torch.cat([self.iou_token.weight, self.mask_tokens.weight]).expand(prompts, -1, -1)
         places, where = (x.flatten(2).transpose(1, 2).expand(prompts, -1, -1) for x in (looked, position))
-        tokens, places = self.transformer(places, where, torch.cat([own, sparse], 1))
+        tokens, places = self.transformer(places, where, torch.cat([learned, sparse], 1))
         maps = places.transpose(1, 2).unflatten(2, grid)
         for layer in self.final_output_upscaling_layers:
             maps = layer(maps)

@@ -85,5 +85,5 @@ class TinyViTEncoder(nn.Module):
         )
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 256 h w"]:
-        """Standardised pictures to the map that prompts are asked of."""
+        """Standardised images to the map that prompts are asked of."""
         return self.neck(self.trunk.forward_features(images))

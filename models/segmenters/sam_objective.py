@@ -20,7 +20,7 @@ def mask_terms(
     boxes_xyxy: Float[Tensor, "batch prompts 4"],
     generator: torch.Generator,
 ) -> dict[str, Tensor]:
-    """Terms for one prompt per mask; pictures are bytes as floats, padded to the square at right and bottom.
+    """Terms for one prompt per mask; images are bytes as floats, padded to the square at right and bottom.
 
     The terms are taken at the decoder's own resolution, a quarter of the side of SAM's input, against the share
     of each output pixel that the mask covers.
@@ -72,8 +72,8 @@ def _mask_losses(
     shared = (probability * covered).sum((2, 3))
     dice = 1 - (2 * shared + 1) / (probability.sum((2, 3)) + covered.sum((2, 3)) + 1)
     with torch.no_grad():
-        found, true = logits > 0, covered > 0.5
-        iou = (found & true).sum((2, 3)) / (found | true).sum((2, 3)).clamp(min=1)
+        predicted, true = logits > 0, covered > 0.5
+        iou = (predicted & true).sum((2, 3)) / (predicted | true).sum((2, 3)).clamp(min=1)
     focal = (probability - covered).square() * entropy
     return {"focal": focal.mean((2, 3)), "dice": dice, "quality": (quality - iou).square()}
 

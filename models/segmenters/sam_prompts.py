@@ -49,8 +49,8 @@ def propose(
     generator = SamAutomaticMaskGenerator(
         model.sam, points_per_side=points_per_side, pred_iou_thresh=min_quality, stability_score_thresh=min_stability
     )
-    found = [proposal["segmentation"] for proposal in generator.generate(image)]
-    return np.stack(found) if found else np.zeros((0, *image.shape[:2]), bool)
+    masks = [proposal["segmentation"] for proposal in generator.generate(image)]
+    return np.stack(masks) if masks else np.zeros((0, *image.shape[:2]), bool)
 
 
 def _look_at(model: nn.Module, image: np.ndarray) -> SamPredictor:

@@ -1,1 +1,1 @@
-"""Parts that students share: heads, assignments, and how pictures and phrases come to them."""
+"""Parts that students share: heads, assignments, and how images and phrases come to them."""

@@ -23,7 +23,7 @@ def make_anchors(
 ) -> Float[Tensor, "anchors 4"]:
     """Anchors of all levels, fine to coarse; within a level row by row, in each cell ratio by ratio.
 
-    They are not cut off at the border, and on coarse levels are larger than the picture.
+    They are not cut off at the border, and on coarse levels are larger than the image.
 
     Args:
         sides: Cells along one side of each level.

@@ -40,8 +40,8 @@ class FeatureSelection(nn.Module):
     def forward(self, maps: Sequence[Tensor], text: Float[Tensor, "batch text_width"]) -> Tensor:
         """Fine, middle and coarse maps -> [batch, width, h, w] on the target's grid."""
         grid = maps[self.target].shape[-2:]
-        seen = torch.stack([scale(_on_grid(x, grid)) for scale, x in zip(self.scales, maps, strict=True)])
-        return torch.einsum("bs,sbchw->bchw", self.weigh(text).softmax(-1), seen)
+        scaled = torch.stack([scale(_on_grid(x, grid)) for scale, x in zip(self.scales, maps, strict=True)])
+        return torch.einsum("bs,sbchw->bchw", self.weigh(text).softmax(-1), scaled)
 
 
 def _on_grid(x: Tensor, grid: torch.Size) -> Tensor:

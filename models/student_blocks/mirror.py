@@ -1,4 +1,4 @@
-"""Pictures turned left to right in training, with their boxes, and with the words that name a side."""
+"""Images turned left to right in training, with their boxes, and with the words that name a side."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -27,7 +27,7 @@ def mirrored_words(vocabulary: Sequence[str]) -> Int[Tensor, " words"]:
 
 
 def mirror(batch: StudentBatch, words: Int[Tensor, " words"], *, share: float) -> StudentBatch:
-    """A random share of the pictures turned left to right, with all that students of boxes learn from."""
+    """A random share of the images turned left to right, with all that students of boxes learn from."""
     assert batch.boxes_norm is not None and batch.masks is None and batch.candidates is None
     turned = (torch.rand(len(batch.squares)) < share).to(batch.squares.device)
     content, side = batch.content_xyxy, batch.squares.shape[-1]

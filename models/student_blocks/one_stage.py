@@ -1,4 +1,4 @@
-"""What students that read a whole picture at once share: sizes, and one set of maps per phrase."""
+"""What students that read a whole image at once share: sizes, and one set of maps per phrase."""
 
 from dataclasses import field
 
@@ -37,5 +37,5 @@ def phrase_maps(
     squares: UInt8[Tensor, "images 3 side side"] | Float[Tensor, "images 3 side side"],
     image_of: Int[Tensor, " phrases"],
 ) -> list[Float[Tensor, "phrases channels h w"]]:
-    """Fine, middle and coarse map of each phrase's picture; a picture is read once."""
+    """Fine, middle and coarse map of each phrase's image; an image is read once."""
     return [x.index_select(0, image_of) for x in backbone(as_input(squares))]

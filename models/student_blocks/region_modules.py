@@ -27,7 +27,7 @@ class JointSpace(NamedTuple):
         )  # fmt: skip
 
 
-class Seen(NamedTuple):
+class Appearance(NamedTuple):
     """What the subject module sees in each region, whatever the phrase."""
 
     cells: Float[Tensor, "regions cells values"]  # coarse features, then attribute features
@@ -51,22 +51,24 @@ class Subject(nn.Module):
         self.place = nn.Linear(width, 1)
         self.match = Matching(coarse + width, phrase, joint)
 
-    def describe(self, regions: Regions) -> Seen:
+    def describe(self, regions: Regions) -> Appearance:
         """Cells of every region, and its attributes."""
         middle, coarse = self.middle_scale(regions.middle), self.coarse_scale(regions.coarse)
         fused = self.fuse(torch.cat([coarse, middle], -1))
         fused = self.fuse_norm(fused.flatten(0, 1)).view_as(fused).relu()
-        return Seen(torch.cat([coarse, fused], -1), self.attributes(fused.mean(1)))
+        return Appearance(torch.cat([coarse, fused], -1), self.attributes(fused.mean(1)))
 
-    def forward(self, seen: Seen, said: Float[Tensor, "pairs width"], region: Int[Tensor, " pairs"]) -> Tensor:
+    def forward(
+        self, appearance: Appearance, phrase: Float[Tensor, "pairs width"], region: Int[Tensor, " pairs"]
+    ) -> Tensor:
         """Scores of pairs in [-1, 1]."""
-        hidden = torch.tanh(self.look(seen.cells)[region] + self.listen(self.phrase_scale(said))[:, None])
+        hidden = torch.tanh(self.look(appearance.cells)[region] + self.listen(self.phrase_scale(phrase))[:, None])
         weights = self.place(hidden).softmax(1).transpose(1, 2)
-        return self.match((weights @ seen.cells[region]).squeeze(1), said)
+        return self.match((weights @ appearance.cells[region]).squeeze(1), phrase)
 
 
 class Location(nn.Module):
-    """Where a region lies in the picture and among the nearest of its category."""
+    """Where a region lies in the image and among the nearest of its category."""
 
     def __init__(self, phrase: int, *, neighbours: int, joint: JointSpace) -> None:
         super().__init__()
@@ -75,10 +77,10 @@ class Location(nn.Module):
         self.project = nn.Linear(5 + around, joint.width)
         self.match = Matching(joint.width, phrase, joint)
 
-    def forward(self, regions: Regions, said: Float[Tensor, "pairs width"], region: Int[Tensor, " pairs"]) -> Tensor:
+    def forward(self, regions: Regions, phrase: Float[Tensor, "pairs width"], region: Int[Tensor, " pairs"]) -> Tensor:
         """Scores of pairs in [-1, 1]."""
         where = torch.cat([self.scale(regions.location), self.around_scale(regions.around)], -1)
-        return self.match(self.project(where)[region], said)
+        return self.match(self.project(where)[region], phrase)
 
 
 class Relation(nn.Module):
@@ -90,13 +92,13 @@ class Relation(nn.Module):
         self.project = nn.Linear(coarse + 5, joint.width)
         self.match = Matching(joint.width, phrase, joint)
 
-    def forward(self, regions: Regions, said: Float[Tensor, "pairs width"], region: Int[Tensor, " pairs"]) -> Tensor:
+    def forward(self, regions: Regions, phrase: Float[Tensor, "pairs width"], region: Int[Tensor, " pairs"]) -> Tensor:
         """Scores of pairs in [-1, 1]."""
         valid = regions.context_valid[region]
         pair, slot = valid.nonzero(as_tuple=True)
         looks = self.scale(regions.coarse.mean(1))[regions.context[region[pair], slot]]
         beside = torch.cat([looks, self.offset_scale(regions.context_offsets[region[pair], slot])], -1)
-        return best_context(self.match(self.project(beside), said[pair]), valid)
+        return best_context(self.match(self.project(beside), phrase[pair]), valid)
 
 
 class Matching(nn.Module):
@@ -106,9 +108,9 @@ class Matching(nn.Module):
         super().__init__()
         self.visual, self.phrase = joint.embed(visual), joint.embed(phrase)
 
-    def forward(self, seen: Float[Tensor, "pairs visual"], said: Float[Tensor, "pairs width"]) -> Tensor:
+    def forward(self, visual: Float[Tensor, "pairs visual"], phrase: Float[Tensor, "pairs width"]) -> Tensor:
         """Cosines of pairs."""
-        return F.cosine_similarity(self.visual(seen).float(), self.phrase(said).float(), dim=-1)
+        return F.cosine_similarity(self.visual(visual).float(), self.phrase(phrase).float(), dim=-1)
 
 
 class RowNorm(nn.BatchNorm1d):

@@ -12,12 +12,12 @@ TIER_RANKS = ((2, 0, 1), (0, 1, 2))
 
 
 def location(boxes_xyxy: Float[Tensor, "regions 4"], content_xyxy: Float[Tensor, "regions 4"]) -> Tensor:
-    """[regions, 5]: left, top, right, bottom and area as shares of the picture.
+    """[regions, 5]: left, top, right, bottom and area as shares of the image.
 
     Right and bottom are the last pixel inside the box, as published.
 
     Args:
-        content_xyxy: Where each region's picture lies, in the same frame.
+        content_xyxy: Where each region's image lies, in the same frame.
     """
     origin, size = content_xyxy[:, :2], content_xyxy[:, 2:] - content_xyxy[:, :2]
     low, high = (boxes_xyxy[:, :2] - origin) / size, (boxes_xyxy[:, 2:] - 1 - origin) / size
@@ -92,14 +92,14 @@ class Regions(NamedTuple):
 
 
 class Negatives(NamedTuple):
-    """One wrong partner for each object, by its place in the pool; `found` is false where there is none."""
+    """One wrong partner for each object, by its place in the pool; `exists` is false where there is none."""
 
     place: Int[Tensor, " objects"]
-    found: Bool[Tensor, " objects"]
+    exists: Bool[Tensor, " objects"]
 
 
 def draw_negatives(
-    own: Objects, pool: Objects, *, same_category_share: float, usable: Bool[Tensor, " pool"] | None = None
+    objects: Objects, pool: Objects, *, same_category_share: float, usable: Bool[Tensor, " pool"] | None = None
 ) -> Negatives:
     """For each object a random member of the pool that is about another region.
 
@@ -107,20 +107,20 @@ def draw_negatives(
     from another image; what is not to be had gives way to the next. The published fallback is the whole training set;
     here it is the batch.
     """
-    other = own.region[:, None] != pool.region
+    other = objects.region[:, None] != pool.region
     if usable is not None:
         other = other & usable
-    near = own.image[:, None] == pool.image
-    alike = own.category[:, None] == pool.category
+    near = objects.image[:, None] == pool.image
+    alike = objects.category[:, None] == pool.category
     tiers = torch.stack([near & alike, near & ~alike, ~near]) & other
-    alike_first = torch.rand(len(own.image), device=near.device) < same_category_share
+    alike_first = torch.rand(len(objects.image), device=near.device) < same_category_share
     ranks = torch.tensor(TIER_RANKS, device=near.device)[alike_first.long()].T
     tier = (ranks + 3 * ~tiers.any(2)).argmin(0)
     chosen = tiers[tier, torch.arange(len(tier), device=tier.device)]
-    found = chosen.any(1)
+    exists = chosen.any(1)
     odds = chosen.float()
-    odds[~found, 0] = 1.0
-    return Negatives(odds.multinomial(1).squeeze(1), found)
+    odds[~exists, 0] = 1.0
+    return Negatives(odds.multinomial(1).squeeze(1), exists)
 
 
 def region_numbers(valid: Bool[Tensor, "images candidates"]) -> Int[Tensor, "images candidates"]:

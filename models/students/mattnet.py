@@ -25,7 +25,7 @@ from deixis.language.text import PAD
 from deixis.types import Grounding, StudentBatch, Suppression
 from models.blocks.csp_darknet import CSPConfig, CSPDarkNet, as_input
 from models.student_blocks.attributes import attribute_weights, frequent_words
-from models.student_blocks.region_modules import JointSpace, Location, Relation, Seen, Subject
+from models.student_blocks.region_modules import Appearance, JointSpace, Location, Relation, Subject
 from models.student_blocks.regions import (
     Objects,
     Regions,
@@ -105,23 +105,23 @@ class MAttNet(nn.Module):
     def loss(self, batch: StudentBatch) -> dict[str, Float[Tensor, ""]]:
         """`visual_rank`, `language_rank` and `attributes`, each per label that has a candidate near enough."""
         regions, phrases = self._look(batch), self.language(batch.tokens)
-        own, learned = self._learn(batch, regions)
-        positive = own.region
+        positives, learned = self._learn(batch, regions)
+        positive = positives.region
         share = self.config.same_category_share
-        wrong_region = draw_negatives(own, regions.objects, same_category_share=share)
-        wrong_phrase = draw_negatives(own, own, same_category_share=share, usable=learned)
+        wrong_region = draw_negatives(positives, regions.objects, same_category_share=share)
+        wrong_phrase = draw_negatives(positives, positives, same_category_share=share, usable=learned)
         phrase = torch.arange(len(positive), device=positive.device)
         region_of_pair = torch.cat([positive, wrong_region.place, positive])
         phrase_of_pair = torch.cat([phrase, phrase, wrong_phrase.place])
-        seen = self.subject.describe(regions)
-        scores = self._score(regions, seen, phrases, region_of_pair, phrase_of_pair)
+        appearance = self.subject.describe(regions)
+        scores = self._score(regions, appearance, phrases, region_of_pair, phrase_of_pair)
         right, *wrong = scores.float().chunk(3)
         visual, language = (rank_term(right, negative, margin=self.config.margin) for negative in wrong)
         count = learned.sum().clamp(min=1)
         return {
-            "visual_rank": (visual * (learned & wrong_region.found)).sum() / count,
-            "language_rank": (language * (learned & wrong_phrase.found)).sum() / count,
-            "attributes": self._attribute_loss(seen.attribute_logits[positive], batch.tokens, positive, learned),
+            "visual_rank": (visual * (learned & wrong_region.exists)).sum() / count,
+            "language_rank": (language * (learned & wrong_phrase.exists)).sum() / count,
+            "attributes": self._attribute_loss(appearance.attribute_logits[positive], batch.tokens, positive, learned),
         }
 
     @torch.no_grad()
@@ -140,7 +140,7 @@ class MAttNet(nn.Module):
 
     @torch.no_grad()
     def _look(self, batch: StudentBatch) -> Regions:
-        """Regions of all pictures; without gradient, since all that makes them is frozen."""
+        """Regions of all images; without gradient, since all that makes them is frozen."""
         assert batch.candidates is not None
         boxes, category = batch.candidates.boxes_xyxy, batch.candidates.categories
         valid, count = batch.candidates.valid, self.config.neighbours
@@ -172,13 +172,15 @@ class MAttNet(nn.Module):
         region = region_numbers(given.valid)[batch.image_of, nearest.place]
         return Objects(batch.image_of, regions.objects.category[region], region), nearest.iou >= self.config.min_iou
 
-    def _score(self, regions: Regions, seen: Seen, phrases: ModularPhrases, region: Tensor, phrase: Tensor) -> Tensor:
+    def _score(
+        self, regions: Regions, appearance: Appearance, phrases: ModularPhrases, region: Tensor, phrase: Tensor
+    ) -> Tensor:
         """How well regions match phrases, pair by pair: the modules' scores under the phrase's weights."""
-        said = phrases.vectors[phrase].unbind(1)
+        vectors = phrases.vectors[phrase].unbind(1)
         parts = (
-            self.subject(seen, said[0], region),
-            self.location(regions, said[1], region),
-            self.relation(regions, said[2], region),
+            self.subject(appearance, vectors[0], region),
+            self.location(regions, vectors[1], region),
+            self.relation(regions, vectors[2], region),
         )
         return (torch.stack(parts, -1) * phrases.weights[phrase]).sum(-1)
 

@@ -69,7 +69,7 @@ class RealGINAnchors(nn.Module):
         if (config.cnn is None) == (config.backbone is None) or (config.frozen_backbone and config.backbone is None):
             raise ConfigError(
                 "realgin_anchors: name one of cnn and backbone and set the other to null; frozen_backbone needs a "
-                "backbone. Mend params.yaml, then run: dvc repro"
+                "backbone. Fix params.yaml, then run: dvc repro"
             )
         self.config = config
         self.vocabulary, self.text_length = list(vocabulary), config.text.length
@@ -140,7 +140,7 @@ class RealGINAnchors(nn.Module):
         attended = [
             attend(select(maps, text), text) for select, attend in zip(self.selections, self.attentions, strict=True)
         ]
-        levels = self.pyramid([found.map for found in attended])
+        levels = self.pyramid([level.map for level in attended])
         raw = torch.cat([self._answer(level, text) for level in levels], 1).float()
         anchors = make_anchors(
             [level.shape[-1] for level in levels],
@@ -148,10 +148,10 @@ class RealGINAnchors(nn.Module):
             scales=self.config.anchor_scales,
             device=raw.device,
         )
-        return raw, anchors, [found.logits for found in attended]
+        return raw, anchors, [level.logits for level in attended]
 
     def _look(self, squares: Tensor, image_of: Int[Tensor, " phrases"]) -> list[Tensor]:
-        """Fine, middle and coarse map of each phrase's picture."""
+        """Fine, middle and coarse map of each phrase's image."""
         if self.backbone is not None:
             return phrase_maps(self.backbone, squares, image_of)
         maps = self.cnn.forward_intermediates(as_input(squares), indices=3, intermediates_only=True)
@@ -159,8 +159,8 @@ class RealGINAnchors(nn.Module):
 
     def _answer(self, level: Tensor, text: Tensor) -> Tensor:
         """The shared head on one level of the pyramid."""
-        told = text[:, :, None, None].expand(-1, -1, *level.shape[2:])
-        raw = self.head(torch.cat([level, told, cell_places(level)], 1))
+        spread = text[:, :, None, None].expand(-1, -1, *level.shape[2:])
+        raw = self.head(torch.cat([level, spread, cell_places(level)], 1))
         return raw.permute(0, 2, 3, 1).flatten(1).unflatten(1, (-1, 5))
 
 

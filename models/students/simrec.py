@@ -1,7 +1,7 @@
-"""SimREC (Luo et al. 2022): one-stage student. Phrase times picture at three scales, fused, one box per cell.
+"""SimREC (Luo et al. 2022): one-stage student. Phrase times image at three scales, fused, one box per cell.
 
 Left out because nothing reads them: the 26x26 and 52x52 output projections and GARAN's extra map convolution.
-The published backbone is YOLOv5-L's (frozen but for its end) and takes pictures without normalisation.
+The published backbone is YOLOv5-L's (frozen but for its end) and takes images without normalisation.
 """
 
 from collections.abc import Sequence
@@ -82,7 +82,7 @@ class SimREC(nn.Module):
     def _forward(self, squares: Tensor, batch: StudentBatch) -> Tensor:
         """Raw outputs per cell, row-major: [phrases, cells, 5]."""
         text = self.text_encoder(batch.tokens).flat
-        seen = phrase_maps(self.backbone, squares, batch.image_of)
-        maps = {name: self.merge[name](x, text) for name, x in zip(FINEST_FIRST, seen, strict=True)}
+        levels = phrase_maps(self.backbone, squares, batch.image_of)
+        maps = {name: self.merge[name](x, text) for name, x in zip(FINEST_FIRST, levels, strict=True)}
         fused = self.fusion(maps["coarse"], maps["middle"], maps["fine"])["coarse"]
         return self.head(self.attention(fused, text).map)

@@ -1,4 +1,4 @@
-"""TransVG (Deng et al. 2021): a transformer reads picture and phrase together; one token answers with the box.
+"""TransVG (Deng et al. 2021): a transformer reads image and phrase together; one token answers with the box.
 
 Of the official augmentations, the random scale (with a random place on the canvas) is kept: it is the scheme's
 random resize; the flip is `mirror_share`. Crop and colour jitter are left out. Parameters at the defaults: 149,745,860.
@@ -42,7 +42,7 @@ class TransVGConfig:
     joint_layers: int = 6
     dropout: float = 0.1
     scale_range: tuple[float, float] = (0.7, 1.0)  # long side over the canvas in training
-    mirror_share: float = 0.0  # of the pictures, in training; 0.5 in the release. Left and right then change places
+    mirror_share: float = 0.0  # of the images, in training; 0.5 in the release. Left and right then change places
     init_std: float = 1.0  # of the answer token and the learned positions
     pretrained_factor: float = 0.1  # on the learning rate of CNN, visual encoder and BERT
     weight_l1: float = 1.0  # beside a GIoU term of weight 1
@@ -74,7 +74,7 @@ class TransVG(nn.Module):
         width, text = config.width, config.text
         if (config.cnn is None) == (config.backbone is None):
             raise ConfigError(
-                "transvg: name one of cnn and backbone and set the other to null. Mend params.yaml, then run: dvc repro"
+                "transvg: name one of cnn and backbone and set the other to null. Fix params.yaml, then run: dvc repro"
             )
         self.cnn = build_resnet(config.cnn) if config.cnn else None
         self.backbone = CSPDarkNet(config.backbone) if config.backbone else None
@@ -121,8 +121,8 @@ class TransVG(nn.Module):
         squares, content, boxes = rescale(
             batch.squares, batch.content_xyxy, batch.boxes_norm, batch.image_of, scale_range=self.config.scale_range
         )
-        found, gaze = self._forward(squares, content, batch)
-        terms = box_terms(found, boxes)
+        predicted, gaze = self._forward(squares, content, batch)
+        terms = box_terms(predicted, boxes)
         if self.config.weight_attention:
             terms["attention"] = attention_term(gaze.float(), boxes)
         return terms
@@ -150,16 +150,16 @@ class TransVG(nn.Module):
         """cx, cy, w, h in [0, 1] of the canvas, and how much the answer token looked at each cell in the end."""
         visual = self.input_project(self._look(squares))
         is_pad = pad_cells(content_xyxy, side=visual.shape[-1], canvas=squares.shape[-1])
-        seen = visual.flatten(2).transpose(1, 2)
+        pixels = visual.flatten(2).transpose(1, 2)
         place = sine_position(~is_pad.view(is_pad.shape[0], visual.shape[-1], -1), self.config.width)
-        seen, _ = self.visual_encoder(seen, place, is_pad)
-        seen, is_pad = seen.index_select(0, batch.image_of), is_pad[batch.image_of]
+        pixels, _ = self.visual_encoder(pixels, place, is_pad)
+        pixels, is_pad = pixels.index_select(0, batch.image_of), is_pad[batch.image_of]
         read, is_empty = self._read(batch.tokens)
-        answer = self.answer.expand(seen.shape[0], 1, -1)
+        answer = self.answer.expand(pixels.shape[0], 1, -1)
         if self.config.answer_reads_text:
             answer = answer + read[:, :1]
-        sequence = torch.cat([answer, read, self.visual_project(seen)], 1)
-        words, cells = read.shape[1], seen.shape[1]
+        sequence = torch.cat([answer, read, self.visual_project(pixels)], 1)
+        words, cells = read.shape[1], pixels.shape[1]
         position = torch.cat([self.position[: 1 + words], self.position[-cells:]])
         ignore = torch.cat([torch.zeros_like(is_empty[:, :1]), is_empty, is_pad], 1)
         sequence, attention = self.joint_encoder(sequence, position, ignore, asking=1)
@@ -197,11 +197,11 @@ class TransVG(nn.Module):
         return self.normalise(torch.cat([F.adaptive_avg_pool2d(stage, side) for stage in maps], 1))
 
 
-def box_terms(found: Float[Tensor, "batch 4"], target: Float[Tensor, "batch 4"]) -> dict[str, Float[Tensor, ""]]:
+def box_terms(predicted: Float[Tensor, "batch 4"], target: Float[Tensor, "batch 4"]) -> dict[str, Float[Tensor, ""]]:
     """L1 and GIoU terms between cx, cy, w, h boxes in [0, 1]."""
-    found = found.float()
-    giou = paired_giou(cxcywh_to_xyxy(found), cxcywh_to_xyxy(target))
-    l1 = (found - target).abs().sum(1)
+    predicted = predicted.float()
+    giou = paired_giou(cxcywh_to_xyxy(predicted), cxcywh_to_xyxy(target))
+    l1 = (predicted - target).abs().sum(1)
     return {"l1": l1.mean(), "giou": (1 - giou).mean()}
 
 
@@ -228,8 +228,8 @@ def attention_term(gaze: Float[Tensor, "batch cells"], target: Float[Tensor, "ba
     """
     side = round(gaze.shape[1] ** 0.5)
     distance = (cell_centres(gaze.shape[1], gaze.device) - target[:, None, :2].clamp(0.5 / side, 1 - 0.5 / side)).abs()
-    wanted = (1 - side * distance).clamp(min=0).prod(-1)
-    return -(wanted * (gaze + 1e-6).log()).sum(1).mean()
+    nearness = (1 - side * distance).clamp(min=0).prod(-1)
+    return -(nearness * (gaze + 1e-6).log()).sum(1).mean()
 
 
 def rescale(
@@ -240,7 +240,7 @@ def rescale(
     *,
     scale_range: tuple[float, float],
 ) -> tuple[Float[Tensor, "images 3 side side"], Float[Tensor, "images 4"], Float[Tensor, "phrases 4"]]:
-    """Shrink each picture by a factor of its own and put it somewhere on the canvas; boxes and content follow."""
+    """Shrink each image by a factor of its own and put it somewhere on the canvas; boxes and content follow."""
     batch, _, side, _ = squares.shape
     low, high = scale_range
     scale = low + (high - low) * torch.rand(batch, 1, device=squares.device)
@@ -260,7 +260,7 @@ def rescale(
 
 
 def pad_cells(content_xyxy: Float[Tensor, "batch 4"], *, side: int, canvas: int) -> Bool[Tensor, "batch cells"]:
-    """Cells whose centre holds no picture, row-major."""
+    """Cells whose centre holds no image, row-major."""
     centre = (torch.arange(side, device=content_xyxy.device) + 0.5) * (canvas / side)
     inside_x = (centre >= content_xyxy[:, :1]) & (centre < content_xyxy[:, 2:3])
     inside_y = (centre >= content_xyxy[:, 1:2]) & (centre < content_xyxy[:, 3:])

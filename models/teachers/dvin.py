@@ -63,13 +63,13 @@ class DViNConfig:
         if not 1 <= self.top_experts <= most:
             raise ConfigError(
                 f"dvin: top_experts is {self.top_experts} of {len(self.experts)} experts; allowed with compat "
-                f'"{self.compat}": 1 to {most}. Mend params.yaml, then run: dvc repro'
+                f'"{self.compat}": 1 to {most}. Fix params.yaml, then run: dvc repro'
             )
         if self.routing == "constant" and self.top_experts != len(self.experts):
             raise ConfigError(
                 f'dvin: routing "constant" mixes all {len(self.experts)} experts, but top_experts is '
                 f'{self.top_experts}; allowed with it: {len(self.experts)}, and compat "fixed" or "paper". '
-                "Mend params.yaml, then run: dvc repro"
+                "Fix params.yaml, then run: dvc repro"
             )
 
 
@@ -121,19 +121,19 @@ class DViN(nn.Module):
         routing = self.route(detector[self._first], text)
         experts = {scale: self._chosen_maps(batch, routing.chosen, x) for scale, x in detector.items()}
         fused = {scale: self._mix(x, experts[scale], routing) for scale, x in detector.items()}
-        kept = keep_confident_cells(batch.detections.boxes, self.config.keep_fraction)[batch.image_of]
-        anchors = gather_cells(maps_to_cells(fused, self.config.scales), kept)
+        kept_cells = keep_confident_cells(batch.detections.boxes, self.config.keep_fraction)[batch.image_of]
+        anchors = gather_cells(maps_to_cells(fused, self.config.scales), kept_cells)
         if self.config.compat == "paper":  # the mixture, not the expert alone, is aligned with the detector
-            seen = anchors.mean(1)
-            own = gather_cells(maps_to_cells(detector, self.config.scales), kept).mean(1)
+            expert_mean = anchors.mean(1)
+            detector_mean = gather_cells(maps_to_cells(detector, self.config.scales), kept_cells).mean(1)
         else:
-            seen, own = experts[self._first].mean((1, 3, 4)), detector[self._first].mean((2, 3))
+            expert_mean, detector_mean = experts[self._first].mean((1, 3, 4)), detector[self._first].mean((2, 3))
         return {
             "contrast": self.matcher.loss(anchors, text, negatives=self.config.negatives),
             "diversity": diversity_loss(routing.probabilities),
             "text_guided": text_guided_loss(self.text_decoder(anchors), text),
             "vision_guided": vision_guided_loss(
-                self.expert_code(seen), self.detector_code(own), temperature=self.config.temperature
+                self.expert_code(expert_mean), self.detector_code(detector_mean), temperature=self.config.temperature
             ),
         }
 
@@ -154,9 +154,9 @@ class DViN(nn.Module):
         routing = self.route(detector[self._first], text)
         fused = {s: self._mix(x, self._chosen_maps(batch, routing.chosen, x), routing) for s, x in detector.items()}
         boxes = batch.detections.boxes[batch.image_of]
-        kept = keep_confident_cells(boxes, self.config.keep_fraction)
-        anchors = gather_cells(maps_to_cells(fused, self.config.scales), kept)
-        return self.matcher.match(anchors, text, kept=kept, boxes=boxes, experts=routing.chosen)
+        kept_cells = keep_confident_cells(boxes, self.config.keep_fraction)
+        anchors = gather_cells(maps_to_cells(fused, self.config.scales), kept_cells)
+        return self.matcher.match(anchors, text, kept_cells=kept_cells, boxes=boxes, experts=routing.chosen)
 
     def route(self, detector: Float[Tensor, "batch width h w"], text: Float[Tensor, "batch text_width"]) -> Routing:
         """Choose experts from the fused detector map and, where so configured, the phrase; neither gets a gradient."""
@@ -184,8 +184,8 @@ class DViN(nn.Module):
             rows, rank = (chosen == index).nonzero(as_tuple=True)
             if len(rows):
                 images, place = batch.image_of[rows].unique(return_inverse=True)
-                seen = batch.experts.maps(name, images)
-                cells = F.adaptive_avg_pool2d(seen, (height, columns)).permute(0, 2, 3, 1)
+                expert_maps = batch.experts.maps(name, images)
+                cells = F.adaptive_avg_pool2d(expert_maps, (height, columns)).permute(0, 2, 3, 1)
                 if self.config.compat == "fixed":  # experts differ in scale by orders of magnitude
                     cells = F.layer_norm(cells, cells.shape[-1:])
                 projected = self.project[self._projection_of[name]](cells).permute(0, 3, 1, 2).index_select(0, place)

@@ -74,14 +74,14 @@ class RefCLIP(nn.Module):
     @torch.no_grad()
     def match(self, batch: TeacherBatch) -> Candidates:
         """The kept cells' boxes, weighed for every phrase."""
-        anchors, kept = self._anchors(batch)
+        anchors, kept_cells = self._anchors(batch)
         text = self.text_encoder(batch.tokens).flat
         boxes = batch.detections.boxes[batch.image_of]
         none = torch.empty(len(text), 0, dtype=torch.long, device=text.device)
-        return self.matcher.match(anchors, text, kept=kept, boxes=boxes, experts=none)
+        return self.matcher.match(anchors, text, kept_cells=kept_cells, boxes=boxes, experts=none)
 
     def _anchors(self, batch: TeacherBatch) -> tuple[Tensor, Tensor]:
         """Features and numbers of the kept cells of each phrase's image."""
-        kept = keep_confident_cells(batch.detections.boxes, self.config.keep_fraction)
+        kept_cells = keep_confident_cells(batch.detections.boxes, self.config.keep_fraction)
         cells = maps_to_cells(self.fusion(*batch.detections.maps), self.config.scales)
-        return gather_cells(cells, kept).index_select(0, batch.image_of), kept[batch.image_of]
+        return gather_cells(cells, kept_cells).index_select(0, batch.image_of), kept_cells[batch.image_of]

@@ -4,7 +4,7 @@ Two branches share detector, text encoder and first fusion. Each mixes the maps 
 by a router of its own (no expert is left out, so nothing is sparse here). The mask head's loss comes after
 `warm_epochs`: its target is the segmenter's mask of the box that the matching chooses at that moment. compat `released`
 has the parts that nothing reads and biases before BatchNorm (21,551,879 parameters at the defaults) and adds the
-attended map with rows and columns swapped; `fixed` leaves out the former and mends the latter.
+attended map with rows and columns swapped; `fixed` leaves out the former and fixes the latter.
 """
 
 import math
@@ -93,13 +93,13 @@ class WeakMCN(nn.Module):
         text = self.text_encoder(batch.tokens).flat
         maps = self._maps(batch)
         boxes = batch.detections.boxes[batch.image_of]
-        kept = keep_confident_cells(boxes, self.config.keep_fraction)
-        anchors = gather_cells(map_to_cells(maps["coarse"]), kept)
-        code = self._code(boxes, kept)
+        kept_cells = keep_confident_cells(boxes, self.config.keep_fraction)
+        anchors = gather_cells(map_to_cells(maps["coarse"]), kept_cells)
+        code = self._code(boxes, kept_cells)
         terms = {"contrast": self.matcher.loss(anchors, text, negatives=self.config.negatives, code=code)}
         if batch.epoch < self.config.warm_epochs:
             return terms
-        chosen, corners = self._choose(anchors, text, kept, boxes, code)
+        chosen, corners = self._choose(anchors, text, kept_cells, boxes, code)
         target = self._target(batch, chosen)
         logits = self._mask_logits(maps, text, side=target.shape[-1])
         content = self._box_masks(batch).content_xyxy[batch.image_of]
@@ -123,39 +123,41 @@ class WeakMCN(nn.Module):
         text = self.text_encoder(batch.tokens).flat
         maps = self._maps(batch)
         boxes = batch.detections.boxes[batch.image_of]
-        kept = keep_confident_cells(boxes, self.config.keep_fraction)
-        anchors = gather_cells(map_to_cells(maps["coarse"]), kept)
+        kept_cells = keep_confident_cells(boxes, self.config.keep_fraction)
+        anchors = gather_cells(map_to_cells(maps["coarse"]), kept_cells)
         none = torch.empty(len(text), 0, dtype=torch.long, device=text.device)
-        found = self.matcher.match(anchors, text, kept=kept, boxes=boxes, experts=none, code=self._code(boxes, kept))
-        return replace(found, masks=self._mask_logits(maps, text, side=self.config.input_size).sigmoid())
+        candidates = self.matcher.match(
+            anchors, text, kept_cells=kept_cells, boxes=boxes, experts=none, code=self._code(boxes, kept_cells)
+        )
+        return replace(candidates, masks=self._mask_logits(maps, text, side=self.config.input_size).sigmoid())
 
     def _maps(self, batch: TeacherBatch) -> dict[str, Tensor]:
         """Fused detector maps per phrase; the coarse and the fine one enhanced by the experts. Each image once."""
         maps = self.fusion(*batch.detections.maps)
         images = torch.arange(len(maps["coarse"]), device=batch.image_of.device)
-        seen = {name: batch.experts.maps(name, images) for name in self.expert_names}
+        expert_maps = {name: batch.experts.maps(name, images) for name in self.expert_names}
         enhanced = {
-            "coarse": self.box_mixture(maps["coarse"], seen),
+            "coarse": self.box_mixture(maps["coarse"], expert_maps),
             "middle": maps["middle"],
-            "fine": self.mask_mixture(maps["fine"], seen),
+            "fine": self.mask_mixture(maps["fine"], expert_maps),
         }
         return {name: x.index_select(0, batch.image_of) for name, x in enhanced.items()}
 
-    def _code(self, boxes: Tensor, kept: Tensor) -> Tensor | None:
+    def _code(self, boxes: Tensor, kept_cells: Tensor) -> Tensor | None:
         if not self.config.has_position_code:
             return None
-        centre = gather_cells(boxes, kept)[..., :2].mean(2) / self.config.input_size
+        centre = gather_cells(boxes, kept_cells)[..., :2].mean(2) / self.config.input_size
         return position_code(centre, width=self.config.joint_width)
 
     @torch.no_grad()
     def _choose(
-        self, anchors: Tensor, text: Tensor, kept: Tensor, boxes: Tensor, code: Tensor | None
+        self, anchors: Tensor, text: Tensor, kept_cells: Tensor, boxes: Tensor, code: Tensor | None
     ) -> tuple[Int[Tensor, " batch"], Float[Tensor, "batch 4"]]:
         """Number of the cell that matches each phrase best at this moment, and its box."""
         projected = self.matcher.anchor_project(anchors) + (0 if code is None else code)
         best = torch.einsum("bkd,bd->bk", projected, self.matcher.text_project(text)).argmax(1)
         row = torch.arange(len(best), device=best.device)
-        return kept[row, best], best_boxes(gather_cells(boxes, kept)).corners[row, best]
+        return kept_cells[row, best], best_boxes(gather_cells(boxes, kept_cells)).corners[row, best]
 
     def _target(self, batch: TeacherBatch, cells: Int[Tensor, " batch"]) -> Float[Tensor, "batch h w"]:
         """The segmenter's mask of each chosen cell's box."""
@@ -178,7 +180,7 @@ class WeakMCN(nn.Module):
         merged = {name: self.merge[name](maps[name], text) for name in SCALES}
         fused = self.mask_fusion(merged["coarse"], merged["middle"], merged["fine"])["fine"]
         logits = self.mask(self.attention(fused, text).map).float()
-        # the release stretches the outermost cells' centres to the picture's border, and every mask with them
+        # the release stretches the outermost cells' centres to the image's border, and every mask with them
         stretch = self.config.compat == "released"
         return F.interpolate(logits, size=(side, side), mode="bilinear", align_corners=stretch)[:, 0]
 
@@ -192,12 +194,14 @@ class ExpertMixture(nn.Module):
         self.router = nn.Linear(width, len(experts))
         self.project = nn.ModuleDict({name: nn.Linear(channels, width) for name, channels in experts.items()})
 
-    def forward(self, detector: Float[Tensor, "batch width h w"], seen: dict[str, Tensor]) -> Tensor:
+    def forward(self, detector: Float[Tensor, "batch width h w"], expert_maps: dict[str, Tensor]) -> Tensor:
         """[batch, width, h, w]; experts come to the detector's grid by pooling or by bilinear interpolation."""
         weights = self.router(detector.mean((2, 3)).detach()).softmax(-1)
         mixed = detector
         for index, (name, project) in enumerate(self.project.items()):
-            mixed = mixed + weights[:, index, None, None, None] * self._on_grid(project, seen[name], detector.shape[-1])
+            mixed = mixed + weights[:, index, None, None, None] * self._on_grid(
+                project, expert_maps[name], detector.shape[-1]
+            )
         return mixed
 
     def _on_grid(self, project: nn.Module, x: Tensor, side: int) -> Tensor:
@@ -246,9 +250,9 @@ def projection_loss(soft: Float[Tensor, "batch h w"], bitmap: Bool[Tensor, "batc
     return (_dice(soft.amax(1), box.amax(1)) + _dice(soft.amax(2), box.amax(2))).mean()
 
 
-def _dice(found: Tensor, wanted: Tensor) -> Tensor:
-    shared = (found * wanted).sum(1)
-    return 1 - 2 * shared / (found.square().sum(1) + wanted.square().sum(1) + 1e-5)
+def _dice(predicted: Tensor, target: Tensor) -> Tensor:
+    shared = (predicted * target).sum(1)
+    return 1 - 2 * shared / (predicted.square().sum(1) + target.square().sum(1) + 1e-5)
 
 
 def overlap(one: Bool[Tensor, "batch h w"], other: Bool[Tensor, "batch h w"]) -> Float[Tensor, " batch"]:

@@ -38,7 +38,7 @@ class CLIPTextConfig:
 
     kind: Literal["clip_text"] = "clip_text"  # tells it from a GRU
     length: int = 20  # tokens, the first and last one included; longer phrases are cut
-    width: int = 1024  # of phrases, in the space shared with pictures
+    width: int = 1024  # of phrases, in the space shared with images
     inner_width: int = 512
     layers: int = 12
     heads: int = 8

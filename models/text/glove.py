@@ -28,18 +28,18 @@ def read_vectors(path: Path, vocabulary: Sequence[str], width: int) -> Float[Ten
     """
     rows = {word.encode(): row for row, word in enumerate(vocabulary) if row >= len(SPECIAL)}
     vectors = torch.zeros(len(vocabulary), width)
-    found = set()
+    known = set()
     for position, (number, line) in enumerate(_lines(path)):
         word = line[: max(0, line.find(b" "))]
         if position == 0:
             _check_width(path, number, line, width)
-        if word in rows and word not in found:
+        if word in rows and word not in known:
             parts = line.rsplit(b" ", width)
             if len(parts) == width + 1 and parts[0] != word and b" " in parts[0]:
                 continue  # an entry of several words, such as ". . ." of the 840B file
             vectors[rows[word]] = torch.tensor(_numbers(path, number, parts[1:], width))
-            found.add(word)
-    if not found:
+            known.add(word)
+    if not known:
         raise DataError(
             f"{path}: has none of the {len(rows)} words of the vocabulary. Allowed: lower-case words, one per line. "
             "Name another file of vectors"

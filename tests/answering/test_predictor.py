@@ -1,4 +1,4 @@
-"""One picture at a time, a model says what the stages made it say to whole sets."""
+"""One image at a time, a model says what the stages made it say to whole sets."""
 
 import shutil
 
@@ -32,13 +32,13 @@ def stage_rows(world, kind: str, name: str) -> pd.DataFrame:
 
 @pytest.mark.parametrize(("kind", "name"), MODELS)
 def test_answers_are_those_of_the_stages(world, kind, name):
-    """Also for words of place, whose weight and meaning come from the whole labelled set."""
+    """Also for location words, whose weight and meaning come from the whole labelled set."""
     predictor = Predictor(world / f"data/{kind}/toy/{name}")
     expected = stage_rows(world, kind, name)
     for image_id in (4, 5):
         rows = expected[expected["image_id"] == image_id].set_index("expression").loc[list(PHRASES)]
-        found = predictor.predict(world / f"data/raw/toy/images/{image_id}.png", PHRASES)
-        for answer, (phrase, row) in zip(found, rows.iterrows(), strict=True):
+        answers = predictor.predict(world / f"data/raw/toy/images/{image_id}.png", PHRASES)
+        for answer, (phrase, row) in zip(answers, rows.iterrows(), strict=True):
             assert answer.phrase == phrase
             assert (answer.box is None) == (row["box"] is None)
             if answer.box is not None:
@@ -49,13 +49,13 @@ def test_answers_are_those_of_the_stages(world, kind, name):
                 assert answer.margin == pytest.approx(row["margin"], abs=1e-3)
 
 
-def test_words_of_place_decide_some_of_these_answers(world):
+def test_location_words_decide_some_of_these_answers(world):
     """Otherwise the test above would not see them."""
     rows = stage_rows(world, "teachers", "dvin")
     assert any(np.abs(one - other).max() > 1 for one, other in zip(rows["box"], rows["match_box"], strict=True))
 
 
-def test_phrases_about_one_picture_share_its_features(world, monkeypatch):
+def test_phrases_about_one_image_share_its_features(world, monkeypatch):
     looks: dict[str, int] = {}
 
     def count(kind, method):
@@ -89,7 +89,7 @@ def test_a_teacher_without_its_labels_guesses_what_place_weighs_and_says_so(worl
     predictor = Predictor(tmp_path / "dvin", weights=world / "data/weights/embedded")
     assert "no labelling.json" in capsys.readouterr().err
     assert predictor.predict(world / "data/raw/toy/images/0.png", ["left red ball"])[0].box is not None
-    for name in ("labelling.json", "place_kinds.parquet"):
+    for name in ("labelling.json", "location_kinds.parquet"):
         shutil.copy(world / "data/labels/toy/dvin" / name, tmp_path / "dvin")
     carried = Predictor(tmp_path / "dvin", weights=world / "data/weights/embedded")
     assert "no labelling.json" not in capsys.readouterr().err
@@ -110,7 +110,7 @@ def test_files_images_and_arrays_get_one_answer(world):
     assert expected[0].mask is not None and expected[0].mask.shape == (image.height, image.width)
 
 
-def test_a_picture_that_says_it_lies_on_its_side_is_turned(world, tmp_path):
+def test_an_image_that_says_it_lies_on_its_side_is_turned(world, tmp_path):
     predictor = Predictor(world / "data/students/toy/dvin-simrec")
     with Image.open(world / "data/raw/toy/images/0.png") as image:
         exif = Image.Exif()
@@ -141,9 +141,9 @@ def test_other_models_and_inputs_are_refused(world):
         predictor.predict(path, "red ball")
     with pytest.raises(DataError, match=r"float64 \[4, 4, 3\]. Allowed: uint8"):
         predictor.predict(np.zeros((4, 4, 3)), ["red ball"])
-    for picture, found in (
+    for photo, message in (
         ("none.png", "no such image. Restore it"),
         ("", "a folder and not an image. Put an image there"),
     ):
-        with pytest.raises(DataError, match=f"{found} or name another picture$"):
-            predictor.predict(path.parent / picture, ["red ball"])
+        with pytest.raises(DataError, match=f"{message} or name another image$"):
+            predictor.predict(path.parent / photo, ["red ball"])

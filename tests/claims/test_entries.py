@@ -28,8 +28,8 @@ def test_an_override_of_no_section_says_which_there_are():
 def test_a_variant_outranks_what_all_share_and_the_seed_is_its_own(tmp_path: Path):
     path = tmp_path / "params.yaml"
     path.write_text("seed: 0\nteachers: {refclip: {recipe: {epochs: 3, batch_size: 8}}}\n")
-    found = params_of(path, PLAN, {"teachers.refclip.recipe.batch_size": 4}, seed=7)
-    assert found == {"seed": 7, "teachers": {"refclip": {"recipe": {"epochs": 1, "batch_size": 4}}}}
+    settings = params_of(path, PLAN, {"teachers.refclip.recipe.batch_size": 4}, seed=7)
+    assert settings == {"seed": 7, "teachers": {"refclip": {"recipe": {"epochs": 1, "batch_size": 4}}}}
     assert params_of(path, PLAN, {"teachers.refclip.recipe.epochs": 2}, seed=7)["teachers"]["refclip"]["recipe"] == {
         "epochs": 2, "batch_size": 8,
     }  # fmt: skip
@@ -43,14 +43,14 @@ def test_a_claim_is_measured_or_missing_and_not_both(fields):
 
 def test_those_teach_from_whom_a_student_learns():
     variants = read_variants(Path(__file__).parents[2] / "claims" / "claims.yaml")
-    asked = {variant.teacher for variant in variants.values() if isinstance(variant, Student)}
-    assert {name for name, found in variants.items() if isinstance(found, Teacher) and found.teaches} == asked
+    teachers = {variant.teacher for variant in variants.values() if isinstance(variant, Student)}
+    assert {name for name, entry in variants.items() if isinstance(entry, Teacher) and entry.teaches} == teachers
 
 
 def test_a_faulty_entry_is_named(tmp_path: Path):
     path = tmp_path / "claims.yaml"
     path.write_text("claims: [{id: a, paper: p}]\n")
-    with pytest.raises(ConfigError, match=r"(?s)claims: .*table.*Mend it, then run: dvc repro claims/dvc\.yaml"):
+    with pytest.raises(ConfigError, match=r"(?s)claims: .*table.*Fix it, then run: dvc repro claims/dvc\.yaml"):
         read_claims(path)
 
 

@@ -60,8 +60,8 @@ def run(folder: Path) -> tuple[dict, str]:
 
 
 def test_every_claim_is_a_row_and_what_was_measured_has_an_interval(measured):
-    found, page = run(measured)
-    rows = {row["id"]: row for row in found["claims"]}
+    judged, page = run(measured)
+    rows = {row["id"]: row for row in judged["claims"]}
     assert {name: row["verdict"] for name, row in rows.items()} == {
         "up": "holds", "read": "holds", "switch": "not measured", "fast": "holds",
     }  # fmt: skip

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def calls(monkeypatch) -> list[tuple[str, dict[str, Any]]]:
     """Every stage function that a run calls, with what it was given and the splits of its pairs."""
-    seen: list[tuple[str, dict[str, Any]]] = []
+    calls_made: list[tuple[str, dict[str, Any]]] = []
 
     def record(name: str):
         def stage(*args: Any, **given: Any) -> None:
@@ -27,7 +27,7 @@ def calls(monkeypatch) -> list[tuple[str, dict[str, Any]]]:
                 given["splits"] = set(pd.read_parquet(given["pairs"])["split"])
             if "params" in given:
                 given["settings"] = load_params(given["params"])
-            seen.append((name, given | {str(number): value for number, value in enumerate(args)}))
+            calls_made.append((name, given | {str(number): value for number, value in enumerate(args)}))
             if name == "train_teacher":
                 write_json({"teacher": "refclip"}, given["out"] / "config.json")
             if name == "write_pseudo_labels":
@@ -40,7 +40,7 @@ def calls(monkeypatch) -> list[tuple[str, dict[str, Any]]]:
     for module in (run_teacher, run_map_teacher, run_student):
         for name in vars(module).keys() & STAGES:
             monkeypatch.setattr(module, name, record(name))
-    return seen
+    return calls_made
 
 
 STAGES = {
@@ -81,8 +81,8 @@ def test_teacher(calls, given, tmp_path):
     check(calls, ["train_teacher", "write_pseudo_labels"])
     assert [arguments["splits"] for _, arguments in calls[:2]] == [{"train"}, {"val"}]
     settings = [arguments["settings"] for name, arguments in calls if name == "train_teacher"]
-    assert [found["seed"] for found in settings] == [3, 4]
-    assert {found["teachers"]["refclip"]["model"]["negatives"] for found in settings} == {1}
+    assert [one["seed"] for one in settings] == [3, 4]
+    assert {one["teachers"]["refclip"]["model"]["negatives"] for one in settings} == {1}
     assert not (given["out"] / "labels-3.parquet").exists()
     assert pd.read_parquet(given["out"] / "answers-3.parquet")["sample_id"].tolist() == ["val"]
 
@@ -120,21 +120,21 @@ def test_student(calls, given, tmp_path):
 
 
 def test_scoring_keeps_scores_and_no_truth(monkeypatch, given, tmp_path):
-    def evaluate(**asked: Any) -> None:
-        assert asked["prepared"].name == "scenes_plus"  # reports/leakage.json knows it by that name
-        assert pd.read_parquet(asked["prepared"] / "pairs.parquet")["split"].tolist() == ["val"]
+    def evaluate(**arguments: Any) -> None:
+        assert arguments["prepared"].name == "scenes_plus"  # reports/leakage.json knows it by that name
+        assert pd.read_parquet(arguments["prepared"] / "pairs.parquet")["split"].tolist() == ["val"]
         row = {"sample_id": "val", "image_id": 1, "iou": 0.7, "true_box": [0.0, 0.0, 1.0, 1.0], "mask": None}
-        write_table(pd.DataFrame([row]), asked["samples_out"])
-        scored.append((asked["predictions"].name, asked["card"].parent.name))
+        write_table(pd.DataFrame([row]), arguments["samples_out"])
+        scored.append((arguments["predictions"].name, arguments["card"].parent.name))
 
     scored: list[tuple[str, str]] = []
     monkeypatch.setattr(score, "evaluate", evaluate)
     (tmp_path / "claims.yaml").write_text(
         "teachers: {}\nmap_teachers: {tris: {method: tris, readings: {prms: {map_labels.select: all}}}}\nstudents: {}\n"
     )
-    asked = {name: given[name] for name in ("plan", "params")} | {"prepared": given["pairs"].parent}
+    arguments = {name: given[name] for name in ("plan", "params")} | {"prepared": given["pairs"].parent}
     places = {name: tmp_path / name for name in ("runs", "candidates", "leakage", "out")}
-    score.score(claims=tmp_path / "claims.yaml", **asked, **places)
+    score.score(claims=tmp_path / "claims.yaml", **arguments, **places)
     assert scored == [(f"answers-{seed}{way}.parquet", f"model-{seed}") for seed in (3, 4) for way in ("", "-prms")]
     table = pd.read_parquet(tmp_path / "out" / "tris" / "4-prms.parquet")
     assert table.columns.tolist() == ["sample_id", "image_id", "iou"]

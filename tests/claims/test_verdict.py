@@ -34,11 +34,11 @@ def judged(low: float, high: float, direction: str = "higher", margin: float = 0
 
 
 def test_a_known_difference_is_found_and_lies_in_its_interval():
-    found = compare(side(0.5), side(0.7, noise=1))
-    assert found.estimate == pytest.approx(0.2, abs=0.04)
-    assert found.low < found.estimate < found.high
-    assert found.variant - found.baseline == pytest.approx(found.estimate)
-    assert decide(claim(), found) == "holds"
+    difference = compare(side(0.5), side(0.7, noise=1))
+    assert difference.estimate == pytest.approx(0.2, abs=0.04)
+    assert difference.low < difference.estimate < difference.high
+    assert difference.variant - difference.baseline == pytest.approx(difference.estimate)
+    assert decide(claim(), difference) == "holds"
 
 
 def test_swapping_the_sides_turns_the_sign_and_the_verdict():
@@ -49,27 +49,27 @@ def test_swapping_the_sides_turns_the_sign_and_the_verdict():
 
 
 def test_equal_sides_have_no_difference_at_all():
-    found = compare(side(0.5), side(0.5))
-    assert found[:3] == (0.0, 0.0, 0.0)
-    assert decide(claim(), found) == "not decidable here"
-    assert decide(claim("same", 0.01), found) == "holds"
-    assert decide(claim("not_lower", 0.01), found) == "holds"
+    difference = compare(side(0.5), side(0.5))
+    assert difference[:3] == (0.0, 0.0, 0.0)
+    assert decide(claim(), difference) == "not decidable here"
+    assert decide(claim("same", 0.01), difference) == "holds"
+    assert decide(claim("not_lower", 0.01), difference) == "holds"
 
 
 def test_pairing_takes_out_what_images_share():
     base = side(0.5, spread=0.3)
     shifted = {seed: column + 0.01 for seed, column in base.items()}
-    found = compare(base, shifted)
-    assert (found.low, found.high) == pytest.approx((0.01, 0.01))
+    difference = compare(base, shifted)
+    assert (difference.low, difference.high) == pytest.approx((0.01, 0.01))
 
 
 def test_the_spread_of_seeds_is_that_of_their_mean():
     flat = {seed: column * 0 for seed, column in side(0.0).items()}
     moved = {seed: column + shift for (seed, column), shift in zip(flat.items(), (0.0, 0.1, 0.2), strict=True)}
-    found = compare(flat, moved)
+    difference = compare(flat, moved)
     reach = 4.302653 * 0.1 / np.sqrt(3)  # Student's t with two degrees of freedom
-    assert (found.low, found.high) == pytest.approx((0.1 - reach, 0.1 + reach))
-    assert decide(claim(), found) == "not decidable here"
+    assert (difference.low, difference.high) == pytest.approx((0.1 - reach, 0.1 + reach))
+    assert decide(claim(), difference) == "not decidable here"
 
 
 @pytest.mark.parametrize("of_seeds", [0.0, 0.02, 0.1])
@@ -85,8 +85,8 @@ def test_an_interval_misses_what_is_true_in_about_one_of_twenty_draws(of_seeds, 
 
 
 def test_one_seed_leaves_the_images():
-    found = compare(side(0.5, seeds=1), side(0.7, seeds=1, noise=1))
-    assert found.low < found.estimate < found.high
+    difference = compare(side(0.5, seeds=1), side(0.7, seeds=1, noise=1))
+    assert difference.low < difference.estimate < difference.high
 
 
 def test_the_interval_covers_images_not_phrases():

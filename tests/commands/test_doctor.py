@@ -19,20 +19,20 @@ def test_every_problem_has_a_remedy(tmp_path, world):
 
 def test_it_sees_what_is_trained_and_what_is_not(world, tmp_path, monkeypatch):
     monkeypatch.delenv("DEIXIS_WEIGHTS", raising=False)
-    found = by_name(world)
-    assert found["weights detector"][0] == "ok" and found["weights distilled_vit"][0] == "note"
-    assert found["data teachers"][1] == "toy/dvin, toy/refclip"
-    assert found["data prepared"][1] == "toy"
+    checks = by_name(world)
+    assert checks["weights detector"][0] == "ok" and checks["weights distilled_vit"][0] == "note"
+    assert checks["data teachers"][1] == "toy/dvin, toy/refclip"
+    assert checks["data prepared"][1] == "toy"
     assert by_name(tmp_path)["data teachers"] == ("note", "none", "dvc repro")
-    assert found["versions torch"][0] == "ok" and found["versions python"][0] == "ok"
+    assert checks["versions torch"][0] == "ok" and checks["versions python"][0] == "ok"
 
 
 def test_a_checkpoint_cut_in_half_breaks_the_default_run(tmp_path):
     folder = tmp_path / "data/weights/embedded/detector"
     folder.mkdir(parents=True)
     (folder / "config.json").write_text("{}")
-    state, found, remedy = by_name(tmp_path)["weights detector"]
-    assert (state, found) == ("broken", "only config.json") and str(folder) in remedy and "dvc repro" in remedy
+    state, problem, remedy = by_name(tmp_path)["weights detector"]
+    assert (state, problem) == ("broken", "only config.json") and str(folder) in remedy and "dvc repro" in remedy
 
 
 def test_the_exit_code_tells_what_is_broken(tmp_path, monkeypatch, capsys):

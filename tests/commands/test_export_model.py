@@ -49,7 +49,7 @@ def test_hubs_read_the_card(student, tmp_path):
     export_model(student, to="safetensors", out=tmp_path / "out", reports=tmp_path)
     card = ModelCard.load(tmp_path / "out" / "README.md")
     assert (card.data.license, card.data.datasets) == ("cc-by-4.0", ["flowers"])
-    results = {(found.dataset_split, found.metric_type): found.metric_value for found in card.data.eval_results}
+    results = {(result.dataset_split, result.metric_type): result.metric_value for result in card.data.eval_results}
     assert results == {("val", "acc50"): 0.75, ("val", "miou_box"): 0.5}
     assert "| val | 40 | 0.750 (0.600 to 0.850) | 0.500 | none |" in card.text
     assert "pseudo-labels of the teacher `dvin`" in card.text

@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 
 import commands.label
+from commands.chunks import ROWS_PER_CHUNK
 from commands.label import label
-from commands.pieces import ROWS_PER_PIECE
 from deixis.core.errors import ConfigError, DataError
 from tests.small_world import PHRASES
 
@@ -27,9 +27,9 @@ def bytes_of(out: Path) -> dict[str, bytes]:
 
 
 def long_set(world: Path, folder: Path) -> Path:
-    """The small world's pairs so many times over that they fill several pieces, and their pictures."""
+    """The small world's pairs so many times over that they fill several chunks, and their images."""
     pairs = pd.read_parquet(world / "data/prepared/toy/pairs.parquet")
-    times = 3 * ROWS_PER_PIECE // len(pairs)
+    times = 3 * ROWS_PER_CHUNK // len(pairs)
     longer = pd.concat([pairs.assign(sample_id=pairs["sample_id"] + f"/{number}") for number in range(times)])
     folder.mkdir(parents=True)
     longer.sort_values("image_id", kind="stable").to_parquet(folder / "pairs.parquet", index=False)
@@ -43,37 +43,37 @@ def test_labels_are_those_of_the_stages(world, tmp_path, name):
     kind = "map_teachers" if name == "tris" else "teachers"
     label(pairs=world / "data/prepared/toy", out=tmp_path, model=world / f"data/{kind}/toy/{name}")
     expected = pd.read_parquet(world / f"data/labels/toy/{name}/labels.parquet")
-    found = pd.read_parquet(tmp_path / "labels.parquet")
-    assert list(found.columns) == list(expected.columns)
-    assert found["sample_id"].tolist() == expected["sample_id"].tolist()
+    labels = pd.read_parquet(tmp_path / "labels.parquet")
+    assert list(labels.columns) == list(expected.columns)
+    assert labels["sample_id"].tolist() == expected["sample_id"].tolist()
     for column in ("box", "mask"):
-        assert (found[column].isna() == expected[column].isna()).all()
+        assert (labels[column].isna() == expected[column].isna()).all()
     there = expected["box"].notna()
-    np.testing.assert_allclose(np.stack(found["box"][there]), np.stack(expected["box"][there]), atol=1e-3)
-    assert [m and m["counts"] for m in found["mask"]] == [m and m["counts"] for m in expected["mask"]]
+    np.testing.assert_allclose(np.stack(labels["box"][there]), np.stack(expected["box"][there]), atol=1e-3)
+    assert [m and m["counts"] for m in labels["mask"]] == [m and m["counts"] for m in expected["mask"]]
     for column in ("expression", "split", "accept", "reason", "checkpoint_sha256", "config_sha256", "schema_version"):
-        assert found[column].tolist() == expected[column].tolist()
+        assert labels[column].tolist() == expected[column].tolist()
 
 
 def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(world, tmp_path, monkeypatch):
     pairs, model = long_set(world, tmp_path / "pairs"), world / "data/teachers/toy/refclip"
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     done = []
-    plain = commands.label.label_piece
+    plain = commands.label.label_chunk
 
     def counted(predictor, rows, source):
         done.append(len(rows))
         return plain(predictor, rows, source)
 
-    monkeypatch.setattr(commands.label, "label_piece", counted)
+    monkeypatch.setattr(commands.label, "label_chunk", counted)
     label(pairs=pairs, out=whole, model=model)
-    pieces = len(done)
-    assert pieces >= 3
+    chunks = len(done)
+    assert chunks >= 3
     process = subprocess.Popen(
         [sys.executable, "-m", "deixis", "label", "--pairs", pairs, "--out", killed, "--model", model],
         cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE,
     )  # fmt: skip
-    while not list(killed.glob(".pieces-*/*.quarantine.parquet")):
+    while not list(killed.glob(".chunks-*/*.quarantine.parquet")):
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
@@ -81,7 +81,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(world, tmp_path, monk
     assert not (killed / "summary.json").exists()
     done.clear()
     label(pairs=pairs, out=killed, model=model)
-    assert len(done) < pieces  # what was finished was not done again
+    assert len(done) < chunks  # what was finished was not done again
     assert bytes_of(killed) == bytes_of(whole)
     assert not list(killed.glob(".*"))
     done.clear()
@@ -94,14 +94,14 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(world, tmp_path, monk
 
 def test_bad_rows_are_counted_and_no_sound_one_is_lost(world, tmp_path, capsys):
     folder = long_set(world, tmp_path / "pairs")
-    pairs, pictures = pd.read_parquet(folder / "pairs.parquet"), pd.read_parquet(folder / "images.parquet")
+    pairs, images = pd.read_parquet(folder / "pairs.parquet"), pd.read_parquet(folder / "images.parquet")
     model = world / "data/teachers/toy/refclip"
     per_image = int((pairs["image_id"] == 0).sum())
     (folder / "images/1.png").write_bytes((folder / "images/1.png").read_bytes()[:200])
     (folder / "images/2.png").unlink()
-    pictures.loc[pictures["image_id"] == 3, "path"] = "../../elsewhere.png"
-    pictures.loc[pictures["image_id"] == 4, "width"] += 1
-    pictures.to_parquet(folder / "images.parquet", index=False)
+    images.loc[images["image_id"] == 3, "path"] = "../../elsewhere.png"
+    images.loc[images["image_id"] == 4, "width"] += 1
+    images.to_parquet(folder / "images.parquet", index=False)
     pairs.loc[pairs.index[:2], "text"] = ["", None]
     pairs.loc[pairs["image_id"] == 5, "image_id"] = 99
     pairs.to_parquet(folder / "pairs.parquet", index=False)
@@ -121,15 +121,15 @@ def test_bad_rows_are_counted_and_no_sound_one_is_lost(world, tmp_path, capsys):
     assert json.loads((tmp_path / "out/summary.json").read_text())["refused"] == dict(sorted(expected.items()))
 
 
-def test_pictures_beside_the_tables_count_as_inside(world, tmp_path):
-    """Preparing writes turned and converted pictures there, and names them from the folder of the others."""
+def test_images_beside_the_tables_count_as_inside(world, tmp_path):
+    """Preparing writes turned and converted images there, and names them from the folder of the others."""
     folder = tmp_path / "prepared"
     shutil.copytree(world / "data/prepared/toy", folder)
     shutil.copytree(world / "data/raw/toy/images", folder / "images")
     (tmp_path / "raw").mkdir()
-    pictures = pd.read_parquet(folder / "images.parquet")
-    pictures["path"] = "../prepared/images/" + pictures["path"]
-    pictures.to_parquet(folder / "images.parquet", index=False)
+    images = pd.read_parquet(folder / "images.parquet")
+    images["path"] = "../prepared/images/" + images["path"]
+    images.to_parquet(folder / "images.parquet", index=False)
     label(pairs=folder, out=tmp_path / "out", model=world / "data/teachers/toy/refclip", images=tmp_path / "raw")
     assert json.loads((tmp_path / "out/summary.json").read_text())["refused"] == {}
 
@@ -140,10 +140,10 @@ def test_a_table_of_images_and_phrases_is_prepared_first(world, tmp_path):
     rows += [{"file_name": "none.png", "Caption": "red ball"}, {"file_name": "0.png", "Caption": "?!"}]
     (tmp_path / "own/pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     label(pairs=tmp_path / "own/pairs.jsonl", out=tmp_path / "out", model=world / "data/teachers/toy/refclip")
-    found = pd.read_parquet(tmp_path / "out/labels.parquet")
+    labels = pd.read_parquet(tmp_path / "out/labels.parquet")
     expected = pd.read_parquet(world / "data/labels/toy/refclip/labels.parquet")
-    assert found["expression"].tolist() == expected["expression"].tolist()
-    np.testing.assert_allclose(np.stack(found["box"]), np.stack(expected["box"]), atol=1e-3)
+    assert labels["expression"].tolist() == expected["expression"].tolist()
+    np.testing.assert_allclose(np.stack(labels["box"]), np.stack(expected["box"]), atol=1e-3)
     refused = json.loads((tmp_path / "out/summary.json").read_text())["refused"]
     assert refused == {"E_IMG_MISSING": 1, "E_TEXT_EMPTY": 1}
 
@@ -175,7 +175,7 @@ def test_a_table_that_cannot_be_read_names_the_remedy(world, tmp_path, content, 
     (tmp_path / "own").mkdir()
     (tmp_path / "own/pairs.csv").write_text(content)
     place = dict(pairs=tmp_path / "own/pairs.csv", out=tmp_path / "out", model=world / "data/teachers/toy/refclip")
-    with pytest.raises(DataError, match=r"own/images: no such folder\. .*: ln -s PICTURES .*own/images$"):
+    with pytest.raises(DataError, match=r"own/images: no such folder\. .*: ln -s IMAGES .*own/images$"):
         label(**place)
     shutil.copytree(world / "data/raw/toy/images", tmp_path / "own/images")
     with pytest.raises(DataError, match=message):
@@ -188,5 +188,5 @@ def test_students_and_missing_pairs_are_refused(world, tmp_path):
     with pytest.raises(DataError, match=r"no such file or folder. Allowed: .* Name it with --pairs"):
         label(pairs=tmp_path / "none", out=tmp_path, model=world / "data/teachers/toy/refclip")
     shutil.copytree(world / "data/prepared/toy", tmp_path / "alone")
-    with pytest.raises(DataError, match=r"pictures was not found. Tried: .* Name it with --images"):
+    with pytest.raises(DataError, match=r"images was not found. Tried: .* Name it with --images"):
         label(pairs=tmp_path / "alone", out=tmp_path, model=world / "data/teachers/toy/refclip")

@@ -38,10 +38,10 @@ def test_the_console_script_is_the_command_line():
 def test_help_lists_every_command_and_loads_none():
     code = "import sys, commands.main as m; sys.argv[1:] = ['--help']\ntry: m.main()\nexcept SystemExit: pass\n"
     code += "print([name for name in ('torch', 'pandas', 'pyarrow', 'commands.predict') if name in sys.modules])"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True).stdout
-    assert found.rstrip().endswith("[]")
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True).stdout
+    assert finished.rstrip().endswith("[]")
     for name, (_, about) in COMMANDS.items():
-        assert name in found and about in found
+        assert name in finished and about in finished
 
 
 @pytest.mark.parametrize("name", ["predict", "scan", "label", "doctor"])

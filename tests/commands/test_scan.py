@@ -13,14 +13,14 @@ from ruamel.yaml import YAML
 from commands.scan import scan
 from deixis.core.errors import ConfigError, DataError
 from stages.prepare import prepare
-from tests.deixis.datasets.pairs.corpora import picture
+from tests.deixis.datasets.pairs.corpora import image
 
 ROWS = [{"file_name": f"{number}.png", "Caption": f"red ball {number}"} for number in range(3)]
 
 
 def write(folder, kind: str, rows) -> None:
     for number in range(3):
-        picture(folder / "images" / f"{number}.png", number)
+        image(folder / "images" / f"{number}.png", number)
     table = pd.DataFrame(rows)
     if kind == "csv":
         table.to_csv(folder / "pairs.csv", index=False, sep=";")
@@ -48,7 +48,7 @@ def test_the_printed_entry_prepares_what_was_counted(tmp_path, monkeypatch, caps
     assert sorted(tmp_path.rglob("*")) == before
     printed = capsys.readouterr().out
     assert f"3 rows of {kind}" in printed and "image = file_name, text = Caption" in printed
-    assert "3 pairs about 3 pictures: 3 train" in printed
+    assert "3 pairs about 3 images: 3 train" in printed
     pasted = YAML(typ="safe").load(printed.splitlines()[-1])
     assert pasted == {"my_pairs": {"adapter": "pairs", "fields": {"image": "file_name", "text": "Caption"}}}
     YAML(typ="safe", pure=True).dump({"datasets": pasted}, tmp_path / "params.yaml")
@@ -65,10 +65,10 @@ def test_bad_rows_are_shown_with_their_code_and_an_entry_of_params_counts(tmp_pa
     )
     scan(tmp_path / "mine/pairs.csv")
     printed = capsys.readouterr().out
-    assert "2 pairs about 2 pictures: 2 train" in printed
+    assert "2 pairs about 2 images: 2 train" in printed
     assert re.search(r"refused +1 E_TEXT_EMPTY, such as\n +pairs.csv row 2: E_TEXT_EMPTY '\?!'", printed)
     assert re.search(r"refused +1 E_IMG_MISSING, such as\n +pairs.csv row 4: .*3\.png", printed)
-    assert "too many  2 of 8 rows and pictures are bad" in printed
+    assert "too many  2 of 8 rows and images are bad" in printed
 
 
 def test_what_cannot_be_scanned_names_the_remedy(tmp_path, monkeypatch):

@@ -67,9 +67,9 @@ def test_verify_of_an_empty_folder_and_of_an_unknown_name(folder, say):
 def test_fetch_of_a_model_that_is_brought_by_hand(folder, say):
     with pytest.raises(
         DataError, match=r"yolov3_coco\.pth as https://github\.com/kingthreestones/RefCLIP describes"
-    ) as found:
+    ) as caught:
         say("fetch", "refclip-yolov3")
-    assert found.value.exit_code == 65
+    assert caught.value.exit_code == 65
     with pytest.raises(ConfigError, match="no model named"):
         say("fetch")
 

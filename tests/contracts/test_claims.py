@@ -91,18 +91,18 @@ def test_every_override_is_a_setting_that_changes_something(name):
         settings = override(override(plain, entry.overrides), changes)
         method = settings[group][entry.method]
         parsed = {"labels": LabelParams, "map_labels": MapLabelParams, "evaluation": EvaluationParams}
-        for kind, found in [(config, method["model"]), (Recipe, method["recipe"])] + [
+        for kind, values in [(config, method["model"]), (Recipe, method["recipe"])] + [
             (kind, settings[section]) for section, kind in parsed.items()
         ]:
-            assert TypeAdapter(kind).validate_python(found)
-        own = entry.overrides | changes
-        assert settings != plain or not own
-        assert all(key.startswith((f"{group}.{entry.method}.", "labels.", "map_labels.")) for key in own)
+            assert TypeAdapter(kind).validate_python(values)
+        changed = entry.overrides | changes
+        assert settings != plain or not changed
+        assert all(key.startswith((f"{group}.{entry.method}.", "labels.", "map_labels.")) for key in changed)
 
 
 def stages() -> dict[str, Any]:
-    found = YAML(typ="safe").load((ROOT / "claims" / "dvc.yaml").read_text())["stages"]
-    return {name: stage.get("do", stage) for name, stage in found.items()}
+    entries = YAML(typ="safe").load((ROOT / "claims" / "dvc.yaml").read_text())["stages"]
+    return {name: stage.get("do", stage) for name, stage in entries.items()}
 
 
 @pytest.mark.parametrize("name", sorted(stages()))
@@ -110,8 +110,8 @@ def test_a_stage_depends_on_the_fingerprint_of_its_module_and_of_the_methods_tha
     entries = code_entries(stages()[name])
     assert entries[0] == module_of(stages()[name])
     closure = Code(ROOT).closure(entries[0])
-    asked = {package for package in OF_METHODS if package in closure}
-    assert {".".join(entry.split(".")[:2]) for entry in entries[1:]} == asked
+    loaded = {package for package in OF_METHODS if package in closure}
+    assert {".".join(entry.split(".")[:2]) for entry in entries[1:]} == loaded
 
 
 @pytest.mark.parametrize("name", sorted(stages()))

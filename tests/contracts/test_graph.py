@@ -52,15 +52,15 @@ CODE = "data/code.json"
 
 
 def stages() -> dict[str, Any]:
-    found = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
-    return {name: stage.get("do", stage) for name, stage in found.items()}
+    entries = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
+    return {name: stage.get("do", stage) for name, stage in entries.items()}
 
 
 def paths(stage: dict[str, Any], kind: str) -> list[str]:
-    found = []
+    listed = []
     for entry in stage.get(kind, []):
-        found.append(entry if isinstance(entry, str) else next(iter(entry)))
-    return found
+        listed.append(entry if isinstance(entry, str) else next(iter(entry)))
+    return listed
 
 
 def outs(stage: dict[str, Any]) -> list[str]:
@@ -87,18 +87,18 @@ def generic(path: str) -> str:
 
 def upstream(name: str, graph: dict[str, Any]) -> set[str]:
     """All stages that `name` depends on, itself included."""
-    seen, todo = set(), [name]
+    reached, todo = set(), [name]
     while todo:
         current = todo.pop()
-        if current not in seen:
-            seen.add(current)
-            wanted = [generic(path) for path in inputs(graph[current])]
+        if current not in reached:
+            reached.add(current)
+            read = [generic(path) for path in inputs(graph[current])]
             todo += [
                 other
                 for other, stage in graph.items()
-                if any(overlap(generic(out), dep) for out in outs(stage) for dep in wanted)
+                if any(overlap(generic(out), dep) for out in outs(stage) for dep in read)
             ]
-    return seen
+    return reached
 
 
 def reads_truth(stage: dict[str, Any]) -> bool:
@@ -159,10 +159,10 @@ def test_a_stage_depends_on_the_fingerprint_of_its_module_and_of_the_methods_tha
     entries = code_entries(stage)
     assert entries[0] == module_of(stage)
     closure = Code(ROOT).closure(entries[0])
-    asked = {package for package in OF_METHODS if package in closure}
+    loaded = {package for package in OF_METHODS if package in closure}
     listed = {".".join(entry.split(".")[:2]) for entry in entries[1:]}
     # the list of one dataset reads teachers alone, that of what training starts from students alone
-    assert listed < asked if entries[0] == "stages.list_inputs" else listed == asked
+    assert listed < loaded if entries[0] == "stages.list_inputs" else listed == loaded
 
 
 @pytest.mark.parametrize("name", sorted(stages()))

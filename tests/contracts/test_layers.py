@@ -12,8 +12,8 @@ CODE = Code(ROOT)
 IMPORTS = {
     module: {
         name
-        for wanted in CODE.syntax(module).imports
-        for name in (f"{wanted.module}.{wanted.name}", wanted.module)
+        for imported in CODE.syntax(module).imports
+        for name in (f"{imported.module}.{imported.name}", imported.module)
         if name in CODE.paths and name != module
     }
     for module in CODE.paths
@@ -33,8 +33,8 @@ def test_no_module_imports_a_higher_layer():
     for module, names in IMPORTS.items():
         if module == "deixis.__main__":  # the command line's door, which nothing imports
             continue
-        own = LAYER[module.split(".")[0]]
-        assert not [name for name in names if LAYER[name.split(".")[0]] > own], module
+        layer = LAYER[module.split(".")[0]]
+        assert not [name for name in names if LAYER[name.split(".")[0]] > layer], module
 
 
 def test_stages_and_commands_do_not_import_each_other_and_no_stage_another():

@@ -45,14 +45,14 @@ def texts() -> Iterator[tuple[str, str]]:
 
 def test_stages_that_are_named_exist():
     known = set(loaded("dvc.yaml")["stages"]) | set(loaded("claims/dvc.yaml")["stages"])
-    named = [(place, found[2]) for place, text in texts() for found in COMMAND.finditer(text)]
+    named = [(place, match[2]) for place, text in texts() for match in COMMAND.finditer(text)]
     assert len(named) > 50
     assert not {pair for pair in named if pair[1] not in known | PROSE}
 
 
 def test_settings_that_are_named_exist():
     params = loaded("params.yaml")
-    named = [(place, found[1], found[2]) for place, text in texts() for found in SETTING.finditer(text)]
+    named = [(place, match[1], match[2]) for place, text in texts() for match in SETTING.finditer(text)]
     assert len(named) > 20
     assert not {entry for entry in named if entry[2] not in {*params[entry[1]], *FILES}}
 

@@ -176,8 +176,8 @@ def side_of(role: str, name: str) -> int:
 class FrozenExperts:
     """Maps of fresh experts, for images of a batch."""
 
-    def __init__(self, seen: Tensor) -> None:
-        self._seen = seen
+    def __init__(self, images: Tensor) -> None:
+        self._seen = images
 
     def maps(self, expert: str, rows: Tensor) -> Tensor:
         return freeze(build("expert", expert)).encode(self._seen[rows])
@@ -186,7 +186,7 @@ class FrozenExperts:
 def teacher_batch(model: Any) -> TeacherBatch:
     """Four phrases about three images."""
     detector = freeze(build("detector", "yolov3"))
-    seen = squares(detector.input_size, count=3)
+    images = squares(detector.input_size, count=3)
     masks = None
     if model.needs_box_masks:
         cells = (detector.input_size // detector.strides[0]) ** 2
@@ -196,8 +196,8 @@ def teacher_batch(model: Any) -> TeacherBatch:
     return TeacherBatch(
         tokens=encode(TEXTS, model.vocabulary, model.text_length),
         image_of=torch.tensor([0, 1, 2, 2]),
-        detections=detector.detect(seen, scales=model.box_scales),
-        experts=FrozenExperts(seen),
+        detections=detector.detect(images, scales=model.box_scales),
+        experts=FrozenExperts(images),
         box_masks=masks,
         epoch=LATE,
     )

@@ -44,11 +44,11 @@ def test_every_parameter_that_a_stage_depends_on_is_there(scale):
     """DVC tells what is missing only when it runs the stage."""
 
     def value(key: str) -> Any:
-        found: Any = load_params(scale)
+        node: Any = load_params(scale)
         for part in key.split("."):
-            assert isinstance(found, dict) and part in found, key
-            found = found[part]
-        return found
+            assert isinstance(node, dict) and part in node, key
+            node = node[part]
+        return node
 
     named: set[str] = set()
     for stage in load_params(ROOT / "dvc.yaml")["stages"].values():
@@ -107,7 +107,7 @@ def test_vectors_are_those_of_an_import_and_of_methods_that_the_papers_give_some
 
 
 def test_proposals_lie_in_the_squares_of_the_teachers_that_weigh_them():
-    assert read_section(PAPER, "proposals", ProposalParams).stretch  # CLIP's tower reads stretched pictures
+    assert read_section(PAPER, "proposals", ProposalParams).stretch  # CLIP's tower reads stretched images
     assert PARAMS["map_teachers"]["pcnet"]["model"]["towers"]["backbone"]["kind"] == "clip_resnet"
 
 

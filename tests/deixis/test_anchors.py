@@ -16,28 +16,28 @@ def grid_boxes(objectness):
 
 
 @pytest.mark.parametrize(
-    ("cells", "fraction", "kept"), [(169, 0.1, 17), (169, 0.2, 34), (169, 1.0, 169), (100, 0.1, 10), (1, 0.1, 1)]
+    ("cells", "fraction", "expected"), [(169, 0.1, 17), (169, 0.2, 34), (169, 1.0, 169), (100, 0.1, 10), (1, 0.1, 1)]
 )
-def test_number_of_kept_cells_is_rounded_up(cells, fraction, kept):
-    assert num_kept(cells, fraction) == kept
+def test_number_of_kept_cells_is_rounded_up(cells, fraction, expected):
+    assert num_kept(cells, fraction) == expected
 
 
 @pytest.mark.parametrize("constant", [False, True], ids=["random", "all-equal"])
 def test_kept_cells_are_17_of_169_distinct_and_ascending(constant):
     objectness = torch.rand(3, 169, 4, generator=torch.Generator().manual_seed(0))
-    kept = keep_confident_cells(grid_boxes(torch.full_like(objectness, 0.3) if constant else objectness), 0.1)
-    assert kept.shape == (3, 17)
-    assert (kept.diff(dim=1) > 0).all()
-    assert ((kept >= 0) & (kept < 169)).all()
+    cells = keep_confident_cells(grid_boxes(torch.full_like(objectness, 0.3) if constant else objectness), 0.1)
+    assert cells.shape == (3, 17)
+    assert (cells.diff(dim=1) > 0).all()
+    assert ((cells >= 0) & (cells < 169)).all()
 
 
 def test_kept_cells_have_the_highest_mean_objectness():
     objectness = torch.rand(2, 169, 4, generator=torch.Generator().manual_seed(0))
-    kept = keep_confident_cells(grid_boxes(objectness), 0.1)
+    cells = keep_confident_cells(grid_boxes(objectness), 0.1)
     for row, confidence in enumerate(objectness.mean(-1)):
         others = torch.ones(169, dtype=torch.bool)
-        others[kept[row]] = False
-        assert confidence[kept[row]].min() > confidence[others].max()
+        others[cells[row]] = False
+        assert confidence[cells[row]].min() > confidence[others].max()
 
 
 def test_cells_rank_by_the_mean_and_not_by_the_best_box():
@@ -82,5 +82,5 @@ def test_cells_of_several_scales_stand_one_scale_after_the_other():
 @pytest.mark.parametrize("shape", [(2, 6), (2, 6, 3), (2, 6, 4, 7)], ids=["scalars", "vectors", "boxes"])
 def test_gather_cells_picks_rows_of_each_image(shape):
     x = torch.rand(shape, generator=torch.Generator().manual_seed(0))
-    found = gather_cells(x, torch.tensor([[0, 4, 5], [1, 2, 3]]))
-    assert torch.equal(found, torch.stack([x[0, [0, 4, 5]], x[1, [1, 2, 3]]]))
+    gathered = gather_cells(x, torch.tensor([[0, 4, 5], [1, 2, 3]]))
+    assert torch.equal(gathered, torch.stack([x[0, [0, 4, 5]], x[1, [1, 2, 3]]]))

@@ -19,7 +19,7 @@ from tests.deixis.exports.labelled import (
     iou,
     l_shape,
     ring_and_part,
-    write_pictures,
+    write_images,
 )
 
 L_BOX = [50.123, 20.0, 90.0, 60.0]
@@ -27,7 +27,7 @@ L_BOX = [50.123, 20.0, 90.0, 60.0]
 
 @pytest.fixture
 def image_root(tmp_path):
-    return write_pictures(tmp_path / "images")
+    return write_images(tmp_path / "images")
 
 
 def corners(left, top, width, height):
@@ -44,7 +44,7 @@ def by_kind(item):
 
 def test_datumaro_reads_cvat(tmp_path, image_root):
     datumaro = pytest.importorskip("datumaro")
-    out = exported(cvat.write, tmp_path, hard_rows()[:2])  # datumaro tells no two pictures of one stem apart
+    out = exported(cvat.write, tmp_path, hard_rows()[:2])  # datumaro tells no two images of one stem apart
     image_root.rename(out / "images")
     items = {item.id: item for item in datumaro.Dataset.import_from(str(out / "annotations.xml"), "cvat")}
     kinds = by_kind(items["a/red & blue #1"])
@@ -61,7 +61,7 @@ def test_datumaro_reads_coco(tmp_path, image_root):
     (out / "annotations.json").rename(out / "annotations" / "instances_train.json")
     image_root.rename(out / "images")
     items = {item.attributes["id"]: item for item in datumaro.Dataset.import_from(str(out), "coco_instances")}
-    masks = {found.attributes["score"]: found.image for found in by_kind(items[7])["mask"]}
+    masks = {annotation.attributes["score"]: annotation.image for annotation in by_kind(items[7])["mask"]}
     assert (masks[9.25].astype(bool) == l_shape()).all()
     assert (masks[-0.5].astype(bool) == ring_and_part()).all()
 
@@ -123,16 +123,16 @@ def test_ultralytics_reads_the_rows(tmp_path, image_root):
     for kind in yolo.KINDS:
         description = YAML(typ="safe").load((out / kind / "data.yaml").read_text())
         listed = (out / kind / description["train"]).read_text().split("\n")[0]
-        picture = str(out / kind / listed)
-        (labels,) = utils.img2label_paths([picture])
+        image = str(out / kind / listed)
+        (labels,) = utils.img2label_paths([image])
         _, rows, size, segments, _, _, _, _, corrupt, message = utils.verify_image_label(
-            (picture, labels, "", False, 1, 0, 0, False)
+            (image, labels, "", False, 1, 0, 0, False)
         )
         assert not corrupt, message
         assert size == (SIZES[7][1], SIZES[7][0])
-        found = corners(*(rows[0, 1:3] - rows[0, 3:] / 2), *rows[0, 3:])
+        box = corners(*(rows[0, 1:3] - rows[0, 3:] / 2), *rows[0, 3:])
         expected = L_BOX if kind == "boxes" else [50, 20, 90, 60]
-        np.testing.assert_allclose(np.multiply(found, [WIDTH, HEIGHT, WIDTH, HEIGHT]), expected, atol=0.05)
+        np.testing.assert_allclose(np.multiply(box, [WIDTH, HEIGHT, WIDTH, HEIGHT]), expected, atol=0.05)
         if kind == "polygons":
             from skimage.draw import polygon2mask
 

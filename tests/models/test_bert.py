@@ -48,8 +48,8 @@ def test_starts_as_published():
     _, reference = pair(vocabulary=400, width=48, layers=2, heads=4, feedforward=96)
     fresh = BERT(BERTConfig(vocabulary=400, width=48, layers=2, heads=4, feedforward=96), ())
     for name, expected in reference.state_dict().items():
-        found = fresh.state_dict()[name]
+        initial = fresh.state_dict()[name]
         if 1 < expected.numel() < 2000 and expected.std() > 0:
             continue  # too few random values to tell two spreads apart
-        assert float(found.std()) == pytest.approx(float(expected.std()), abs=2e-3), name
-        assert float(found.mean()) == pytest.approx(float(expected.mean()), abs=2e-3), name
+        assert float(initial.std()) == pytest.approx(float(expected.std()), abs=2e-3), name
+        assert float(initial.mean()) == pytest.approx(float(expected.mean()), abs=2e-3), name

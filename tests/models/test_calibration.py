@@ -1,9 +1,9 @@
-"""TRIS's calibration terms and map selection against the fact sheet's vectors."""
+"""TRIS's calibration terms and map selection (ICCV 2023) at known values."""
 
 import pytest
 import torch
 
-from models.map_blocks.calibration import draw_negatives, masked_pictures, negative_term, positive_term, select_maps
+from models.map_blocks.calibration import draw_negatives, masked_images, negative_term, positive_term, select_maps
 
 
 @pytest.mark.parametrize(("cosine", "expected"), [(0.25, 1.386294), (0.0, 9.210340), (-0.1, 9.210340)])
@@ -37,20 +37,20 @@ def words(*ids: int) -> torch.Tensor:
 
 
 def test_negatives_are_about_other_objects_of_the_image_where_there_are_some():
-    drawn, found = draw_negatives(words(1, 2, 3, 4), torch.tensor([0, 0, 0, 1]), torch.tensor([0, 0, 1, 2]), count=50)
+    drawn, exists = draw_negatives(words(1, 2, 3, 4), torch.tensor([0, 0, 0, 1]), torch.tensor([0, 0, 1, 2]), count=50)
     assert set(drawn[0].tolist()) == {2} and set(drawn[2].tolist()) == {0, 1}
     assert set(drawn[3].tolist()) == {0, 1, 2}  # alone in its image
-    assert found.all()
+    assert exists.all()
 
 
 def test_no_negative_reads_the_same_and_a_phrase_without_any_has_no_term():
     image_of, group_of = torch.tensor([0, 0, 0, 1]), torch.tensor([0, 1, 2, 3])
-    drawn, found = draw_negatives(words(1, 1, 2, 2), image_of, group_of, count=50)
-    assert [set(row) for row in drawn.tolist()] == [{2}, {2}, {0, 1}, {0, 1}] and found.all()
-    drawn, found = draw_negatives(words(1, 1, 2), torch.tensor([0, 0, 1]), torch.tensor([0, 1, 2]), count=50)
-    assert set(drawn[0].tolist()) == {2} and found.all()  # all of its image read the same: of the other image
-    assert not draw_negatives(words(1, 1), torch.tensor([0, 1]), torch.tensor([0, 1]), count=2).found.any()
-    assert not draw_negatives(words(1), torch.tensor([0]), torch.tensor([0]), count=2).found.any()
+    drawn, exists = draw_negatives(words(1, 1, 2, 2), image_of, group_of, count=50)
+    assert [set(row) for row in drawn.tolist()] == [{2}, {2}, {0, 1}, {0, 1}] and exists.all()
+    drawn, exists = draw_negatives(words(1, 1, 2), torch.tensor([0, 0, 1]), torch.tensor([0, 1, 2]), count=50)
+    assert set(drawn[0].tolist()) == {2} and exists.all()  # all of its image read the same: of the other image
+    assert not draw_negatives(words(1, 1), torch.tensor([0, 1]), torch.tensor([0, 1]), count=2).exists.any()
+    assert not draw_negatives(words(1), torch.tensor([0]), torch.tensor([0]), count=2).exists.any()
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
@@ -64,5 +64,5 @@ def test_no_negatives_at_all_cost_nothing(reduction):
 def test_what_a_map_leaves_out_turns_into_the_mean_colour():
     squares = torch.full((1, 3, 4, 4), 255, dtype=torch.uint8)
     maps = torch.tensor([[[30.0, -30.0]]]).expand(1, 2, 2)
-    found = masked_pictures(maps, squares, torch.tensor([0]))
-    assert found[0, :, :, 0].min() > 254 and found[0, :, :, -1].max() < 0.5 * 255
+    masked = masked_images(maps, squares, torch.tensor([0]))
+    assert masked[0, :, :, 0].min() > 254 and masked[0, :, :, -1].max() < 0.5 * 255

@@ -1,4 +1,4 @@
-"""The one-stage head against the fact sheet: known values of decoding, assignment and loss, and hard boxes."""
+"""The one-stage head: known values of decoding, assignment and loss, and hard boxes."""
 
 import math
 
@@ -11,7 +11,7 @@ from tests.factories import student_batch
 
 STRIDE, SIDE = 32, 13
 LN4 = math.log(4)
-OBJECT = torch.tensor([[208.0, 208.0, 128.0, 128.0]])  # S4 to S7: pixels of a 416 square
+OBJECT = torch.tensor([[208.0, 208.0, 128.0, 128.0]])  # pixels of a 416 square
 
 
 def cells_of(outputs: tuple[float, ...], *, batch: int = 1, side: int = SIDE) -> torch.Tensor:
@@ -40,10 +40,10 @@ def test_box_term_is_one_minus_squared_iou(shift, expected):
     ids=["S3 middle", "S8 corner, not clipped", "rows and columns kept apart"],
 )
 def test_decode(row, column, corners):
-    found = decode(cells_of((0.5, 0.5, LN4, LN4, 0.0)), stride=STRIDE)[0, row * SIDE + column]
+    box = decode(cells_of((0.5, 0.5, LN4, LN4, 0.0)), stride=STRIDE)[0, row * SIDE + column]
     left, top, right, bottom = corners
     expected = [(left + right) / 2, (top + bottom) / 2, right - left, bottom - top, 0.5]
-    assert found.tolist() == pytest.approx(expected, abs=1e-4)
+    assert box.tolist() == pytest.approx(expected, abs=1e-4)
 
 
 def test_s4_candidates_and_count():

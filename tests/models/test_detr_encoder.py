@@ -33,9 +33,9 @@ def test_without_positions_it_is_torchs_encoder(norm_first):
         theirs.linear1.load_state_dict(mine.feedforward[0].state_dict())
         theirs.linear2.load_state_dict(mine.feedforward[3].state_dict())
     x, ignore = tokens()
-    found, _ = ours(x, torch.zeros(7, 16), ignore)
+    actual, _ = ours(x, torch.zeros(7, 16), ignore)
     expected = reference(x, src_key_padding_mask=ignore)
-    torch.testing.assert_close(found[:, :5], expected[:, :5], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(actual[:, :5], expected[:, :5], atol=1e-5, rtol=1e-4)
 
 
 @torch.no_grad()

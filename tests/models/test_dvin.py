@@ -87,9 +87,9 @@ def test_order_of_experts_does_not_matter(top):
     weights |= {name: weights[name][order] for name in ("router.weight", "router.bias")}
     second.load_state_dict(weights)
     batch = teacher_batch(8)
-    found, permuted = first.match(batch), second.match(batch)
-    assert torch.equal(torch.tensor(order)[permuted.experts], found.experts)
-    torch.testing.assert_close(permuted.scores, found.scores)
+    matched, permuted = first.match(batch), second.match(batch)
+    assert torch.equal(torch.tensor(order)[permuted.experts], matched.experts)
+    torch.testing.assert_close(permuted.scores, matched.scores)
 
 
 def run_all(model, batch):
@@ -110,8 +110,8 @@ def run_all(model, batch):
         fused = fused + weight[:, None, None, None] * projected
     anchors = model.matcher.anchor_project(fused.flatten(2).transpose(1, 2))
     scores = torch.einsum("bcd,bd->bc", anchors, model.matcher.text_project(text))
-    kept = batch.detections.boxes[..., 4].mean(-1).topk(5, dim=1).indices
-    return scores + torch.full_like(scores, -math.inf).scatter(1, kept, 0.0), routing
+    kept_cells = batch.detections.boxes[..., 4].mean(-1).topk(5, dim=1).indices
+    return scores + torch.full_like(scores, -math.inf).scatter(1, kept_cells, 0.0), routing
 
 
 @compats
@@ -120,10 +120,10 @@ def run_all(model, batch):
 def test_route_first_equals_run_all_and_asks_for_the_chosen_only(compat, top):
     model = dvin(compat=compat, top_experts=top).eval()
     batch = replace(teacher_batch(8), experts=MadeUpExpertMaps(8, side=8))
-    found = model.match(batch)
+    matched = model.match(batch)
     scores, routing = run_all(model, batch)
-    torch.testing.assert_close(found.scores, scores[scores > -math.inf].view(8, -1))
-    assert torch.equal(found.experts, routing.chosen)
+    torch.testing.assert_close(matched.scores, scores[scores > -math.inf].view(8, -1))
+    assert torch.equal(matched.experts, routing.chosen)
     counts = routing.chosen.flatten().bincount(minlength=4)
     assert batch.experts.asked == {name: n for name, n in zip(NAMES, counts.tolist(), strict=True) if n}
 
@@ -134,10 +134,10 @@ def test_route_first_equals_run_all_and_asks_for_the_chosen_only(compat, top):
 def test_router_reads_what_it_is_told_to_and_sends_no_gradient_back(routing, heeds_image, heeds_text):
     model = dvin(routing=routing)
     image, text = torch.randn(3, 16, 4, 4, requires_grad=True), torch.randn(3, 16, requires_grad=True)
-    found = model.route(image, text)
-    assert torch.equal(model.route(image + 1, text).probabilities, found.probabilities) is not heeds_image
-    assert torch.equal(model.route(image, text + 1).probabilities, found.probabilities) is not heeds_text
-    found.expert_weights.sum().backward()
+    routed = model.route(image, text)
+    assert torch.equal(model.route(image + 1, text).probabilities, routed.probabilities) is not heeds_image
+    assert torch.equal(model.route(image, text + 1).probabilities, routed.probabilities) is not heeds_text
+    routed.expert_weights.sum().backward()
     assert image.grad is None
     assert text.grad is None
     assert model.router.weight.grad.abs().sum() > 0
@@ -156,22 +156,22 @@ def test_vision_guided_compares_what_each_source_says(compat):
             for row, i in enumerate(routing.chosen[:, 0])
         ]
     ).flatten(1, 2)
-    own = detector.flatten(2).transpose(1, 2)
+    plain = detector.flatten(2).transpose(1, 2)
     if compat == "paper":
-        mixed = routing.detector_weight[:, None, None] * own + routing.expert_weights[:, :, None] * expert
-        kept = batch.detections.boxes[..., 4].mean(-1).topk(5, dim=1).indices[..., None].expand(-1, -1, 16)
-        expert, own = mixed.gather(1, kept), own.gather(1, kept)
-    codes = model.expert_code(expert.mean(1)), model.detector_code(own.mean(1))
+        mixed = routing.detector_weight[:, None, None] * plain + routing.expert_weights[:, :, None] * expert
+        kept_cells = batch.detections.boxes[..., 4].mean(-1).topk(5, dim=1).indices[..., None].expand(-1, -1, 16)
+        expert, plain = mixed.gather(1, kept_cells), plain.gather(1, kept_cells)
+    codes = model.expert_code(expert.mean(1)), model.detector_code(plain.mean(1))
     torch.testing.assert_close(model.loss(batch)["vision_guided"], vision_guided_loss(*codes, temperature=0.5))
 
 
 @pytest.mark.parametrize(("compat", "weight", "detector"), [("fixed", 1 / 4, 1.0), ("paper", 1 / 5, 1 / 5)])
 def test_constant_routing_mixes_all_experts_equally_whatever_it_sees(compat, weight, detector):
     model, batch = dvin(routing="constant", top_experts=4, compat=compat), teacher_batch()
-    found = model.route(torch.randn(3, 16, 4, 4), torch.randn(3, 16))
-    assert torch.equal(found.expert_weights, torch.full((3, 4), weight))
-    assert torch.equal(found.detector_weight, torch.full((3,), detector))
-    assert found.chosen.sort(dim=1).values.tolist() == [[0, 1, 2, 3]] * 3
+    routing = model.route(torch.randn(3, 16, 4, 4), torch.randn(3, 16))
+    assert torch.equal(routing.expert_weights, torch.full((3, 4), weight))
+    assert torch.equal(routing.detector_weight, torch.full((3,), detector))
+    assert routing.chosen.sort(dim=1).values.tolist() == [[0, 1, 2, 3]] * 3
     assert not [name for name in model.state_dict() if name.startswith("router")]
     sum(model.loss(batch).values()).backward()
     assert all(part.weight.grad.abs().sum() > 0 for part in model.project.values())
@@ -190,12 +190,12 @@ def test_without_the_detector_an_expert_alone_says_where():
     alone = dvin(has_detector=False, experts={"contrastive_vit": 8}).eval()
     mixed = dvin(experts={"contrastive_vit": 8}).eval()
     batch = teacher_batch()
-    seen = map_to_cells(batch.experts.stored["contrastive_vit"])
-    cells = alone.project["contrastive_vit"](F.layer_norm(seen, seen.shape[-1:]))  # its weight in the mixture is 1
+    values = map_to_cells(batch.experts.stored["contrastive_vit"])
+    cells = alone.project["contrastive_vit"](F.layer_norm(values, values.shape[-1:]))  # its weight in the mixture is 1
     text = alone.matcher.text_project(alone.text_encoder(batch.tokens).flat)
     scores = torch.einsum("bcd,bd->bc", alone.matcher.anchor_project(cells), text)
-    kept = keep_confident_cells(batch.detections.boxes, 0.3)
-    torch.testing.assert_close(alone.match(batch).scores, scores.gather(1, kept))
+    kept_cells = keep_confident_cells(batch.detections.boxes, 0.3)
+    torch.testing.assert_close(alone.match(batch).scores, scores.gather(1, kept_cells))
     blind = replace(batch, detections=replace(batch.detections, maps=tuple(m + 1 for m in batch.detections.maps)))
     assert torch.equal(alone.match(blind).scores, alone.match(batch).scores)
     assert not torch.equal(mixed.match(blind).scores, mixed.match(batch).scores)
@@ -208,9 +208,9 @@ def test_coarse_cells_are_weighed_the_same_beside_finer_ones(compat):
     coarse.load_state_dict({name: every.state_dict()[name] for name in coarse.state_dict()})
     batch = teacher_batch(scales=SCALES)
     only = replace(batch, detections=replace(batch.detections, boxes=batch.detections.boxes[:, :16]))
-    found, alone = every.match(batch), coarse.match(only)
-    assert found.scores.shape == (4, 16 + 64 + 256) and torch.equal(found.experts, alone.experts)
-    torch.testing.assert_close(found.scores[:, :16], alone.scores)
+    matched, alone = every.match(batch), coarse.match(only)
+    assert matched.scores.shape == (4, 16 + 64 + 256) and torch.equal(matched.experts, alone.experts)
+    torch.testing.assert_close(matched.scores[:, :16], alone.scores)
 
 
 @pytest.mark.parametrize("compat", ["released", "paper", "fixed"])

@@ -1,4 +1,4 @@
-"""Global attention against the fact sheet (G1, G2), and its size in both forms."""
+"""Global attention where its answer is known beforehand, and its size in both forms."""
 
 import pytest
 import torch

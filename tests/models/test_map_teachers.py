@@ -12,7 +12,7 @@ from deixis.core.errors import ConfigError, DataError
 from deixis.types import MapBatch
 from models.backbones.clip_resnet import CLIPResNetConfig
 from models.blocks.csp_darknet import CSPConfig
-from models.map_blocks.picture_text import Towers, TowersConfig
+from models.map_blocks.towers import Towers, TowersConfig
 from models.map_teachers.pcnet import PCNet, PCNetConfig, pairs_of_objects
 from models.map_teachers.tris import TRIS, TRISConfig
 from models.text.clip_text import CLIPTextConfig
@@ -30,7 +30,7 @@ CLIP_TOWERS = TowersConfig(  # the published kind, small
 
 
 def map_batch(*, seed: int = 0) -> MapBatch:
-    """Two pictures: in the first one objects 0 and 1, in the second object 2, twice."""
+    """Two images: in the first one objects 0 and 1, in the second object 2, twice."""
     generator = torch.Generator().manual_seed(seed)
     tokens = torch.randint(3, len(VOCABULARY), (4, 6), generator=generator)
     proposals = torch.zeros(2, 3, 16, 16, dtype=torch.bool)
@@ -63,7 +63,7 @@ def build(config: TRISConfig | PCNetConfig) -> TRIS | PCNet:
         replace(STAGED, last_stage="cue", stages=2),
     ],
 )
-def test_a_map_depends_on_its_own_phrase_and_picture_alone(config):
+def test_a_map_depends_on_its_own_phrase_and_image_alone(config):
     model, batch = build(config).eval(), map_batch()
     maps = model.respond(batch).scores
     assert maps.shape == (4, 8, 8)
@@ -75,7 +75,7 @@ def test_a_map_depends_on_its_own_phrase_and_picture_alone(config):
 
 
 @pytest.mark.parametrize("config", [PLAIN, STAGED])
-def test_clips_towers_learn_and_take_stretched_pictures(config):
+def test_clips_towers_learn_and_take_stretched_images(config):
     config = replace(config, towers=CLIP_TOWERS)
     model, batch = build(config), map_batch()
     assert model.eval().respond(batch).scores.shape == (4, 2, 2)  # stride 32
@@ -109,15 +109,15 @@ def test_the_config_chooses_the_towers_by_their_kind(tmp_path):
 def test_proposals_of_other_squares_are_refused(tmp_path):
     (tmp_path / "meta.json").write_text("{}")
     refuse_other_squares(tmp_path, stretch=False)
-    with pytest.raises(DataError, match=r"letterboxed pictures.*reads stretched ones. Set proposals.stretch: true"):
+    with pytest.raises(DataError, match=r"letterboxed images.*reads stretched ones. Set proposals.stretch: true"):
         refuse_other_squares(tmp_path, stretch=True)
 
 
 @pytest.mark.parametrize("config", [replace(PLAIN, memory=6), replace(STAGED, memory=6)])
 def test_what_training_saw_last_stays_in_sight_and_in_the_checkpoint(config):
     model, batch, later = build(config), map_batch(), map_batch(seed=1)
-    for seen in (batch, later):
-        model.loss(seen)
+    for one in (batch, later):
+        model.loss(one)
     phrases = model.memory.tokens if isinstance(model, TRIS) else model.memory.tokens[:, 0]
     assert torch.equal(phrases, torch.cat([later.tokens, batch.tokens[:2]]))
     model.eval()
@@ -144,7 +144,7 @@ def test_terms_by_switch():
 
 
 class FixedJudge:
-    """Every masked picture is like every phrase by the cosine 0.2."""
+    """Every masked image is like every phrase by the cosine 0.2."""
 
     def images(self, squares: torch.Tensor) -> torch.Tensor:
         return torch.tensor([[1.0, 0.0]]).expand(len(squares), 2)
@@ -198,7 +198,7 @@ def test_images_without_proposals_teach_by_classification(empty):
 
 
 class BrightnessJudge(FixedJudge):
-    """Masked pictures are like every phrase the more, the brighter they are."""
+    """Masked images are like every phrase the more, the brighter they are."""
 
     def images(self, squares: torch.Tensor) -> torch.Tensor:
         return squares.mean((1, 2, 3))[:, None] / 255 * torch.tensor([[1.0, 0.0]])
@@ -218,7 +218,7 @@ def test_pcnet_calibrates_as_tris_does_where_asked():
 
 
 @pytest.mark.parametrize(("most", "pairs"), [(None, {(0, 1), (0, 3), (1, 3)}), (1, {(0, 1)}), (2, {(0, 1), (0, 3)})])
-def test_disambiguation_compares_so_many_pairs_of_a_picture(most, pairs):
+def test_disambiguation_compares_so_many_pairs_of_an_image(most, pairs):
     batch = replace(map_batch(), image_of=torch.tensor([0, 0, 1, 0]), group_of=torch.tensor([0, 1, 2, 3]))
     assert set(zip(*(rows.tolist() for rows in pairs_of_objects(batch, most=most)), strict=True)) == pairs
 

@@ -1,4 +1,4 @@
-"""MAttNet against the fact sheet (M1 to M6), its size, and answers that depend on nothing but their own phrase."""
+"""MAttNet: known values of its parts, its size, and answers that depend on nothing but their own phrase."""
 
 from dataclasses import replace
 
@@ -56,7 +56,7 @@ def test_m1_margins():
     assert visual.item() == pytest.approx(0.05) and language.item() == 0
 
 
-def test_m2_location_in_the_picture():
+def test_m2_location_in_the_image():
     box, content = torch.tensor([[10.0, 20, 40, 60]]), torch.tensor([[0.0, 0, 100, 200]])
     expected = [0.1, 0.1, 0.39, 0.295, 0.06]
     assert location(box, content)[0].tolist() == pytest.approx(expected)
@@ -81,10 +81,10 @@ def test_m5_attribute_weights():
 
 def test_m6_the_positive_is_the_nearest_candidate():
     candidates = torch.tensor([[[110.0, 110, 210, 210], [300, 300, 400, 400], [100, 100, 200, 200]]])
-    found = nearest_candidates(
+    nearest = nearest_candidates(
         torch.tensor([[100.0, 100, 200, 200]]), candidates, torch.tensor([[True, True, False]])
     )  # the third, which is padding, would fit best
-    assert found.place.item() == 0 and found.iou.item() == pytest.approx(0.680672, abs=1e-6)
+    assert nearest.place.item() == 0 and nearest.iou.item() == pytest.approx(0.680672, abs=1e-6)
 
 
 def test_size_with_published_channels():
@@ -107,18 +107,18 @@ def test_neighbours_nearest_first_and_strangers_before_their_own_kind():
 @pytest.mark.parametrize(("share", "expected"), [(1.0, {1}), (0.0, {2, 3})])
 def test_negatives_follow_the_category_rule(share, expected):
     pool = Objects(torch.tensor([0, 0, 0, 0, 1]), torch.tensor([7, 7, 8, 9, 7]), torch.arange(5))
-    own = Objects(*(values[:1].repeat(64) for values in pool))
+    objects = Objects(*(values[:1].repeat(64) for values in pool))
     torch.manual_seed(0)
-    drawn = draw_negatives(own, pool, same_category_share=share)
-    assert set(drawn.place.tolist()) == expected and drawn.found.all()
+    drawn = draw_negatives(objects, pool, same_category_share=share)
+    assert set(drawn.place.tolist()) == expected and drawn.exists.all()
 
 
 def test_negatives_come_from_other_images_where_theirs_has_none_and_never_from_the_same_object():
     pool = Objects(torch.tensor([0, 0, 1]), torch.tensor([7, 7, 7]), torch.tensor([4, 4, 5]))
     drawn = draw_negatives(pool, pool, same_category_share=0.3)
-    assert drawn.place[:2].tolist() == [2, 2] and drawn.found.all()
+    assert drawn.place[:2].tolist() == [2, 2] and drawn.exists.all()
     usable = torch.tensor([True, True, False])
-    assert draw_negatives(pool, pool, same_category_share=0.3, usable=usable).found.tolist() == [False, False, True]
+    assert draw_negatives(pool, pool, same_category_share=0.3, usable=usable).exists.tolist() == [False, False, True]
 
 
 def test_attributes_are_the_frequent_open_class_words():
@@ -145,9 +145,9 @@ def test_it_learns_which_candidate_is_meant():
         optimiser.zero_grad()
         sum(model.loss(batch).values()).backward()
         optimiser.step()
-    found = model.eval().predict(batch)
+    grounding = model.eval().predict(batch)
     target = batch.boxes_norm * 64
-    middle = (found.boxes_xyxy[:, :2] + found.boxes_xyxy[:, 2:]) / 2
+    middle = (grounding.boxes_xyxy[:, :2] + grounding.boxes_xyxy[:, 2:]) / 2
     assert ((middle - target[:, :2]).abs().amax(1) < 1).float().mean() == 1
 
 
@@ -183,9 +183,9 @@ def test_the_order_of_phrases_and_images_does_not_matter():
         boxes_norm=batch.boxes_norm[phrases],
         candidates=CandidateBoxes(given.boxes_xyxy[images], given.categories[images], given.valid[images]),
     )
-    found, expected = model.predict(other), model.predict(batch)
-    torch.testing.assert_close(found.boxes_xyxy, expected.boxes_xyxy[phrases])
-    torch.testing.assert_close(found.scores, expected.scores[phrases], atol=1e-5, rtol=1e-4)
+    actual, expected = model.predict(other), model.predict(batch)
+    torch.testing.assert_close(actual.boxes_xyxy, expected.boxes_xyxy[phrases])
+    torch.testing.assert_close(actual.scores, expected.scores[phrases], atol=1e-5, rtol=1e-4)
     terms = model.loss(batch)
     assert all(term > 0 for term in terms.values())
     torch.testing.assert_close(model.loss(other), terms, atol=1e-5, rtol=1e-4)
@@ -202,8 +202,8 @@ def test_padding_changes_nothing(training):
         torch.manual_seed(1)
         terms.append(model.train(training).loss(replace(batch, candidates=candidates)))
     torch.testing.assert_close(*terms)
-    found, expected = model.eval().predict(padded), model.predict(replace(batch, candidates=given))
-    torch.testing.assert_close(found.scores, expected.scores)
+    actual, expected = model.eval().predict(padded), model.predict(replace(batch, candidates=given))
+    torch.testing.assert_close(actual.scores, expected.scores)
 
 
 def test_pads_of_a_phrase_change_nothing():
@@ -242,8 +242,11 @@ THREE = [[-5.0, 0, 20, 20, 0, 1, 20, 21, 30, 30, 50, 44], [0, 0, 1]]
 
 def test_detections_suppress_each_other_and_annotations_do_not(tmp_path):
     path = candidate_file(tmp_path, [(1, *THREE)])
-    kept = CandidateTable(path, IMAGES, source="detections", suppression=Suppression())[1]
-    assert kept.boxes_xyxy.tolist() == [[0, 0, 20, 20], [30, 30, 50, 44]] and kept.categories.tolist() == [0, 1]
+    remaining = CandidateTable(path, IMAGES, source="detections", suppression=Suppression())[1]
+    assert remaining.boxes_xyxy.tolist() == [[0, 0, 20, 20], [30, 30, 50, 44]] and remaining.categories.tolist() == [
+        0,
+        1,
+    ]
     assert len(CandidateTable(path, IMAGES, source="annotations", suppression=Suppression())[1].boxes_xyxy) == 3
 
 

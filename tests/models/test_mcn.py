@@ -1,4 +1,4 @@
-"""MCN against the fact sheet (C1 to C5), its sizes, and answers that depend on nothing but their own phrase."""
+"""MCN: known values of its terms, its sizes, and answers that depend on nothing but their own phrase."""
 
 import math
 from dataclasses import replace
@@ -68,8 +68,8 @@ def test_c2_the_most_similar_anchor_answers_in_the_cell_of_the_centre():
 
 
 def test_decoding_of_zero_outputs():
-    found = decode_anchors(torch.zeros(1, 169, 3, 5), anchors=ANCHORS, stride=32)[0, 6 * 13 + 5]
-    assert found.tolist() == [[176, 208, *wh, 0.5] for wh in ANCHORS.tolist()]
+    decoded = decode_anchors(torch.zeros(1, 169, 3, 5), anchors=ANCHORS, stride=32)[0, 6 * 13 + 5]
+    assert decoded.tolist() == [[176, 208, *wh, 0.5] for wh in ANCHORS.tolist()]
 
 
 @pytest.mark.parametrize(
@@ -77,8 +77,8 @@ def test_decoding_of_zero_outputs():
 )
 def test_c4_consistency_of_one_position(other, expected):
     one, energy = torch.tensor([1.0, 0.0]).view(1, 2, 1, 1), torch.zeros(1, 1, 1, 1)
-    found = consistency(one, energy, 3 * torch.tensor(other).view(1, 2, 1, 1), energy)
-    assert float(found) == pytest.approx(expected, abs=1e-6)
+    term = consistency(one, energy, 3 * torch.tensor(other).view(1, 2, 1, 1), energy)
+    assert float(term) == pytest.approx(expected, abs=1e-6)
 
 
 def test_consistency_is_the_expectation_over_all_pairs_of_places():
@@ -131,7 +131,7 @@ def test_batched_equals_single():
 
 def test_size_of_all_but_the_backbone_at_paper_scale():
     model = MCN(MCNConfig(), VOCABULARY)
-    own = sum(p.numel() for name, p in model.named_parameters() if not name.startswith("backbone"))
+    size = sum(p.numel() for name, p in model.named_parameters() if not name.startswith("backbone"))
     published = 29.05 - 5.2  # trainable, less the last two modules of its Darknet-53, which is given to a tenth
     unread = 0.525  # the fusion's middle projection, which nothing reads and we leave out
-    assert own / 1e6 == pytest.approx(published - unread, abs=0.06)
+    assert size / 1e6 == pytest.approx(published - unread, abs=0.06)

@@ -1,4 +1,4 @@
-"""Turning pictures left to right against the fact sheet (B6, T6): box, picture, frame and words turn together."""
+"""Turning images left to right: box, image, frame and words turn together."""
 
 from dataclasses import replace
 
@@ -20,8 +20,8 @@ def turned(batch, share=1.0):
 def test_b6_a_box_changes_sides():
     batch = student_batch(1, side=500)
     corners = torch.tensor([[100.0, 50, 300, 200]])
-    found = turned(replace(batch, boxes_norm=xyxy_to_cxcywh(corners) / 500))
-    assert (cxcywh_to_xyxy(found.boxes_norm) * 500)[0].tolist() == pytest.approx([200, 50, 400, 200], abs=1e-3)
+    mirrored = turned(replace(batch, boxes_norm=xyxy_to_cxcywh(corners) / 500))
+    assert (cxcywh_to_xyxy(mirrored.boxes_norm) * 500)[0].tolist() == pytest.approx([200, 50, 400, 200], abs=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -42,20 +42,20 @@ def test_what_lies_under_a_box_still_does():
     squares = torch.zeros_like(batch.squares)
     squares[0, :, 10:20, 5:25] = 255
     boxes = xyxy_to_cxcywh(torch.tensor([[5.0, 10, 25, 20]])) / 64
-    found = turned(replace(batch, squares=squares, boxes_norm=boxes))
-    left, top, right, bottom = (64 * cxcywh_to_xyxy(found.boxes_norm))[0].round().int().tolist()
-    assert (found.squares[0, :, top:bottom, left:right] == 255).all()
-    assert (found.squares == 255).sum() == 3 * 10 * 20 == 3 * (bottom - top) * (right - left)
+    mirrored = turned(replace(batch, squares=squares, boxes_norm=boxes))
+    left, top, right, bottom = (64 * cxcywh_to_xyxy(mirrored.boxes_norm))[0].round().int().tolist()
+    assert (mirrored.squares[0, :, top:bottom, left:right] == 255).all()
+    assert (mirrored.squares == 255).sum() == 3 * 10 * 20 == 3 * (bottom - top) * (right - left)
 
 
-def test_phrases_of_a_picture_turn_with_it_and_others_stay():
+def test_phrases_of_an_image_turn_with_it_and_others_stay():
     torch.manual_seed(0)
     batch = student_batch(64, side=8)
     batch = replace(batch, tokens=torch.full((64, 3), 6), image_of=torch.arange(64) // 2)
-    found = turned(batch, share=0.5)
-    changed = (found.squares != batch.squares).flatten(1).any(1)[batch.image_of]
-    assert torch.equal(found.tokens[:, 0] == 7, changed)
-    assert torch.equal((found.boxes_norm != batch.boxes_norm)[:, 0], changed)
+    mirrored = turned(batch, share=0.5)
+    changed = (mirrored.squares != batch.squares).flatten(1).any(1)[batch.image_of]
+    assert torch.equal(mirrored.tokens[:, 0] == 7, changed)
+    assert torch.equal((mirrored.boxes_norm != batch.boxes_norm)[:, 0], changed)
     assert 0.25 < changed.float().mean() < 0.75
 
 

@@ -66,7 +66,7 @@ def test_masks_are_cut_on_the_square_and_not_on_the_coarser_prototypes():
     assert (soft > 0.5).nonzero().tolist() == [[0, 5, column] for column in range(3, 10)]
 
 
-def test_boxes_outside_of_the_picture_hold_nothing():
+def test_boxes_outside_of_the_image_hold_nothing():
     boxes = torch.tensor([[-9.0, -9.0, -1.0, -1.0], [2.0, 2.0, 2.0, 5.0]])
     assert not pixels_inside(boxes, height=6, width=6).any()
     assert assemble(torch.ones(1, 6, 6), torch.ones(2, 1), boxes, side=6).sum() == 0
@@ -92,8 +92,8 @@ def test_a_perfect_mask_costs_nothing_and_only_the_inside_counts():
 
 def test_the_box_that_overlaps_an_object_most_draws_it():
     objects = torch.tensor([[[0.0, 0, 10, 10], [20, 20, 30, 30], [70, 70, 80, 80], [0, 0, 5, 5]]])
-    found = torch.tensor([[[0.0, 0, 10, 6], [0, 0, 10, 9], [28, 28, 40, 40], [50, 50, 60, 60]]])
-    image, box, thing = responsible_boxes(found, objects, torch.tensor([[True, True, True, False]]))
+    boxes = torch.tensor([[[0.0, 0, 10, 6], [0, 0, 10, 9], [28, 28, 40, 40], [50, 50, 60, 60]]])
+    image, box, thing = responsible_boxes(boxes, objects, torch.tensor([[True, True, True, False]]))
     assert list(zip(image.tolist(), box.tolist(), thing.tolist(), strict=True)) == [(0, 1, 0), (0, 2, 1)]
 
 
@@ -109,7 +109,7 @@ def test_nothing_to_draw_gives_no_loss_and_no_gradient_of_nan():
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
-    """A head that learned two bright rectangles in each of four pictures, its detector, and what it was shown."""
+    """A head that learned two bright rectangles in each of four images, its detector, and what it was shown."""
     torch.manual_seed(0)
     detector = freeze(
         YOLOv3(YOLOv3Config(input_size=64, num_classes=2, stem=8, widths=(8, 8, 8, 16), blocks=(0, 0, 0, 0)))
@@ -118,11 +118,11 @@ def drawn(tmp_path_factory):
     objects = torch.tensor([[[4.0 + 4 * k, 8, 28, 24], [36, 32 + 4 * k, 60, 60]] for k in range(4)])
     shown = torch.stack([pixels_inside(boxes, height=64, width=64) for boxes in objects]).float()
     squares = (40 + 180 * shown.amax(1, keepdim=True)).expand(-1, 3, -1, -1).to(torch.uint8)
-    found = detector.detect(squares)
+    detections = detector.detect(squares)
     ring = torch.tensor([-4.0, -4, 4, 4])  # so that a box has an outside to learn
     batch = (
-        found.maps,
-        cxcywh_to_xyxy(found.boxes[..., :4]) / 2,
+        detections.maps,
+        cxcywh_to_xyxy(detections.boxes[..., :4]) / 2,
         (objects + ring) / 2,
         nn.functional.avg_pool2d(shown, 2),
         torch.ones(4, 2, dtype=torch.bool),
@@ -142,9 +142,9 @@ def drawn(tmp_path_factory):
 
 @torch.no_grad()
 def test_it_learns_to_draw_rectangles(drawn):
-    head, _, _, (maps, found, objects, masks, valid) = drawn
+    head, _, _, (maps, detections, objects, masks, valid) = drawn
     prototypes, coefficients = head(maps[0], maps[2])
-    image, box, thing = responsible_boxes(found.flatten(1, 2), objects, valid)
+    image, box, thing = responsible_boxes(detections.flatten(1, 2), objects, valid)
     assert set(zip(image.tolist(), thing.tolist(), strict=True)) == {(i, k) for i in range(4) for k in range(2)}
     for row, number, target in zip(image, box, thing, strict=True):
         logits = mix(prototypes[row], coefficients.flatten(1, 2)[row, number][None])[0]

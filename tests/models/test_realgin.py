@@ -1,4 +1,4 @@
-"""RealGIN against the fact sheet (G3 to G5), its sizes, and answers that depend on nothing but their own phrase."""
+"""RealGIN: known values of its parts, its sizes, and answers that depend on nothing but their own phrase."""
 
 import math
 
@@ -28,8 +28,8 @@ def test_g3_without_weights_the_scales_count_the_same():
     torch.nn.init.zeros_(module.weigh.weight)
     torch.nn.init.zeros_(module.weigh.bias)
     maps = [torch.randn(2, 4, side, side) for side in (12, 6, 3)]
-    seen = [scale(F.adaptive_avg_pool2d(x, 3)) for scale, x in zip(module.scales, maps, strict=True)]
-    torch.testing.assert_close(module(maps, torch.randn(2, 6)), sum(seen) / 3)
+    scaled = [scale(F.adaptive_avg_pool2d(x, 3)) for scale, x in zip(module.scales, maps, strict=True)]
+    torch.testing.assert_close(module(maps, torch.randn(2, 6)), sum(scaled) / 3)
 
 
 def test_the_phrase_can_choose_one_scale():

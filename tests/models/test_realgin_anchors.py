@@ -1,4 +1,4 @@
-"""RealGIN with anchors against the fact sheet (G6 to G9), its sizes, and answers that depend on their phrase alone."""
+"""RealGIN with anchors: known values of its terms, its sizes, and answers that depend on their phrase alone."""
 
 import math
 from dataclasses import replace
@@ -77,8 +77,8 @@ def test_g8_losses_of_a_model_that_says_nothing():
     anchors, target = published_anchors(), g7_target()
     positive = match_anchors(target, anchors, min_iou=0.6)
     assert float(focal_term(torch.full((1, len(anchors)), -4.0), positive)) == pytest.approx(2.910879, abs=2e-6)
-    found = offset_term(torch.zeros(1, len(anchors), 4), target, anchors, positive)
-    assert float(found) == pytest.approx(0.048620, abs=1e-6)
+    term = offset_term(torch.zeros(1, len(anchors), 4), target, anchors, positive)
+    assert float(term) == pytest.approx(0.048620, abs=1e-6)
 
 
 def test_g9_single_focal_terms():
@@ -142,17 +142,17 @@ def test_a_known_anchor_decodes():
     torch.testing.assert_close(encode_offsets(expected[0, :1], anchors)[0, 0], offsets[0, 0])
 
 
-def test_the_answer_is_the_box_of_the_surest_anchor():
+def test_the_answer_is_the_box_of_the_most_confident_anchor():
     model = student().eval()
     batch = student_batch(2, side=96)
     with torch.no_grad():
         raw, anchors, _ = model._forward(batch.squares, batch)
     assert raw.shape[1] == len(anchors) == 9 * sum(side**2 for side in (24, 12, 6, 3, 2, 1))
-    found = model.predict(batch)
+    grounding = model.predict(batch)
     best = raw[0, :, 4].argmax()
     expected = cxcywh_to_xyxy(decode_offsets(raw[0, :, :4], anchors)[best]) * 96
-    torch.testing.assert_close(found.boxes_xyxy[0], expected)
-    assert float(found.scores[0]) == pytest.approx(float(raw[0, best, 4].sigmoid()))
+    torch.testing.assert_close(grounding.boxes_xyxy[0], expected)
+    assert float(grounding.scores[0]) == pytest.approx(float(raw[0, best, 4].sigmoid()))
 
 
 def test_a_fresh_head_answers_with_small_objectness():
@@ -248,7 +248,7 @@ def test_a_few_pairs_are_learnt():
 @pytest.mark.parametrize("changes", [
     {"cnn": TINY_RESNET}, {"backbone": None}, {"cnn": TINY_RESNET, "backbone": None, "frozen_backbone": True},
 ], ids=["both", "neither", "nothing to freeze"])  # fmt: skip
-def test_one_picture_network_must_be_named(changes):
+def test_one_image_network_must_be_named(changes):
     with pytest.raises(
         ConfigError, match=r"name one of cnn and backbone.* frozen_backbone needs a backbone.*dvc repro"
     ):

@@ -60,37 +60,37 @@ def test_unread_projections_are_all_that_released_leaves_without_gradient():
 @torch.no_grad()
 def test_match_worked_by_hand():
     model, batch = refclip().eval(), teacher_batch()
-    found = model.match(batch)
+    matched = model.match(batch)
     cells = model.fusion(*batch.detections.maps)["coarse"].flatten(2).transpose(1, 2)
     anchors = model.matcher.anchor_project(cells)
     text = model.matcher.text_project(model.text_encoder(batch.tokens).flat)
     for row in range(len(text)):
         boxes = batch.detections.boxes[row]
-        kept = boxes[..., 4].mean(-1).argsort(descending=True)[:5]  # 0.3 of 16 cells, rounded up
-        for place, cell in enumerate(sorted(kept.tolist())):
+        kept_cells = boxes[..., 4].mean(-1).argsort(descending=True)[:5]  # 0.3 of 16 cells, rounded up
+        for place, cell in enumerate(sorted(kept_cells.tolist())):
             box = boxes[cell, boxes[cell, :, 4].argmax()]
             corners = torch.cat([box[:2] - box[2:4] / 2, box[:2] + box[2:4] / 2])
-            torch.testing.assert_close(found.boxes_xyxy[row, place], corners)
-            torch.testing.assert_close(found.scores[row, place], anchors[row, cell] @ text[row])
-            assert found.objectness[row, place] == box[4]
-            assert torch.equal(found.classes[row, place], box[5:])
-    assert found.experts.shape == (len(text), 0)
+            torch.testing.assert_close(matched.boxes_xyxy[row, place], corners)
+            torch.testing.assert_close(matched.scores[row, place], anchors[row, cell] @ text[row])
+            assert matched.objectness[row, place] == box[4]
+            assert torch.equal(matched.classes[row, place], box[5:])
+    assert matched.experts.shape == (len(text), 0)
 
 
 @pytest.mark.parametrize("scales", [("middle",), ("coarse", "fine"), ("coarse", "middle", "fine")])
 @torch.no_grad()
 def test_match_over_other_scales_worked_by_hand(scales):
     model, batch = refclip(scales=scales).eval(), teacher_batch(scales=scales)
-    found = model.match(batch)
+    matched = model.match(batch)
     fused = model.fusion(*batch.detections.maps)
     cells = torch.cat([fused[scale].flatten(2) for scale in scales], 2).transpose(1, 2)
     scores = model.matcher.anchor_project(cells) @ model.matcher.text_project(model.text_encoder(batch.tokens).flat).T
-    assert found.scores.shape[1] == math.ceil(0.3 * cells.shape[1])
+    assert matched.scores.shape[1] == math.ceil(0.3 * cells.shape[1])
     for row in range(len(batch.tokens)):
         boxes = batch.detections.boxes[row]
-        kept = boxes[..., 4].mean(-1).argsort(descending=True)[: found.scores.shape[1]].sort().values
-        torch.testing.assert_close(found.scores[row], scores[row, kept, row])
-        assert torch.equal(found.objectness[row], boxes[kept, :, 4].amax(-1))
+        kept_cells = boxes[..., 4].mean(-1).argsort(descending=True)[: matched.scores.shape[1]].sort().values
+        torch.testing.assert_close(matched.scores[row], scores[row, kept_cells, row])
+        assert torch.equal(matched.objectness[row], boxes[kept_cells, :, 4].amax(-1))
 
 
 @torch.no_grad()
@@ -98,10 +98,10 @@ def test_coarse_cells_are_weighed_the_same_beside_finer_ones():
     coarse, every = (refclip(scales=scales, keep_fraction=1.0).eval() for scales in (("coarse",), SCALES))
     coarse.load_state_dict({name: every.state_dict()[name] for name in coarse.state_dict()})
     batch = teacher_batch(scales=SCALES)
-    found = every.match(batch).scores
-    assert found.shape == (4, 16 + 64 + 256)
+    scores = every.match(batch).scores
+    assert scores.shape == (4, 16 + 64 + 256)
     only = replace(batch, detections=replace(batch.detections, boxes=batch.detections.boxes[:, :16]))
-    torch.testing.assert_close(found[:, :16], coarse.match(only).scores)
+    torch.testing.assert_close(scores[:, :16], coarse.match(only).scores)
 
 
 @pytest.mark.parametrize("scales", ["[]", "[coarse, coarse]", "[coarsest]"])

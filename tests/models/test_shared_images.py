@@ -55,16 +55,16 @@ def test_students_answer_as_alone(make):
     side = student.config.input_size
     images, phrases = student_batch(3, side=side), student_batch(5, side=side, seed=1)
     batch = replace(images, tokens=phrases.tokens, boxes_norm=phrases.boxes_norm, image_of=IMAGE_OF)
-    seen = []
-    student.backbone.stem.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
+    batch_sizes = []
+    student.backbone.stem.register_forward_hook(lambda _, inputs, __: batch_sizes.append(len(inputs[0])))
     shared = student.predict(batch)
-    assert seen == [3]
+    assert batch_sizes == [3]
     for row in range(5):
         alone = student.predict(alone_in_batch(batch, row))
         torch.testing.assert_close(alone.boxes_xyxy, shared.boxes_xyxy[row : row + 1], atol=1e-3, rtol=1e-4)
 
 
-def test_rescale_moves_every_box_with_its_picture():
+def test_rescale_moves_every_box_with_its_image():
     squares, boxes = bright_rectangles(3)
     content = torch.tensor([[0.0, 0.0, 96.0, 96.0]]).repeat(3, 1)
     moved, _, moved_boxes = rescale(squares, content, boxes[IMAGE_OF], IMAGE_OF, scale_range=(0.7, 1.0))

@@ -29,14 +29,14 @@ def test_batched_equals_single():
 
 
 def test_random_resize_draws_the_configured_sides_and_no_other():
-    model, batch, seen = simrec().train(), student_batch(2), []
-    model.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape[2:])))
+    model, batch, sides = simrec().train(), student_batch(2), []
+    model.backbone.register_forward_pre_hook(lambda _, inputs: sides.append(tuple(inputs[0].shape[2:])))
     for _ in range(40):
         model.loss(batch)
-    assert set(seen) == {(48, 48), (64, 64), (80, 80)}
-    seen.clear()
+    assert set(sides) == {(48, 48), (64, 64), (80, 80)}
+    sides.clear()
     model.eval().predict(batch)
-    assert seen == [(64, 64)]
+    assert sides == [(64, 64)]
 
 
 def test_pads_change_neither_the_pooled_text_nor_the_answer():

@@ -40,13 +40,13 @@ def test_images_as_dense_prompts_equal_one_call_per_image():
 
 
 def test_30_the_automatic_mode_asks_at_the_middle_of_every_square_of_the_grid():
-    small, asked = model().eval(), []
+    small, prompts = model().eval(), []
     small.sam.prompt_encoder.register_forward_pre_hook(
-        lambda _, args, kwargs: asked.append(kwargs["points"][0]), with_kwargs=True
+        lambda _, args, kwargs: prompts.append(kwargs["points"][0]), with_kwargs=True
     )
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     small.propose(image, points_per_side=8, min_quality=0.0, min_stability=0.0)
-    points = torch.cat(asked)[:, 0] / 64
+    points = torch.cat(prompts)[:, 0] / 64
     assert len(points) == 64 and points[0].tolist() == pytest.approx([0.0625, 0.0625])
     assert points[9].tolist() == pytest.approx([0.1875, 0.1875])
 

@@ -1,4 +1,4 @@
-"""TRIS's image-level classification against the fact sheet's vectors."""
+"""TRIS's image-level classification (ICCV 2023) at known values."""
 
 import math
 
@@ -17,20 +17,20 @@ from models.map_blocks.text_bank import (
 
 
 def test_1_focal_penalty():
-    found = focal_penalty(torch.tensor([0.0, 0.1, 0.25, 0.5, 0.9, 0.99]))
-    assert found.tolist() == pytest.approx([-4.605170, -1.609103, -0.568297, -0.084168, -9.43e-5, 0], abs=1e-4)
+    penalty = focal_penalty(torch.tensor([0.0, 0.1, 0.25, 0.5, 0.9, 0.99]))
+    assert penalty.tolist() == pytest.approx([-4.605170, -1.609103, -0.568297, -0.084168, -9.43e-5, 0], abs=1e-4)
 
 
 def test_2_logits_and_loss_of_two_images():
     scores = torch.zeros(2, 4, 2)
     scores[0, 0, 0] = 2
     scores[1, :, 1] = 1
-    found = image_logits(scores)
+    logits = image_logits(scores)
     expected = [[0.325266, 0.181464], [0.155362, 0.422319]]
-    torch.testing.assert_close(found.shares, torch.tensor(expected), atol=1e-4, rtol=0)
+    torch.testing.assert_close(logits.shares, torch.tensor(expected), atol=1e-4, rtol=0)
     expected = [[2.164301, -0.906570], [-1.084404, 1.838335]]
-    torch.testing.assert_close(found.logits, torch.tensor(expected), atol=1e-4, rtol=0)
-    loss = classification_loss(found.logits, torch.eye(2, dtype=torch.bool))
+    torch.testing.assert_close(logits.logits, torch.tensor(expected), atol=1e-4, rtol=0)
+    loss = classification_loss(logits.logits, torch.eye(2, dtype=torch.bool))
     assert float(loss) == pytest.approx(0.221711, abs=1e-4)
 
 
@@ -40,10 +40,10 @@ def test_3_zero_logits_and_the_scale():
 
 
 def test_4_without_evidence():
-    found = image_logits(torch.zeros(48, 100, 48))
-    assert found.shares[0, 0].item() == pytest.approx(1 / (48 + math.e))
-    assert found.logits.min().item() == pytest.approx(-3.312143, abs=1e-4) == found.logits.max().item()
-    loss = classification_loss(found.logits, torch.eye(48, dtype=torch.bool))
+    logits = image_logits(torch.zeros(48, 100, 48))
+    assert logits.shares[0, 0].item() == pytest.approx(1 / (48 + math.e))
+    assert logits.logits.min().item() == pytest.approx(-3.312143, abs=1e-4) == logits.logits.max().item()
+    loss = classification_loss(logits.logits, torch.eye(48, dtype=torch.bool))
     assert float(loss) == pytest.approx(0.104793, abs=1e-4)
 
 
@@ -57,9 +57,9 @@ def test_ignored_pairs_do_not_count():
 @torch.no_grad()
 def test_7_a_single_phrase_tells_every_pixel_the_same():
     torch.manual_seed(0)
-    told, seen = BilateralPrompt(16).eval()(torch.randn(3, 16, 5, 5), torch.randn(1, 16))
-    assert told.abs().max() < 1e-5 and told.std((2, 3)).max() < 1e-5
-    assert seen.shape == (3, 1, 16) and seen.abs().max() > 0
+    pixel_update, text_update = BilateralPrompt(16).eval()(torch.randn(3, 16, 5, 5), torch.randn(1, 16))
+    assert pixel_update.abs().max() < 1e-5 and pixel_update.std((2, 3)).max() < 1e-5
+    assert text_update.shape == (3, 1, 16) and text_update.abs().max() > 0
 
 
 @torch.no_grad()
@@ -109,7 +109,7 @@ def test_a_learned_scale_starts_at_the_fixed_one_and_moves():
 
 @pytest.mark.parametrize(("prompt", "changes_phrases"), [("to_picture", False), ("both", True)])
 @torch.no_grad()
-def test_a_prompt_to_the_picture_leaves_phrases_as_they_are(prompt, changes_phrases):
+def test_a_prompt_to_the_image_leaves_phrases_as_they_are(prompt, changes_phrases):
     torch.manual_seed(0)
     plain, bank = TextBank(8, 6, 16, prompt="none").eval(), TextBank(8, 6, 16, prompt=prompt).eval()
     bank.load_state_dict(plain.state_dict(), strict=False)

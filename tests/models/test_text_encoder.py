@@ -24,8 +24,8 @@ def published():
 
 def test_layer_norm_divides_by_the_unbiased_deviation():
     x = torch.tensor([[1.0, 2.0, 3.0, 4.0]])
-    found = ReleasedLayerNorm(4)(x)
-    assert found[0].tolist() == pytest.approx([-1.161894, -0.387298, 0.387298, 1.161894], abs=2e-6)
+    normed = ReleasedLayerNorm(4)(x)
+    assert normed[0].tolist() == pytest.approx([-1.161894, -0.387298, 0.387298, 1.161894], abs=2e-6)
     assert torch.nn.LayerNorm(4)(x)[0, 0].item() == pytest.approx(-1.341635, abs=2e-6)
 
 
@@ -37,8 +37,8 @@ def test_layer_norm_of_a_constant_is_the_bias():
 
 def test_layer_norm_adds_epsilon_to_the_deviation():
     x = torch.tensor([[0.0, 2e-6]], dtype=torch.float64)
-    found = ReleasedLayerNorm(2).double()(x)
-    assert found[0, 1].item() == pytest.approx(1e-6 / (2**0.5 * 1e-6 + 1e-6))
+    normed = ReleasedLayerNorm(2).double()(x)
+    assert normed[0, 1].item() == pytest.approx(1e-6 / (2**0.5 * 1e-6 + 1e-6))
 
 
 def test_size_of_the_published_encoder(published):
@@ -57,10 +57,10 @@ def test_word_table_is_frozen():
 
 
 def test_shapes():
-    found = encoder()(torch.tensor([[3, 4, 5, 0, 0, 0], [3, 4, 5, 6, 7, 3]]))
-    assert found.flat.shape == (2, 16)
-    assert found.words.shape == (2, 6, 16)
-    assert found.is_pad.tolist() == [[False] * 3 + [True] * 3, [False] * 6]
+    encoded = encoder()(torch.tensor([[3, 4, 5, 0, 0, 0], [3, 4, 5, 6, 7, 3]]))
+    assert encoded.flat.shape == (2, 16)
+    assert encoded.words.shape == (2, 6, 16)
+    assert encoded.is_pad.tolist() == [[False] * 3 + [True] * 3, [False] * 6]
 
 
 @pytest.mark.parametrize("layers", [1, 3])
@@ -89,8 +89,8 @@ def test_words_see_each_other_and_their_order():
 
 @torch.no_grad()
 def test_first_word_attends_to_the_last_though_the_gru_runs_forward():
-    found = encoder()(torch.tensor([[3, 6, 4], [3, 6, 5]])).words
-    assert (found[0, 0] - found[1, 0]).abs().max() > 1e-4
+    words = encoder()(torch.tensor([[3, 6, 4], [3, 6, 5]])).words
+    assert (words[0, 0] - words[1, 0]).abs().max() > 1e-4
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""TransVG against the fact sheet: known loss values, parameter counts, and what padding and rescaling may do."""
+"""TransVG: known loss values, parameter counts, and what padding and rescaling may do."""
 
 import math
 from dataclasses import replace
@@ -36,7 +36,7 @@ def transvg(eye: str = "csp", **changes) -> TransVG:
 
 
 def padded_batch(batch: int = 3) -> StudentBatch:
-    """Pictures with 32 rows of padding above and below, which is one row of cells each."""
+    """Images with 32 rows of padding above and below, which is one row of cells each."""
     made = student_batch(batch, side=128)
     content = torch.tensor([[0.0, 32.0, 128.0, 96.0]]).repeat(batch, 1)
     tokens = made.tokens.clone()
@@ -45,7 +45,7 @@ def padded_batch(batch: int = 3) -> StudentBatch:
 
 
 @pytest.mark.parametrize(
-    ("found", "target", "l1", "giou", "total"),
+    ("predicted", "target", "l1", "giou", "total"),
     [
         ((0.5, 0.5, 0.2, 0.2), (0.5, 0.5, 0.2, 0.2), 0.0, 1.0, 0.0),
         ((0.5, 0.5, 0.2, 0.2), (0.6, 0.5, 0.2, 0.2), 0.1, 1 / 3, 0.766667),
@@ -54,17 +54,17 @@ def padded_batch(batch: int = 3) -> StudentBatch:
     ],
     ids=["T1 equal", "T2 half shared", "T3 apart", "T4 inside"],
 )
-def test_loss_values(found, target, l1, giou, total):
-    terms = box_terms(torch.tensor([found]), torch.tensor([target]))
+def test_loss_values(predicted, target, l1, giou, total):
+    terms = box_terms(torch.tensor([predicted]), torch.tensor([target]))
     assert float(terms["l1"]) == pytest.approx(l1, abs=1e-5)
     assert float(terms["giou"]) == pytest.approx(1 - giou, abs=1e-5)
     assert float(terms["l1"] + terms["giou"]) == pytest.approx(total, abs=1e-5)
 
 
 def test_loss_is_a_mean_over_the_batch():
-    found = torch.tensor([[0.5, 0.5, 0.2, 0.2]] * 2)
+    predicted = torch.tensor([[0.5, 0.5, 0.2, 0.2]] * 2)
     target = torch.tensor([[0.6, 0.5, 0.2, 0.2], [0.9, 0.5, 0.2, 0.2]])
-    plain = box_terms(found, target)
+    plain = box_terms(predicted, target)
     assert float(plain["l1"]) == pytest.approx(0.25, abs=1e-5)
     assert float(plain["giou"]) == pytest.approx(1.0, abs=1e-5)
 
@@ -135,7 +135,7 @@ def test_rescale_keeps_boxes_on_the_right_pixels():
     assert (shares >= 0.7 - 1e-5).all() and (shares <= 1 + 1e-5).all() and len(shares.unique()) == 12
 
 
-def test_rescale_tells_where_the_picture_went():
+def test_rescale_tells_where_the_image_went():
     squares = torch.full((6, 3, 64, 64), 255, dtype=torch.uint8)
     content, boxes = torch.tensor([[0.0, 0.0, 64.0, 64.0]]).repeat(6, 1), torch.full((6, 4), 0.5)
     torch.manual_seed(6)
@@ -163,11 +163,11 @@ def test_rescale_by_one_changes_nothing():
         ((32, 0, 64, 64), [0, 1, 4, 5, 8, 9, 12, 13]),
         ((16, 16, 32, 32), [cell for cell in range(16) if cell != 5]),
     ],
-    ids=["no padding", "above and below", "on the left", "one cell of picture"],
+    ids=["no padding", "above and below", "on the left", "one cell of image"],
 )
 def test_pad_cells(content, padded):
-    found = pad_cells(torch.tensor([content], dtype=torch.float32), side=4, canvas=64)
-    assert found[0].nonzero().flatten().tolist() == padded
+    is_pad = pad_cells(torch.tensor([content], dtype=torch.float32), side=4, canvas=64)
+    assert is_pad[0].nonzero().flatten().tolist() == padded
 
 
 @with_either_eye

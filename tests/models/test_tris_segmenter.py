@@ -1,4 +1,4 @@
-"""TRIS step 2 against the fact sheet's vectors, and what its answers may depend on."""
+"""TRIS step 2 at known values, and what its answers may depend on."""
 
 from dataclasses import replace
 
@@ -43,9 +43,9 @@ def test_R2_negative_logits_draw_nothing():
     silent.decoder.heads[3][1] = torch.nn.Conv2d(8, 1, 1)
     torch.nn.init.zeros_(silent.decoder.heads[3][1].weight)
     torch.nn.init.constant_(silent.decoder.heads[3][1].bias, -2.0)
-    found = silent.predict(student_batch())
-    assert not (found.masks > found.mask_threshold).any()
-    assert (found.boxes_xyxy[:, 2:] == found.boxes_xyxy[:, :2]).all()  # no area
+    grounding = silent.predict(student_batch())
+    assert not (grounding.masks > grounding.mask_threshold).any()
+    assert (grounding.boxes_xyxy[:, 2:] == grounding.boxes_xyxy[:, :2]).all()  # no area
 
 
 def test_four_outputs_and_every_part_learns():
@@ -91,6 +91,6 @@ def test_the_box_is_that_of_the_part_with_the_peak():
     logits[:, 5:10, 5:30] = 1.0
     logits[:, 30:50, 40:60] = 2.0
     student._outputs = lambda *_: [logits]
-    found = student.predict(batch)
-    assert found.boxes_xyxy.tolist() == [[40.0, 30.0, 60.0, 50.0]] * 4
-    assert found.points_xy.tolist() == [[40.5, 30.5]] * 4
+    grounding = student.predict(batch)
+    assert grounding.boxes_xyxy.tolist() == [[40.0, 30.0, 60.0, 50.0]] * 4
+    assert grounding.points_xy.tolist() == [[40.5, 30.5]] * 4

@@ -1,4 +1,4 @@
-"""WeakMCN against the fact sheet: losses, bitmap, position code and sizes; and where its supervision comes from."""
+"""WeakMCN: known losses, bitmap, position code and sizes; and where its supervision comes from."""
 
 import math
 from dataclasses import replace
@@ -90,9 +90,9 @@ def test_box_bitmap_holds_the_pixels_that_the_sides_cut():
     assert bitmap.any(0).nonzero().flatten().tolist() == list(range(10, 31))
 
 
-def test_boxes_are_clamped_to_the_picture():
-    found = cut_to(torch.tensor([[-5.0, 40.0, 420.0, 380.0]]), torch.tensor([[0.0, 52.0, 416.0, 364.0]]))
-    assert found.tolist() == [[0, 52, 416, 364]]
+def test_boxes_are_clamped_to_the_image():
+    clamped = cut_to(torch.tensor([[-5.0, 40.0, 420.0, 380.0]]), torch.tensor([[0.0, 52.0, 416.0, 364.0]]))
+    assert clamped.tolist() == [[0, 52, 416, 364]]
 
 
 def test_position_code():
@@ -135,9 +135,9 @@ def test_the_mask_head_waits_for_the_warm_epochs():
 
 def test_the_target_is_the_mask_of_the_box_that_matches_best():
     model, batch = weakmcn().eval(), masked_batch()
-    found = model.match(batch)
-    kept = batch.detections.boxes[..., 4].mean(-1).topk(5, dim=1).indices.sort(dim=1).values
-    best = kept.gather(1, found.scores.argmax(1, keepdim=True)).squeeze(1)
+    matched = model.match(batch)
+    kept_cells = batch.detections.boxes[..., 4].mean(-1).topk(5, dim=1).indices.sort(dim=1).values
+    best = kept_cells.gather(1, matched.scores.argmax(1, keepdim=True)).squeeze(1)
     target = model._target(batch, best)
     for row in range(4):
         assert torch.equal(target[row], batch.box_masks.masks[row, best[row]].float())

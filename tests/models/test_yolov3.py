@@ -147,12 +147,12 @@ def test_tiny_model_detects():
     model = YOLOv3(TINY).eval()
     squares = torch.randint(0, 256, (3, 3, 64, 64), dtype=torch.uint8)
     with torch.no_grad():
-        found, alone = model.detect(squares), model.detect(squares[1:2])
-    assert [tuple(m.shape) for m in found.maps] == [(3, 16, 2, 2), (3, 8, 4, 4), (3, 8, 8, 8)]
-    assert found.boxes.shape == (3, 4, 4, 8)
-    assert (found.boxes[..., 2:4] > 0).all()
-    assert ((found.boxes[..., 4:] >= 0) & (found.boxes[..., 4:] <= 1)).all()
-    torch.testing.assert_close(alone.boxes, found.boxes[1:2], atol=1e-3, rtol=1e-4)
+        detections, alone = model.detect(squares), model.detect(squares[1:2])
+    assert [tuple(m.shape) for m in detections.maps] == [(3, 16, 2, 2), (3, 8, 4, 4), (3, 8, 8, 8)]
+    assert detections.boxes.shape == (3, 4, 4, 8)
+    assert (detections.boxes[..., 2:4] > 0).all()
+    assert ((detections.boxes[..., 4:] >= 0) & (detections.boxes[..., 4:] <= 1)).all()
+    torch.testing.assert_close(alone.boxes, detections.boxes[1:2], atol=1e-3, rtol=1e-4)
 
 
 @torch.no_grad()
@@ -181,6 +181,6 @@ def test_a_store_keeps_the_boxes_of_each_scale_by_itself(scales, shapes):
     assert {name: x.shape[1:] for name, x in stored.items() if x.dtype == np.float32} == shapes
     assert set(stored) - set(shapes) == {"coarse", "middle", "fine"}
     with torch.no_grad():
-        found = model.detect(squares, scales=scales).boxes
-        expected = with_voted_categories(found, model.detect(squares, scales=SCALES).boxes)
+        boxes = model.detect(squares, scales=scales).boxes
+        expected = with_voted_categories(boxes, model.detect(squares, scales=SCALES).boxes)
     torch.testing.assert_close(torch.cat([torch.from_numpy(stored[name]) for name in shapes], 1), expected)

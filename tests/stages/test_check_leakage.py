@@ -59,7 +59,7 @@ def test_levels_and_bases_of_every_model_and_split(world):
     assert list(val) == ["ours", "refclip", "stock"]
     assert val["stock"] == {"images": 2, "overlap": 2, "level": "box", "basis": "by name"}
     assert val["refclip"] == {"images": 2, "overlap": None, "level": "unknown", "basis": "unknown"}
-    assert val["ours"]["level"] == "unknown"  # drawn pictures bear other ids
+    assert val["ours"]["level"] == "unknown"  # drawn images bear other ids
     assert report["scenes"]["val"]["ours"] == {"images": 2, "overlap": 1, "level": "box", "basis": "by id"}
     assert report["scenes"]["testA"]["ours"] == {"images": 1, "overlap": 0, "level": "none", "basis": "by id"}
     assert report["scenes"]["val"]["stock"]["level"] == "none"
@@ -69,25 +69,25 @@ def test_a_list_of_ids_decides_where_the_name_cannot(world):
     (world.folder / "lists").mkdir()
     path = world.folder / "lists" / "coco_without_refer_evaluation.txt"
     path.write_text("1\nCOCO_train2014_000000000009.jpg\n")
-    found = world()["refcoco_unc"]
-    assert found["val"]["refclip"] == {"images": 2, "overlap": 0, "level": "none", "basis": "by id"}
+    exposures = world()["refcoco_unc"]
+    assert exposures["val"]["refclip"] == {"images": 2, "overlap": 0, "level": "none", "basis": "by id"}
     path.write_text("4\n")
     assert world()["refcoco_unc"]["testA"]["refclip"] == {"images": 1, "overlap": 1, "level": "box", "basis": "by id"}
 
 
-def test_a_model_trained_here_on_published_pictures_is_compared_by_id(world):
+def test_a_model_trained_here_on_published_images_is_compared_by_id(world):
     config = world.folder / "weights" / "ours" / "config.json"
     config.write_text(json.dumps({"labels": "box", "images_from": "coco_train2017"}))
-    found = world()["refcoco_unc"]
-    assert found["val"]["ours"] == {"images": 2, "overlap": 1, "level": "box", "basis": "by id"}
-    assert found["testA"]["ours"]["level"] == "none"
+    exposures = world()["refcoco_unc"]
+    assert exposures["val"]["ours"] == {"images": 2, "overlap": 1, "level": "box", "basis": "by id"}
+    assert exposures["testA"]["ours"]["level"] == "none"
 
 
 def test_a_run_stops_above_the_allowed_level_and_the_report_says_why(world):
-    told = (
+    message = (
         r"leakage\.refuse_above: caption.*stock and refcoco_unc val: box \(by name, 2 of 2 images\).*write_exclusions"
     )
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=message):
         world(refuse_above="caption")
     written = json.loads((world.folder / "leakage.json").read_text())
     assert written["refcoco_unc"]["val"]["stock"]["level"] == "box"

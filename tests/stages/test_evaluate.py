@@ -35,7 +35,7 @@ def map_predictions(**columns) -> pd.DataFrame:
 
 
 def scored(folder, answers: pd.DataFrame, *, masks=(LEFT, LEFT, LEFT)) -> dict:
-    """Metrics of the stage on the pictures of those phrases; their true masks may be unknown."""
+    """Metrics of the stage on the images of those phrases; their true masks may be unknown."""
     (folder / "toy").mkdir(parents=True)
     names = {"sample_id": ["a", "b", "c"], "image_id": [1, 1, 2]}
     pairs = pd.DataFrame(names | {"expression": "Star", "text": "star", "split": "val"})
@@ -67,7 +67,7 @@ def test_12_a_peak_may_lie_in_the_box_and_not_in_the_mask(box):
     assert not point_in_mask((2, 1), mask) and point_in_box((2, 1), box)
 
 
-def test_a_point_outside_the_picture_hits_nothing():
+def test_a_point_outside_the_image_hits_nothing():
     mask = np.ones((4, 4), bool)
     assert not point_in_mask((-1, -1), mask) and not point_in_box((-1, -1), np.array([0, 0, 4, 4]))
     assert middle(np.array([np.nan] * 4)) == (-1, -1)

@@ -14,8 +14,8 @@ def test_phrases_of_one_object_count_once(world, tmp_path, refs, expected):
     prepared = world / "data/prepared/toy"
     pairs = pd.read_parquet(prepared / "pairs.parquet").query("split == 'val'").head(3)
     pairs.assign(ref_id=pd.array(refs, dtype="Int64")).to_parquet(tmp_path / "pairs.parquet")
-    pictures = pd.read_parquet(prepared / "images.parquet")
-    height, width = pictures.set_index("image_id").loc[pairs["image_id"].iloc[0], ["height", "width"]]
+    images = pd.read_parquet(prepared / "images.parquet")
+    height, width = images.set_index("image_id").loc[pairs["image_id"].iloc[0], ["height", "width"]]
     mask = np.zeros((height, width), dtype=bool)
     mask[10:30, 20:40] = True
     truth = {"sample_id": pairs["sample_id"], "box": [[20.0, 10.0, 40.0, 30.0]] * 3, "mask": [encode_mask(mask)] * 3}

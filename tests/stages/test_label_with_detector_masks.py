@@ -55,13 +55,13 @@ def relabel(folder) -> pd.DataFrame:
 
 
 def test_each_label_gets_the_mask_of_its_box_and_keeps_the_segmenters(folder, capsys):
-    found = relabel(folder)
+    labels = relabel(folder)
     assert (folder / "config.json").read_text().split() == ["{", '"teacher":', '"dvin"', "}"]  # for its evaluation
-    assert found["sample_id"].tolist() == [10, 11, 12]
-    assert [decode_mask(mask).tolist() for mask in found["mask"][:2]] == [rectangle(RIGHT).tolist()] * 2
-    assert found["mask"][2] is None
-    assert found["mask_source"].tolist() == ["detector", "detector", "none"]
-    assert all(decode_mask(mask).all() for mask in found["prompted_mask"])
+    assert labels["sample_id"].tolist() == [10, 11, 12]
+    assert [decode_mask(mask).tolist() for mask in labels["mask"][:2]] == [rectangle(RIGHT).tolist()] * 2
+    assert labels["mask"][2] is None
+    assert labels["mask_source"].tolist() == ["detector", "detector", "none"]
+    assert all(decode_mask(mask).all() for mask in labels["prompted_mask"])
     assert "1 of 3 labels have no mask" in capsys.readouterr().err
 
 
@@ -92,7 +92,7 @@ def test_as_many_masks_as_boxes(folder):
 
 @pytest.fixture
 def listed(tmp_path):
-    """Stored features of two pictures, a mask head, and the list of candidates."""
+    """Stored features of two images, a mask head, and the list of candidates."""
     generator = torch.Generator().manual_seed(0)
     boxes = torch.rand(2, 16, 4, 7, generator=generator)
     boxes[..., :2] = 8 + 48 * boxes[..., :2]

@@ -1,4 +1,4 @@
-"""The detector's surest boxes, as ranking students read them."""
+"""The detector's most confident boxes, as ranking students read them."""
 
 import pandas as pd
 import torch
@@ -29,7 +29,7 @@ def test_candidates_carry_the_category_of_the_box_that_stands_for_its_cell(tmp_p
         images=tmp_path / "images.parquet", features=tmp_path / "detector", out=tmp_path / "detections.parquet",
         params=tmp_path / "params.yaml",
     )  # fmt: skip
-    found = pd.read_parquet(tmp_path / "detections.parquet")
-    assert found["image_id"].tolist() == [7, 8]
-    assert found["boxes"].map(list).tolist() == [[8, 8, 24, 24, 24, 24, 40, 40]] * 2  # the surer cell first
-    assert found["categories"].map(list).tolist() == [[0, 1]] * 2
+    table = pd.read_parquet(tmp_path / "detections.parquet")
+    assert table["image_id"].tolist() == [7, 8]
+    assert table["boxes"].map(list).tolist() == [[8, 8, 24, 24, 24, 24, 40, 40]] * 2  # the surer cell first
+    assert table["categories"].map(list).tolist() == [[0, 1]] * 2

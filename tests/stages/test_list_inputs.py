@@ -82,8 +82,8 @@ def test_word_vectors_belong_to_the_method_that_names_them(world):
     settings = YAML(typ="safe").load((ROOT / "params.yaml").read_text())["teachers"]
     name_methods(world, {"teachers": {"dvin": settings["dvin"] | {"vectors": "glove"}}})
     write(world / "weights/glove/vectors.txt")
-    found = entries(world)["teachers"]
-    assert found["dvin"]["weights"]["glove"] and "glove" not in found["refclip"]["weights"]
+    teachers = entries(world)["teachers"]
+    assert teachers["dvin"]["weights"]["glove"] and "glove" not in teachers["refclip"]["weights"]
 
 
 def test_every_method_says_what_it_reads_at_the_papers_sizes(world):

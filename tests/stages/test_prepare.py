@@ -274,12 +274,12 @@ BAD_ROWS = {
 }
 
 
-@pytest.mark.parametrize(("edit", "codes", "kept"), BAD_ROWS.values(), ids=BAD_ROWS)
-def test_a_bad_row_has_its_code(raw, edit, codes, kept):
+@pytest.mark.parametrize(("edit", "codes", "remaining"), BAD_ROWS.values(), ids=BAD_ROWS)
+def test_a_bad_row_has_its_code(raw, edit, codes, remaining):
     change(raw, edit)
-    tables, found = read(raw)
-    assert (ids(tables), found) == (kept, codes.split())
-    assert [row[0] for row in tables.truth] == kept
+    tables, quarantine = read(raw)
+    assert (ids(tables), quarantine) == (remaining, codes.split())
+    assert [row[0] for row in tables.truth] == remaining
 
 
 def test_training_needs_no_box(raw):

@@ -12,8 +12,8 @@ from ruamel.yaml import YAML
 
 from deixis.core.fingerprint import Code, CodeList
 from deixis.core.records import write_json
-from deixis.imaging.pictures import open_image
-from tests.deixis.datasets.pairs.corpora import picture, turned
+from deixis.imaging.decoding import open_image
+from tests.deixis.datasets.pairs.corpora import image, turned
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,14 +31,14 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_deleted_dataset_comes_back_with_its_turned_pictures(tmp_path):
+def test_a_deleted_dataset_comes_back_with_its_turned_images(tmp_path):
     yaml = YAML(typ="safe", pure=True)
     stage = yaml.load((ROOT / "dvc.yaml").read_text())["stages"]["prepare"]
     stage["params"] = [name for name in stage["params"] if isinstance(name, str)]  # the code lies elsewhere here
     yaml.dump({"stages": {"prepare": stage}}, tmp_path / "dvc.yaml")
     yaml.dump({"run": {"datasets": ["mine"]}, "datasets": {"mine": {"adapter": "pairs"}}}, tmp_path / "params.yaml")
     raw, prepared = tmp_path / "data/raw/mine", tmp_path / "data/prepared/mine"
-    picture(raw / "images/turned.jpg", 0, exif=turned(6))
+    image(raw / "images/turned.jpg", 0, exif=turned(6))
     (raw / "pairs.jsonl").write_text(json.dumps({"image": "turned.jpg", "text": "red ball"}))
     write_json(CodeList.of(Code()).nested(), tmp_path / "data/code.json")
     dvc("init", "-q", "--no-scm", cwd=tmp_path)

@@ -31,8 +31,8 @@ def test_masks_too_thin_for_the_grid_and_images_without_any_are_counted(tmp_path
     propose_masks.propose_masks(
         images=tmp_path / "images.parquet", image_root=tmp_path, segmenter=tmp_path, out=tmp_path / "out", device="cpu"
     )
-    said = capsys.readouterr().err
-    assert "1 of 2 masks too thin for a grid of 8" in said and "2 of 3 images without a proposal" in said
+    messages = capsys.readouterr().err
+    assert "1 of 2 masks too thin for a grid of 8" in messages and "2 of 3 images without a proposal" in messages
     stored = unpack_bits(FeatureStore(tmp_path / "out").read("masks", [1]))[0].numpy()
     expected = np.zeros((4, 8, 8), bool)
     expected[0, 1:5, 2:4] = True

@@ -66,22 +66,22 @@ def rated(folder) -> pd.DataFrame:
 
 
 def test_each_row_is_compared_with_its_own_phrase_elsewhere(folder):
-    found = rated(folder)
-    assert found["sample_id"].tolist() == list(range(10))
-    assert found["agreement"].tolist() == [1.0] * 5 + [0.0] * 5
-    assert found["stability"].tolist() == [0.0] * 5 + [1.0] * 5
-    assert found["confidence"].between(0, 1).all()
+    table = rated(folder)
+    assert table["sample_id"].tolist() == list(range(10))
+    assert table["agreement"].tolist() == [1.0] * 5 + [0.0] * 5
+    assert table["stability"].tolist() == [0.0] * 5 + [1.0] * 5
+    assert table["confidence"].between(0, 1).all()
 
 
-def test_the_surest_share_of_the_training_labels_is_accepted(folder):
-    found = rated(folder)
-    train = found[found["split"] == "train"]
+def test_the_most_confident_share_of_the_training_labels_is_accepted(folder):
+    table = rated(folder)
+    train = table[table["split"] == "train"]
     assert train["accept"].sum() == 4 and set(train.loc[~train["accept"], "reason"]) == {"confidence"}
-    kept, refused = train[train["accept"]], train[~train["accept"]]
-    assert min(zip(kept["confidence"], kept["margin"], strict=True)) > max(
+    accepted, refused = train[train["accept"]], train[~train["accept"]]
+    assert min(zip(accepted["confidence"], accepted["margin"], strict=True)) > max(
         zip(refused["confidence"], refused["margin"], strict=True)
     )
-    assert found.loc[found["split"] == "val", "accept"].all()
+    assert table.loc[table["split"] == "val", "accept"].all()
 
 
 def test_what_was_refused_stays_refused_for_its_reason(folder):
@@ -109,7 +109,7 @@ def test_a_label_without_an_answer_is_refused(folder):
 
 @pytest.fixture
 def world(tmp_path):
-    """Two pictures, four phrases, a detector, its stored features and a teacher, all small and untrained."""
+    """Two images, four phrases, a detector, its stored features and a teacher, all small and untrained."""
     generator = np.random.default_rng(0)
     for image_id, (width, height) in SIZES.items():
         Image.fromarray(generator.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(
@@ -137,12 +137,12 @@ def world(tmp_path):
     return tmp_path
 
 
-def test_pictures_put_to_the_detector_match_as_its_stored_features_do(world):
+def test_images_put_to_the_detector_match_as_its_stored_features_do(world):
     device = torch.device("cpu")
     teacher = load_teacher(world / "teacher", device)
-    pictures = ImageReader(pd.read_parquet(world / "images.parquet"), root=world, side=64)
+    images = ImageReader(pd.read_parquet(world / "images.parquet"), root=world, side=64)
     letterboxes = {image_id: Letterbox(*size, 64) for image_id, size in SIZES.items()}
-    live = {"detector": LiveStore(detector_arrays(load_detector(world / "weights/detector", device)), pictures, device)}
+    live = {"detector": LiveStore(detector_arrays(load_detector(world / "weights/detector", device)), images, device)}
     table = pd.read_parquet(world / "pairs.parquet")
     stored, live = (
         Matcher(teacher, stores, letterboxes, 3, device).weigh(table)
@@ -165,9 +165,9 @@ def test_every_pair_is_answered_again_at_the_other_size(world, monkeypatch):
         )  # fmt: skip
         return pd.read_parquet("again.parquet")
 
-    found = again(0.5)
-    assert found["sample_id"].tolist() == list(range(4)) and found["box"].map(list).tolist() == [HERE] * 4
-    half, most = np.stack(found["box_again"]), np.stack(again(0.9)["box_again"])
+    answers = again(0.5)
+    assert answers["sample_id"].tolist() == list(range(4)) and answers["box"].map(list).tolist() == [HERE] * 4
+    half, most = np.stack(answers["box_again"]), np.stack(again(0.9)["box_again"])
     assert half.shape == (4, 4) and not np.allclose(half, most)
     with pytest.raises(ConfigError, match=r"ratings.zoom is 1.5: Input should be less than 1"):
         again(1.5)

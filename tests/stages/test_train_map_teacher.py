@@ -45,7 +45,7 @@ def test_a_teacher_that_parts_objects_refuses_phrases_that_nobody_grouped(tmp_pa
 @pytest.mark.parametrize(
     ("teacher", "setting"), [("tris", {"same_image_negatives": 3}), ("pcnet", {"has_disambiguation": True})]
 )
-def test_a_comparison_within_pictures_is_refused_where_batches_have_one_object_of_each(tmp_path, teacher, setting):
+def test_a_comparison_within_images_is_refused_where_batches_have_one_object_of_each(tmp_path, teacher, setting):
     changes = {"objects_per_image": 1, **setting}
     params = write_params(
         tmp_path,

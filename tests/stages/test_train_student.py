@@ -26,11 +26,11 @@ def rectangle(width: int) -> RLE:
 @pytest.fixture
 def card(tmp_path, monkeypatch):
     """Trains MCN for no step on labels with the given masks and columns, and returns its card."""
-    found: dict[str, Any] = {}
+    facts: dict[str, Any] = {}
 
     def keep(_model: Any, _out: Any, config: dict[str, Any]) -> None:
-        found.clear()
-        found.update(config)
+        facts.clear()
+        facts.update(config)
 
     monkeypatch.setattr(student_training, "fit", lambda *_, **__: {})
     monkeypatch.setattr(student_training, "start_part", lambda *_: None)
@@ -59,15 +59,15 @@ def card(tmp_path, monkeypatch):
                 params=ROOT / "params.yaml",
             ),
         )
-        return found
+        return facts
 
     return train
 
 
 def test_the_card_counts_pairs_without_a_label_and_refused_labels(card):
     ids, accept = ["elsewhere", *map(str, range(1, COUNT))], [True] * (COUNT - 2) + [False] * 2
-    found = card([rectangle(20)] * COUNT, sample_id=ids, accept=accept)
-    assert (found["labels_missing"], found["labels_refused"]) == (1, 2)
+    facts = card([rectangle(20)] * COUNT, sample_id=ids, accept=accept)
+    assert (facts["labels_missing"], facts["labels_refused"]) == (1, 2)
     whole = card([rectangle(20)] * COUNT)
     assert not {"labels_missing", "labels_refused"} & whole.keys()
 
@@ -86,8 +86,8 @@ MASKS = [rectangle(20), rectangle(5), rectangle(0), *[None] * (COUNT - 3)]
     ids=["prompted with the box", "not prompted", "prompted at a point", "nobody says"],
 )
 def test_the_card_counts_labels_without_a_mask_and_masks_that_were_refused(card, columns, refused):
-    found = card(MASKS, **columns)
-    assert (found["masks_refused"], found["labels_without_mask"]) == (refused, COUNT - 3 + refused)
+    facts = card(MASKS, **columns)
+    assert (facts["masks_refused"], facts["labels_without_mask"]) == (refused, COUNT - 3 + refused)
 
 
 def test_labels_whose_masks_are_all_refused_teach_no_masks(card):

@@ -84,9 +84,9 @@ def test_what_fell_back_is_counted_and_said(place, capsys):
     (place / "given" / "11.json").write_text('{"101": ["broccoli", "a", "b"]}')
     configure(place, "cache", "{path: given}")
     assert [row["fallback"] for row in run(place)] == [True, False, True]
-    found = statistics(place)
-    assert (found["fallbacks"], found["errors"], found["fallback_rate"]) == (2, {"not in the cache": 2}, 2 / 3)
-    assert found["sources"] == {"imported": 1, "rule-v2": 2} and found["share_below_three"] == 2 / 3
+    counts = statistics(place)
+    assert (counts["fallbacks"], counts["errors"], counts["fallback_rate"]) == (2, {"not in the cache": 2}, 2 / 3)
+    assert counts["sources"] == {"imported": 1, "rule-v2": 2} and counts["share_below_three"] == 2 / 3
     assert "the rule stood in for 2 (2 not in the cache)" in capsys.readouterr().err
 
 
@@ -171,19 +171,19 @@ def test_a_stopped_run_goes_on_where_it_stopped_and_no_secret_is_written(place, 
     configure(place, "openai", "{retries: 0, concurrency: 1}")
 
     def reply(text: str) -> str:
-        if len(asked) == CHUNK + 3:
+        if len(questions) == CHUNK + 3:
             os.kill(os.getpid(), signal.SIGINT)
         return json.dumps(["ball", text])
 
-    with chat_server(reply) as (address, asked):
+    with chat_server(reply) as (address, questions):
         use_server(monkeypatch, address)
         with pytest.raises(KeyboardInterrupt):
             run(place)
         assert not (place / "cues").exists()
-        first = len(asked)
+        first = len(questions)
         assert first < len(texts)
         run(place)
-        assert asked[first:] == texts[CHUNK:]
+        assert questions[first:] == texts[CHUNK:]
     assert read_cues(place / "cues/cues.jsonl") == {text: ["ball", text] for text in texts}
     assert statistics(place)["sources"] == {"openai:toy": len(texts)}
     written = "".join(path.read_text() for path in (place / "cues").iterdir())

@@ -33,7 +33,7 @@ def test_a_dataset_without_evaluation_images_is_refused(tmp_path):
 
 @pytest.fixture(scope="module")
 def pretraining(tmp_path_factory):
-    """Twelve drawn pictures and a tiny detector's parameters."""
+    """Twelve drawn images and a tiny detector's parameters."""
     folder = tmp_path_factory.mktemp("pretraining")
     params = {
         "seed": 0,
@@ -65,14 +65,14 @@ def train(pretraining, out, monkeypatch, **options):
 
 
 def test_the_detector_does_not_see_what_is_excluded(pretraining, tmp_path, monkeypatch, capsys):
-    seen = PretrainingSet(pretraining / "raw", side=128).image_ids
-    excluded = write_pairs(tmp_path / "list.parquet", [(seen[0], "val"), (seen[5], "val"), (10**9, "val")])
+    image_ids = PretrainingSet(pretraining / "raw", side=128).image_ids
+    excluded = write_pairs(tmp_path / "list.parquet", [(image_ids[0], "val"), (image_ids[5], "val"), (10**9, "val")])
     out = train(
         pretraining, tmp_path / "detector", monkeypatch, exclude=(excluded,), images_from="coco_train2017"
     )  # fmt: skip
     assert "left out 2 of 12 images" in capsys.readouterr().out
-    kept = pd.read_parquet(out / "training_images.parquet")["image_id"].tolist()
-    assert kept == [image_id for image_id in seen if image_id not in (seen[0], seen[5])]
+    remaining = pd.read_parquet(out / "training_images.parquet")["image_id"].tolist()
+    assert remaining == [image_id for image_id in image_ids if image_id not in (image_ids[0], image_ids[5])]
     assert '"images_from": "coco_train2017"' in (out / "config.json").read_text()
 
 

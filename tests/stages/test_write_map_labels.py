@@ -59,7 +59,7 @@ def test_a_proposal_is_missing_only_where_the_image_has_none(tmp_path, proposals
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory) -> Path:
-    """Six pictures with seven phrases about two objects each; the proposals are the left and the right half of each."""
+    """Six images with seven phrases about two objects each; the proposals are the left and the right half of each."""
     root = tmp_path_factory.mktemp("world")
     write_inputs(root)
     judge = CaptionMatcher(16, build_vocabulary(PHRASES))
@@ -92,10 +92,10 @@ def labels(root: Path, out: Path, settings: str) -> pd.DataFrame:
 @pytest.mark.filterwarnings("ignore:The probability range")  # skimage's, in noise; the walk asks which is larger
 @pytest.mark.parametrize("kind", ["map", "walk", "segmenter", "proposal"])
 def test_the_mask_is_of_the_kind_that_was_asked_for(world, tmp_path, kind):
-    found = labels(world, tmp_path, f"{{mask: {kind}}}")
-    masks, maps = ([decode_mask(mask) for mask in found[column]] for column in ("mask", "map_mask"))
-    points = [mask[y, x] for mask, (x, y) in zip(masks, found["point"], strict=True)]
-    assert set(found["mask_source"]) == {kind} and len(found) == 42
+    table = labels(world, tmp_path, f"{{mask: {kind}}}")
+    masks, maps = ([decode_mask(mask) for mask in table[column]] for column in ("mask", "map_mask"))
+    points = [mask[y, x] for mask, (x, y) in zip(masks, table["point"], strict=True)]
+    assert set(table["mask_source"]) == {kind} and len(table) == 42
     responds = [mask.any() for mask in maps]
     assert any(responds) and not all(responds)
     shares = [mask.mean() for mask in masks]
@@ -104,7 +104,7 @@ def test_the_mask_is_of_the_kind_that_was_asked_for(world, tmp_path, kind):
     if kind in ("map", "walk"):  # nothing where nothing responds; a walk ends within the map
         assert points == responds and all(inside) and any(smaller) == (kind == "walk")
     if kind == "segmenter":
-        prompted = [decode_mask(mask) for mask in found["prompted_mask"]]
+        prompted = [decode_mask(mask) for mask in table["prompted_mask"]]
         assert all(map(np.array_equal, masks, prompted)) and not all(inside)
     if kind == "proposal":
         assert all(points) and shares == pytest.approx([0.5] * len(shares), abs=0.05)
@@ -112,7 +112,7 @@ def test_the_mask_is_of_the_kind_that_was_asked_for(world, tmp_path, kind):
 
 @pytest.mark.parametrize(("select", "sharing"), [("none", set()), ("train", {"train"}), ("all", {"train", "val"})])
 def test_phrases_of_one_object_share_a_map_where_they_are_to(world, tmp_path, select, sharing):
-    found = labels(world, tmp_path, f"{{select: {select}}}")
-    maps = found.groupby(["split", "image_id", "ref_id"])["score"].nunique().groupby("split").agg(["min", "max"])
+    table = labels(world, tmp_path, f"{{select: {select}}}")
+    maps = table.groupby(["split", "image_id", "ref_id"])["score"].nunique().groupby("split").agg(["min", "max"])
     assert {split for split, counts in maps.iterrows() if counts["max"] == 1} == sharing
     assert all(counts["min"] > 1 for split, counts in maps.iterrows() if split not in sharing)

@@ -14,11 +14,11 @@ from deixis.core.errors import ConfigError, DataError
 from deixis.core.records import file_sha256, write_json
 from deixis.datasets.pairs.check_across import check_across
 from deixis.datasets.pairs.check_boxes import check_boxes
-from deixis.datasets.pairs.check_pictures import COPIES, Places, check_pictures
+from deixis.datasets.pairs.check_images import COPIES, Places, check_images
 from deixis.datasets.pairs.check_rows import stage_rows
 from deixis.datasets.pairs.ledger import Ledger
 from deixis.datasets.pairs.settings import PairsConfig
-from deixis.datasets.pairs.sources import PICTURES, find_sources, read_rows
+from deixis.datasets.pairs.sources import IMAGES, find_sources, read_rows
 from deixis.datasets.pairs.write_tables import write_quarantine, write_tables
 
 TABLES = ("pairs", "truth", "images", "objects", "quarantine")
@@ -38,19 +38,19 @@ class PairsAdapter:
         """Check everything as `ingest` does and write nothing; returns what was found.
 
         Args:
-            again: What to run once the corpus is mended.
+            again: What to run once the corpus is fixed.
         """
         with tempfile.TemporaryDirectory(prefix="deixis-scan-") as work:
             with self._survey(raw, Path(work), COPIES, dataset, again) as (ledger, left_out, _):
                 return summarise(ledger, left_out, dataset)
 
     def ingest(self, *, raw: Path, out: Path, dataset: str, again: str | None = None) -> None:
-        """Check every row and picture of `raw`; write the tables, copies of pictures that need one, and a manifest.
+        """Check every row and image of `raw`; write the tables, copies of images that need one, and a manifest.
 
         Nothing in `raw` changes. The same corpus and settings give the same manifest.
 
         Args:
-            again: What to run once the corpus is mended; by default the stage.
+            again: What to run once the corpus is fixed; by default the stage.
 
         Raises:
             DataError: If too large a share of the rows is refused (quarantine.parquet then lists them), or all are.
@@ -58,20 +58,20 @@ class PairsAdapter:
         out.mkdir(parents=True, exist_ok=True)
         for left in out.glob(".ingest-*"):  # of a run that was killed
             shutil.rmtree(left)
-        reached = os.path.relpath(os.path.abspath(out / COPIES), os.path.abspath(raw / PICTURES))
+        reached = os.path.relpath(os.path.abspath(out / COPIES), os.path.abspath(raw / IMAGES))
         with tempfile.TemporaryDirectory(dir=out, prefix=".ingest-") as name:
             work = Path(name)
             again = again or f"dvc repro prepare@{dataset}"
             with self._survey(raw, work, Path(reached).as_posix(), dataset, again) as (ledger, left_out, sources):
                 write_quarantine(ledger, work / "quarantine.parquet")
-                found = summarise(ledger, left_out, dataset)
+                report = summarise(ledger, left_out, dataset)
                 try:
-                    self._refuse(found, raw, out, dataset)
+                    self._refuse(report, raw, out, dataset)
                 except DataError:
                     os.replace(work / "quarantine.parquet", out / "quarantine.parquet")
                     raise
                 write_tables(ledger, work, licence=self._config.licence)
-            write_json(self._manifest(found, sources, raw, work), work / "manifest.json")
+            write_json(self._manifest(report, sources, raw, work), work / "manifest.json")
             _install(work, out)
 
     @contextmanager
@@ -85,49 +85,49 @@ class PairsAdapter:
             if kind == "coco" and config.boxes not in (None, "none", "xywh_abs"):
                 raise ConfigError(
                     f"datasets.{dataset}.boxes is {config.boxes}, but COCO's boxes are xywh_abs. Allowed: xywh_abs, "
-                    "none, or leave it out. Mend params.yaml"
+                    "none, or leave it out. Fix params.yaml"
                 )
             if kind == "coco" and config.boxes is None:
                 config = PairsConfig(**{**vars(config), "boxes": "xywh_abs"})
-            places = Places(raw, raw / PICTURES, work / "blobs", work / COPIES, copies_seen)
+            places = Places(raw, raw / IMAGES, work / "blobs", work / COPIES, copies_seen)
             places.blobs.mkdir()
             places.copies.mkdir()
             with closing(Ledger(work / "ledger.sqlite")) as ledger:
                 rows = read_rows(raw, config, kind, paths)
                 left_out = stage_rows(rows, ledger, dataset=dataset, config=config, blobs=places.blobs)
-                check_pictures(ledger, places)
+                check_images(ledger, places)
                 if config.boxes not in (None, "none"):
                     check_boxes(ledger, config.boxes)
                 check_across(ledger, val_share=config.val_share)
                 yield ledger, left_out, paths
 
-    def _refuse(self, found: dict[str, Any], raw: Path, out: Path, dataset: str) -> None:
+    def _refuse(self, report: dict[str, Any], raw: Path, out: Path, dataset: str) -> None:
         """End the ingest when too many rows are bad, or none is good."""
-        errors = {code: facts for code, facts in found["codes"].items() if code.startswith("E_")}
+        errors = {code: facts for code, facts in report["codes"].items() if code.startswith("E_")}
         listed = ", ".join(f"{facts['count']} {code}" for code, facts in errors.items()) or "nothing was refused"
         first = next((f"; the first: {facts['examples'][0]}" for facts in errors.values()), "")
-        bad, of = bad_and_all(found)
+        bad, of = bad_and_all(report)
         if bad > self._config.max_quarantined * of:
             raise DataError(
-                f"{dataset}: {bad} of {of} rows and pictures are bad ({listed}){first}. Allowed: a "
+                f"{dataset}: {bad} of {of} rows and images are bad ({listed}){first}. Allowed: a "
                 f"share of {self._config.max_quarantined:g} (datasets.{dataset}.max_quarantined). All are listed in "
-                f"{out}/quarantine.parquet. Mend the files (docs/own-data.md) or raise the share"
+                f"{out}/quarantine.parquet. Fix the files (docs/own-data.md) or raise the share"
             )
-        if not found["pairs"]:
+        if not report["pairs"]:
             raise DataError(
                 f"{raw}: no usable pair of image and phrase ({listed}){first}. All are listed in "
-                f"{out}/quarantine.parquet. Mend the files (docs/own-data.md)"
+                f"{out}/quarantine.parquet. Fix the files (docs/own-data.md)"
             )
 
-    def _manifest(self, found: dict[str, Any], sources: list[Path], raw: Path, work: Path) -> dict[str, Any]:
+    def _manifest(self, report: dict[str, Any], sources: list[Path], raw: Path, work: Path) -> dict[str, Any]:
         """What went in and came out, by content."""
         tables = {name: file_sha256(work / f"{name}.parquet") for name in TABLES}
         facts = {
             "settings": asdict(self._config),
             "sources": {path.relative_to(raw).as_posix(): _content(path) for path in sources},
-            "rows": found["rows"],
-            "pairs": found["pairs"],
-            "splits": found["splits"],
+            "rows": report["rows"],
+            "pairs": report["pairs"],
+            "splits": report["splits"],
             "tables": tables,
         }
         return facts | {"sha256": hashlib.sha256(repr(facts).encode()).hexdigest()}
@@ -135,21 +135,21 @@ class PairsAdapter:
 
 @contextmanager
 def then_run(command: str) -> Iterator[None]:
-    """End errors, which say what to mend, with what to run afterwards, which who called knows."""
+    """End errors, which say what to fix, with what to run afterwards, which who called knows."""
     try:
         yield
     except (ConfigError, DataError) as error:
         raise type(error)(f"{error}, then run: {command}") from None
 
 
-def bad_and_all(found: dict[str, Any]) -> tuple[int, int]:
-    """How many rows and pictures of a survey are bad, and how many there are."""
-    bad = sum(facts["count"] for code, facts in found["codes"].items() if code.startswith("E_"))
-    return bad, found["rows"] + found["pictures_named"]
+def bad_and_all(report: dict[str, Any]) -> tuple[int, int]:
+    """How many rows and images of a survey are bad, and how many there are."""
+    bad = sum(facts["count"] for code, facts in report["codes"].items() if code.startswith("E_"))
+    return bad, report["rows"] + report["pictures_named"]
 
 
 def summarise(ledger: Ledger, left_out: int, dataset: str) -> dict[str, Any]:
-    """Counts of rows, pairs and pictures; of every code its count and first examples; rows of every file."""
+    """Counts of rows, pairs and images; of every code its count and first examples; rows of every file."""
     codes: dict[str, Any] = {}
     for code, count in ledger.select("SELECT code, COUNT(*) FROM remarks GROUP BY code ORDER BY code"):
         first = ledger.select(
@@ -159,23 +159,23 @@ def summarise(ledger: Ledger, left_out: int, dataset: str) -> dict[str, Any]:
             "count": count,
             "examples": [f"{file} row {line}: {code} {value}" for file, line, value in first],
         }
-    kept = "rows WHERE NOT refused AND sample IS NOT NULL"
+    usable = "rows WHERE NOT refused AND sample IS NOT NULL"
     return {
         "dataset": dataset,
         "rows": ledger.one("SELECT COALESCE(SUM(count), 0) FROM files"),
         "rows_left_out": left_out,
-        "pairs": ledger.one(f"SELECT COUNT(*) FROM {kept}"),
-        "pairs_with_box": ledger.one(f"SELECT COUNT(x0) FROM {kept}"),
-        "pictures_named": ledger.one("SELECT COUNT(*) FROM pictures"),
-        "pictures": ledger.one("SELECT COUNT(DISTINCT number) FROM pictures"),
-        "splits": dict(ledger.select(f"SELECT split, COUNT(*) FROM {kept} GROUP BY split ORDER BY split")),
+        "pairs": ledger.one(f"SELECT COUNT(*) FROM {usable}"),
+        "pairs_with_box": ledger.one(f"SELECT COUNT(x0) FROM {usable}"),
+        "pictures_named": ledger.one("SELECT COUNT(*) FROM images"),
+        "pictures": ledger.one("SELECT COUNT(DISTINCT number) FROM images"),
+        "splits": dict(ledger.select(f"SELECT split, COUNT(*) FROM {usable} GROUP BY split ORDER BY split")),
         "codes": codes,
         "sources": dict(ledger.select(f"SELECT file, count FROM files ORDER BY file LIMIT {MAX_SOURCES}")),
     }
 
 
 def _content(path: Path) -> str:
-    """Checksum of a file, or of the names and checksums of a folder's files (its pictures are in images.parquet)."""
+    """Checksum of a file, or of the names and checksums of a folder's files (its images are in images.parquet)."""
     if path.is_file():
         return file_sha256(path)
     whole = hashlib.sha256()

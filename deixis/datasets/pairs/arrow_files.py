@@ -1,6 +1,6 @@
 """Rows of Parquet files and of Hugging Face datasets saved to disk, a few at a time.
 
-Pictures may be paths, bytes, or structs of both. Arrow files are read as plain data: no extension type is resolved, no
+Images may be paths, bytes, or structs of both. Arrow files are read as plain data: no extension type is resolved, no
 loading script is run.
 """
 
@@ -13,14 +13,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from deixis.core.errors import DataError
-from deixis.datasets.pairs.rows import Found, Remark, check_columns, make_row
+from deixis.datasets.pairs.rows import Remark, RowOrRemark, check_columns, make_row
 from deixis.datasets.pairs.settings import Fields, Format, PairsConfig
 
 READ_BYTES = 8 << 20  # of a row group at a time
 MAX_ROWS = 2048
 
 
-def read_parquet(path: Path, *, file: str, config: PairsConfig) -> Iterator[Found]:
+def read_parquet(path: Path, *, file: str, config: PairsConfig) -> Iterator[RowOrRemark]:
     """Rows of one Parquet file; memory is bounded by a few rows, not by its row groups."""
     try:
         with pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20) as opened:
@@ -34,7 +34,7 @@ def read_parquet(path: Path, *, file: str, config: PairsConfig) -> Iterator[Foun
         raise _damaged(path, error) from None
 
 
-def read_hf(path: Path, *, file: str, config: PairsConfig) -> Iterator[Found]:
+def read_hf(path: Path, *, file: str, config: PairsConfig) -> Iterator[RowOrRemark]:
     """Rows of a folder that `save_to_disk` wrote: one set, or a folder for each split.
 
     Layout: `dataset_dict.json` names the splits; each split has `state.json`, which names its Arrow stream files.
@@ -48,7 +48,7 @@ def read_hf(path: Path, *, file: str, config: PairsConfig) -> Iterator[Found]:
         yield from _read_set(path, prefix.rstrip("/"), config, split=None)
 
 
-def _read_set(folder: Path, prefix: str, config: PairsConfig, *, split: str | None) -> Iterator[Found]:
+def _read_set(folder: Path, prefix: str, config: PairsConfig, *, split: str | None) -> Iterator[RowOrRemark]:
     state = _facts(folder / "state.json")
     if state.get("_indices_data_files") or state.get("_indices_files"):
         raise DataError(f"{folder}: rows are chosen by an index file. Call flatten_indices() and save_to_disk() again")
@@ -81,12 +81,12 @@ def column_names(path: Path, kind: Format) -> list[str]:
 
 def _facts(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        facts = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise _damaged(path, error) from None
-    if not isinstance(found, dict):
-        raise _damaged(path, TypeError(f"a {type(found).__name__} and not an object"))
-    return found
+    if not isinstance(facts, dict):
+        raise _damaged(path, TypeError(f"a {type(facts).__name__} and not an object"))
+    return facts
 
 
 def _checked(batch: pa.RecordBatch, columns: list[str]) -> pa.RecordBatch:
@@ -96,9 +96,9 @@ def _checked(batch: pa.RecordBatch, columns: list[str]) -> pa.RecordBatch:
     return chosen
 
 
-def _wanted(found: list[str], fields: Fields, path: Path) -> list[str]:
-    check_columns(found, fields, file=str(path))
-    return [name for name in dict.fromkeys(vars(fields).values()) if name in found]
+def _wanted(columns: list[str], fields: Fields, path: Path) -> list[str]:
+    check_columns(columns, fields, file=str(path))
+    return [name for name in dict.fromkeys(vars(fields).values()) if name in columns]
 
 
 def _row_bytes(metadata: pq.FileMetaData) -> int:
@@ -107,7 +107,9 @@ def _row_bytes(metadata: pq.FileMetaData) -> int:
     return max([1, *(group.total_byte_size // max(group.num_rows, 1) for group in groups)])
 
 
-def _rows(batches: Iterable[pa.RecordBatch], file: str, fields: Fields, split: str | None = None) -> Iterator[Found]:
+def _rows(
+    batches: Iterable[pa.RecordBatch], file: str, fields: Fields, split: str | None = None
+) -> Iterator[RowOrRemark]:
     """Rows of batches, with the split of their folder where they have none of their own."""
     line = 0
     for batch in batches:

@@ -17,22 +17,22 @@ Corners = tuple[float, float, float, float]
 BoxCode = Literal["E_BOX_RANGE", "E_BOX_DEGENERATE", "W_BOX_OUTSIDE"]
 
 
-def parse_box(found: Any) -> list[float] | None:
+def parse_box(stated: Any) -> list[float] | None:
     """Four numbers, from a list or from text such as "1, 2, 3, 4" or "[1 2 3 4]"; None where nothing is given.
 
     Raises:
         ValueError: If something else is given, or a number is not finite.
     """
-    if isinstance(found, str):
-        found = [part for part in re.split(r"[\s,;]+", found.strip("[]() \t\r\n")) if part]
-    elif found is not None and not isinstance(found, list | tuple):
-        raise ValueError(f"a {type(found).__name__}, not four numbers")
-    if not found:
+    if isinstance(stated, str):
+        stated = [part for part in re.split(r"[\s,;]+", stated.strip("[]() \t\r\n")) if part]
+    elif stated is not None and not isinstance(stated, list | tuple):
+        raise ValueError(f"a {type(stated).__name__}, not four numbers")
+    if not stated:
         return None
-    if len(found) != 4 or any(isinstance(value, bool) or value is None for value in found):
+    if len(stated) != 4 or any(isinstance(value, bool) or value is None for value in stated):
         raise ValueError("not four numbers")
     try:
-        box = [float(value) for value in found]
+        box = [float(value) for value in stated]
     except (TypeError, ValueError, OverflowError):
         raise ValueError("not four numbers") from None
     if not all(map(math.isfinite, box)):
@@ -43,9 +43,9 @@ def parse_box(found: Any) -> list[float] | None:
 def to_corners(
     box: list[float], convention: BoxConvention, *, width: int, height: int
 ) -> tuple[Corners | None, BoxCode | None]:
-    """Corners in pixels of the upright picture, right and bottom exclusive; None where they could not be scored.
+    """Corners in pixels of the upright image, right and bottom exclusive; None where they could not be scored.
 
-    A box that leaves the picture stays as it is and is noted; one of which nothing remains inside is refused.
+    A box that leaves the image stays as it is and is noted; one of which nothing remains inside is refused.
     """
     if not _fits(box, convention):
         return None, "E_BOX_RANGE"

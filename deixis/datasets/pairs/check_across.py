@@ -3,7 +3,7 @@
 from deixis.datasets.pairs.ledger import Ledger
 
 PAIRS = "rows WHERE NOT refused AND sample IS NOT NULL"
-JOINED = "rows JOIN pictures ON picture = key WHERE NOT refused AND sample IS NOT NULL"
+JOINED = "rows JOIN images ON image = key WHERE NOT refused AND sample IS NOT NULL"
 
 
 def check_across(ledger: Ledger, *, val_share: float) -> None:
@@ -24,25 +24,25 @@ def check_across(ledger: Ledger, *, val_share: float) -> None:
     _refuse_overlap(ledger)
     ledger.refuse_where(_repeats("sample"), code="E_ID_DUP", value="sample")
     ledger.remark_where(_repeats("same, text"), code="W_DUP_TEXT", value="expression")
-    _number_pictures(ledger)
+    _number_images(ledger)
 
 
 def _draw_splits(ledger: Ledger, val_share: float) -> None:
-    """A share of the pictures to val by their checksum, so that adding pictures moves none; others to train.
+    """A share of the images to val by their checksum, so that adding images moves none; others to train.
 
-    Only pictures whose every phrase has a box can be scored.
+    Only images whose every phrase has a box can be scored.
     """
     share = int(val_share * 0x100000000)
     ledger.run("UPDATE rows SET split = 'train' WHERE sample IS NOT NULL")
     ledger.run(
-        "UPDATE rows SET split = 'val' WHERE NOT refused AND sample IS NOT NULL AND picture IN (SELECT key "
-        f"FROM pictures WHERE same IN (SELECT same FROM {JOINED} GROUP BY same, sha256 "
+        "UPDATE rows SET split = 'val' WHERE NOT refused AND sample IS NOT NULL AND image IN (SELECT key "
+        f"FROM images WHERE same IN (SELECT same FROM {JOINED} GROUP BY same, sha256 "
         f"HAVING COUNT(x0) = COUNT(*) AND drawn(sha256) < {share}))"
     )
 
 
 def _refuse_overlap(ledger: Ledger) -> None:
-    """Keep every picture in one split: one that is evaluated on before train, the first by name among those."""
+    """Keep every image in one split: one that is evaluated on before train, the first by name among those."""
     ledger.run("DROP TABLE IF EXISTS homes")
     ledger.run(
         "CREATE TEMP TABLE homes AS SELECT same AS home, "
@@ -52,7 +52,7 @@ def _refuse_overlap(ledger: Ledger) -> None:
     ledger.refuse_where(
         f"SELECT seq FROM {JOINED} AND EXISTS (SELECT 1 FROM homes WHERE home = same AND homes.split <> rows.split)",
         code="E_SPLIT_OVERLAP",
-        value="split || ': its picture is also in another split: ' || sample",
+        value="split || ': its image is also in another split: ' || sample",
     )
 
 
@@ -64,12 +64,12 @@ def _repeats(columns: str) -> str:
     )
 
 
-def _number_pictures(ledger: Ledger) -> None:
-    """Number the pictures that still have a pair, in the order of their names."""
+def _number_images(ledger: Ledger) -> None:
+    """Number the images that still have a pair, in the order of their names."""
     ledger.run("DROP TABLE IF EXISTS numbers")
-    ledger.run("CREATE TEMP TABLE numbers(picture INTEGER PRIMARY KEY, number INTEGER)")
+    ledger.run("CREATE TEMP TABLE numbers(image INTEGER PRIMARY KEY, number INTEGER)")
     ledger.run(
-        "INSERT INTO numbers SELECT key, ROW_NUMBER() OVER (ORDER BY name, key) - 1 FROM pictures "
+        "INSERT INTO numbers SELECT key, ROW_NUMBER() OVER (ORDER BY name, key) - 1 FROM images "
         f"WHERE key IN (SELECT same FROM {JOINED})"
     )
-    ledger.run("UPDATE pictures SET number = (SELECT number FROM numbers WHERE numbers.picture = pictures.same)")
+    ledger.run("UPDATE images SET number = (SELECT number FROM numbers WHERE numbers.image = images.same)")

@@ -1,4 +1,4 @@
-"""Boxes and masks of all rows, once the sizes of their pictures are known. They become truth and nothing else."""
+"""Boxes and masks of all rows, once the sizes of their images are known. They become truth and nothing else."""
 
 import json
 from typing import Any
@@ -11,7 +11,7 @@ from deixis.datasets.pairs.rows import Remark
 from deixis.datasets.pairs.settings import BoxConvention
 from deixis.imaging.masks import area, polygons_to_rle
 
-COLUMNS = "seq, rows.file, rows.line, box, segmentation, pictures.width, pictures.height"
+COLUMNS = "seq, rows.file, rows.line, box, segmentation, images.width, images.height"
 
 
 def check_boxes(ledger: Ledger, convention: BoxConvention) -> None:
@@ -24,7 +24,7 @@ def check_boxes(ledger: Ledger, convention: BoxConvention) -> None:
     example = ""
     while page := list(
         ledger.select(
-            f"SELECT {COLUMNS} FROM rows JOIN pictures ON picture = key "
+            f"SELECT {COLUMNS} FROM rows JOIN images ON image = key "
             f"WHERE seq > ? AND box IS NOT NULL AND box <> '{GIVEN_BUT_BAD}' AND NOT refused "
             f"ORDER BY seq LIMIT {BATCH}",
             last,
@@ -57,10 +57,10 @@ def _read_mask(segmentation: str | None, width: int, height: int) -> tuple[str |
     """RLE as JSON, and code and value of a remark; a bad mask leaves its box as it is."""
     if segmentation is None:
         return None, None
-    found: Any = json.loads(segmentation)
+    parts: Any = json.loads(segmentation)
     try:
-        _refuse_far_points(found, 2 * max(width, height))
-        rle = polygons_to_rle(found, height=height, width=width)
+        _refuse_far_points(parts, 2 * max(width, height))
+        rle = polygons_to_rle(parts, height=height, width=width)
         if not area(rle):
             return None, ("E_MASK_EMPTY", segmentation)
     except (TypeError, ValueError, KeyError, OverflowError) as error:
@@ -72,4 +72,4 @@ def _refuse_far_points(segmentation: Any, limit: int) -> None:
     """Outlines are walked pixel by pixel: one point far away would take all memory."""
     for part in segmentation if isinstance(segmentation, list) else []:
         if isinstance(part, list) and not all(-limit <= value <= limit for value in part):
-            raise ValueError("points far outside the picture")
+            raise ValueError("points far outside the image")

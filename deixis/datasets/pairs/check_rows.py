@@ -1,4 +1,4 @@
-"""Each row for itself: its text, its names, the form of its box. What needs other rows or the picture comes later."""
+"""Each row for itself: its text, its names, the form of its box. What needs other rows or the image comes later."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from typing import Any
 
 from deixis.datasets.pairs.box_conventions import parse_box, stored
 from deixis.datasets.pairs.ledger import BATCH, Ledger
-from deixis.datasets.pairs.rows import Found, Remark, Row, refuse_unnamed_boxes
+from deixis.datasets.pairs.rows import Remark, Row, RowOrRemark, refuse_unnamed_boxes
 from deixis.datasets.pairs.settings import PairsConfig
 from deixis.language.text import normalise
 
@@ -32,16 +32,16 @@ class BadValue(ValueError):
         self.remark = (code, value)
 
 
-def stage_rows(found: Iterable[Found], ledger: Ledger, *, dataset: str, config: PairsConfig, blobs: Path) -> int:
+def stage_rows(items: Iterable[RowOrRemark], ledger: Ledger, *, dataset: str, config: PairsConfig, blobs: Path) -> int:
     """Bring rows into the ledger, a batch at a time; returns how many were left out for their split.
 
     Args:
-        blobs: Folder for pictures that lie inside the rows, each once, named by its checksum.
+        blobs: Folder for images that lie inside the rows, each once, named by its checksum.
     """
     left_out = 0
-    stream = iter(found)
+    stream = iter(items)
     while batch := list(islice(stream, BATCH)):
-        pictures, rows, remarks = [], [], []
+        images, rows, remarks = [], [], []
         counts: dict[str, int] = {}
         for item in batch:
             if isinstance(item, Remark):
@@ -55,11 +55,11 @@ def stage_rows(found: Iterable[Found], ledger: Ledger, *, dataset: str, config: 
                     left_out += 1
                     continue
                 name, inline = _read_image(item.image, blobs)
-                pictures.append((name, inline, item.file, item.line, *map(_side, item.stated_wh)))
+                images.append((name, inline, item.file, item.line, *map(_side, item.stated_wh)))
                 rows.extend(_stage(item, (name, inline), _rename(split, config), dataset, config, remarks))
             except BadValue as bad:
                 remarks.append(Remark(item.file, item.line, *bad.remark))
-        ledger.add_pictures(pictures)
+        ledger.add_images(images)
         ledger.add_rows(rows)
         ledger.add_remarks(remarks)
         for file, count in counts.items():
@@ -125,16 +125,16 @@ def _has_control(name: str) -> bool:
 
 
 def _read_image(image: Any, blobs: Path) -> tuple[str, int]:
-    """Name of a picture and whether it lay in the row; its bytes are then written to `blobs`."""
+    """Name of an image and whether it lay in the row; its bytes are then written to `blobs`."""
     if isinstance(image, bytes) and image:
         name = hashlib.sha256(image).hexdigest()
         if not (blobs / name).exists():
             (blobs / name).write_bytes(image)
         return name, 1
     if image is None or image in ("", b""):
-        raise BadValue("E_IMG_MISSING", "no picture named")
+        raise BadValue("E_IMG_MISSING", "no image named")
     if not isinstance(image, str):
-        raise BadValue("E_ROW_BROKEN", f"a picture cannot be a {type(image).__name__}: {image}")
+        raise BadValue("E_ROW_BROKEN", f"an image cannot be a {type(image).__name__}: {image}")
     if _REMOTE.match(image):
         raise BadValue("E_IMG_URL", image)
     if _has_control(image):
@@ -142,26 +142,26 @@ def _read_image(image: Any, blobs: Path) -> tuple[str, int]:
     return image, 0
 
 
-def _read_name(found: Any) -> str | None:
+def _read_name(value: Any) -> str | None:
     """An id or group as text; numbers lose the ".0" that tables with gaps give them. None where there is none."""
-    if found is None or found == "" or (isinstance(found, float) and math.isnan(found)):
+    if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
         return None
-    if isinstance(found, float) and found.is_integer():
-        found = int(found)
-    if isinstance(found, bool) or not isinstance(found, int | str):
-        raise BadValue("E_ID_BAD", f"a {type(found).__name__}: {found}")
-    name = str(found).strip()
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise BadValue("E_ID_BAD", f"a {type(value).__name__}: {value}")
+    name = str(value).strip()
     if not name or len(name) > MAX_NAME or _has_control(name):
         raise BadValue("E_ID_BAD", f"{name!r}; allowed: up to {MAX_NAME} characters, no control characters")
     return name
 
 
-def _read_split(found: Any) -> str | None:
-    if found is None or found == "":
+def _read_split(value: Any) -> str | None:
+    if value is None or value == "":
         return None
-    if not isinstance(found, str) or not _SPLIT.fullmatch(found.strip()):
-        raise BadValue("E_SPLIT_BAD", f"{found!r}; allowed: letters, digits, - and _")
-    return found.strip()
+    if not isinstance(value, str) or not _SPLIT.fullmatch(value.strip()):
+        raise BadValue("E_SPLIT_BAD", f"{value!r}; allowed: letters, digits, - and _")
+    return value.strip()
 
 
 def _rename(split: str | None, config: PairsConfig) -> str | None:
@@ -183,5 +183,5 @@ def _read_box(row: Row, config: PairsConfig, remarks: list[Remark]) -> str | Non
     return stored(box) if box else None
 
 
-def _side(found: Any) -> int | None:
-    return found if isinstance(found, int) and not isinstance(found, bool) and 0 < found < 1 << 31 else None
+def _side(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 1 << 31 else None

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from deixis.core.errors import DataError
-from deixis.datasets.pairs.rows import Found, Remark, check_columns, make_row
+from deixis.datasets.pairs.rows import Remark, RowOrRemark, check_columns, make_row
 from deixis.datasets.pairs.settings import PairsConfig
 from deixis.datasets.pairs.text_lines import decode, read_lines
 
@@ -36,11 +36,11 @@ class _Lines:
         return self
 
     def __next__(self) -> str:
-        found = self._again.popleft() if self._again else next(self._lines)
-        self.record.append(found)
-        if found[1] is None or len(self.record) > MAX_RECORD_LINES:
+        line = self._again.popleft() if self._again else next(self._lines)
+        self.record.append(line)
+        if line[1] is None or len(self.record) > MAX_RECORD_LINES:
             raise _TooLong
-        text, remark = decode(found[1], self._file, found[0])
+        text, remark = decode(line[1], self._file, line[0])
         self.remark = remark or self.remark
         return text.replace("\0", "")
 
@@ -53,7 +53,7 @@ class _Lines:
         self._again.extendleft(reversed(self.record[1:]))
 
 
-def read_csv(path: Path, *, file: str, config: PairsConfig) -> Iterator[Found]:
+def read_csv(path: Path, *, file: str, config: PairsConfig) -> Iterator[RowOrRemark]:
     """Rows under a header; line numbers are those at which a record begins, the header's being 0."""
     lines = _Lines(read_lines(path), file)
     header, delimiter = _read_header(lines, path, config)
@@ -90,7 +90,7 @@ def _read_header(lines: _Lines, path: Path, config: PairsConfig) -> tuple[list[s
     except StopIteration:
         raise DataError(f"{path}: an empty file. Restore it") from None
     except _TooLong:
-        raise DataError(f"{path}: its first line is no header. Mend it") from None
+        raise DataError(f"{path}: its first line is no header. Fix it") from None
     headers = {mark: [name.strip() for name in next(csv.reader([text], delimiter=mark), [])] for mark in DELIMITERS}
     for mark, names in headers.items():
         if {config.fields.image, config.fields.text} <= set(names):

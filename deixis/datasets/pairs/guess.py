@@ -40,6 +40,6 @@ def guess_fields(names: Sequence[str]) -> Fields:
     known = {name.lower(): name for name in reversed(names)}
     guessed = {}
     for field in fields(Fields):
-        wanted = (field.name, *SYNONYMS[field.name])
-        guessed[field.name] = next((known[name] for name in wanted if name in known), field.name)
+        synonyms = (field.name, *SYNONYMS[field.name])
+        guessed[field.name] = next((known[name] for name in synonyms if name in known), field.name)
     return Fields(**guessed)

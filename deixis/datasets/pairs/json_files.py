@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from deixis.core.errors import DataError
-from deixis.datasets.pairs.rows import Found, Remark, Row, make_row
+from deixis.datasets.pairs.rows import Remark, Row, RowOrRemark, make_row
 from deixis.datasets.pairs.settings import Format, PairsConfig
 from deixis.datasets.pairs.text_lines import decode, read_lines
 
@@ -18,7 +18,7 @@ PHRASE_KEYS = ("sentences", "refexp", "expression", "caption")  # where annotati
 Values = dict[str, Any]
 
 
-def read_jsonl(path: Path, *, file: str, config: PairsConfig) -> Iterator[Found]:
+def read_jsonl(path: Path, *, file: str, config: PairsConfig) -> Iterator[RowOrRemark]:
     """One object per line; a line that is none is refused alone."""
     for line, raw in read_lines(path):
         if raw is None:
@@ -46,7 +46,7 @@ def _refuse_spread_object(text: str, path: Path) -> None:
         )
 
 
-def read_json_list(path: Path, *, file: str, config: PairsConfig) -> Iterator[Found]:
+def read_json_list(path: Path, *, file: str, config: PairsConfig) -> Iterator[RowOrRemark]:
     """One list of objects. It is read whole: for very many rows use JSONL or Parquet."""
     rows = _load(path)
     if not isinstance(rows, list):
@@ -75,7 +75,7 @@ def _object_or_none(raw: bytes) -> Any:
         return None
 
 
-def _row_of(file: str, line: int, values: Any, config: PairsConfig) -> Found:
+def _row_of(file: str, line: int, values: Any, config: PairsConfig) -> RowOrRemark:
     if not isinstance(values, dict):
         return Remark(file, line, "E_ROW_BROKEN", f"a {type(values).__name__}, not an object: {values}")
     return make_row(file, line, values, config.fields)
@@ -87,10 +87,10 @@ def is_coco(path: Path) -> bool:
         return stream.read(4096).removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"{")
 
 
-def read_coco(path: Path, *, file: str, config: PairsConfig) -> Iterator[Found]:
+def read_coco(path: Path, *, file: str, config: PairsConfig) -> Iterator[RowOrRemark]:
     """COCO with phrases: a caption per image row, or sentences, a refexp or a caption per annotation.
 
-    The file is read whole. Annotations without a phrase count as objects of their picture. Boxes are x, y, width and
+    The file is read whole. Annotations without a phrase count as objects of their image. Boxes are x, y, width and
     height, as COCO says; line numbers are places in `images` or `annotations`.
     """
     whole = _load(path)
@@ -142,12 +142,12 @@ def _phrases(annotation: Values, config: PairsConfig) -> Any:
     """Text of an annotation, one or many; None where it has none."""
     for key in (config.fields.text, *PHRASE_KEYS):
         if key in annotation:
-            found = annotation[key]
-            if not isinstance(found, list):
-                return "" if found is None else found
+            value = annotation[key]
+            if not isinstance(value, list):
+                return "" if value is None else value
             return [
                 item.get("raw", item.get("sent", item.get("text"))) if isinstance(item, dict) else item
-                for item in found
+                for item in value
             ]
     return None
 
@@ -173,5 +173,5 @@ def _load(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise DataError(
-            f"{path}: not valid JSON ({error}). One object per line belongs in a .jsonl file. Mend it"
+            f"{path}: not valid JSON ({error}). One object per line belongs in a .jsonl file. Fix it"
         ) from None

@@ -1,4 +1,4 @@
-"""Rows, pictures and remarks of one ingest, in a scratch database on disk.
+"""Rows, images and remarks of one ingest, in a scratch database on disk.
 
 Memory stays constant in the number of rows: what must be compared across rows (ids, splits, duplicates, order) is
 sorted by SQLite, outside memory.
@@ -13,12 +13,12 @@ from deixis.datasets.pairs.rows import Remark
 
 BATCH = 2000  # rows in memory at a time
 SCHEMA = """
-CREATE TABLE pictures(
+CREATE TABLE images(
     key INTEGER PRIMARY KEY, name TEXT, inline INTEGER, file TEXT, line INTEGER, stated_width, stated_height,
     path TEXT, sha256 TEXT, stored_sha256 TEXT, width INTEGER, height INTEGER, mode TEXT, same INTEGER,
     number INTEGER, UNIQUE(name, inline));
 CREATE TABLE rows(
-    seq INTEGER PRIMARY KEY, file TEXT, line INTEGER, picture INTEGER, sample TEXT, grp TEXT, split TEXT,
+    seq INTEGER PRIMARY KEY, file TEXT, line INTEGER, image INTEGER, sample TEXT, grp TEXT, split TEXT,
     expression TEXT, text TEXT, box TEXT, category_id INTEGER, category TEXT, segmentation TEXT,
     x0 REAL, y0 REAL, x1 REAL, y1 REAL, mask TEXT, refused INTEGER DEFAULT 0);
 CREATE TABLE remarks(file TEXT, line INTEGER, code TEXT, value TEXT);
@@ -41,23 +41,22 @@ class Ledger:
         """Let go of the file."""
         self._connection.close()
 
-    def add_pictures(self, pictures: Iterable[tuple[Any, ...]]) -> None:
+    def add_images(self, images: Iterable[tuple[Any, ...]]) -> None:
         """Add (name, inline, file, line, stated width, stated height); a known name is kept as it is."""
         self._connection.executemany(
-            "INSERT OR IGNORE INTO pictures(name, inline, file, line, stated_width, stated_height) "
-            "VALUES (?,?,?,?,?,?)",
-            pictures,
+            "INSERT OR IGNORE INTO images(name, inline, file, line, stated_width, stated_height) VALUES (?,?,?,?,?,?)",
+            images,
         )
 
     def add_rows(self, rows: Iterable[tuple[Any, ...]]) -> None:
-        """Add rows whose pictures are known.
+        """Add rows whose images are known.
 
-        Each is (file, line, picture name, inline, sample, group, split, expression, text, box, category id, category,
+        Each is (file, line, image name, inline, sample, group, split, expression, text, box, category id, category,
         segmentation).
         """
         self._connection.executemany(
-            "INSERT INTO rows(file, line, picture, sample, grp, split, expression, text, box, category_id, category, "
-            "segmentation) VALUES (?,?,(SELECT key FROM pictures WHERE name=? AND inline=?),?,?,?,?,?,?,?,?,?)",
+            "INSERT INTO rows(file, line, image, sample, grp, split, expression, text, box, category_id, category, "
+            "segmentation) VALUES (?,?,(SELECT key FROM images WHERE name=? AND inline=?),?,?,?,?,?,?,?,?,?)",
             rows,
         )
 

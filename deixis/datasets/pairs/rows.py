@@ -14,9 +14,9 @@ class Row(NamedTuple):
     Attributes:
         file: Path below the raw folder.
         line: Position in the file, from 0.
-        image: A path, or the bytes of a picture.
+        image: A path, or the bytes of an image.
         text: One phrase or a list of phrases; None for an annotated object that no phrase names.
-        stated_wh: Size of the picture as the source gives it.
+        stated_wh: Size of the image as the source gives it.
     """
 
     file: str
@@ -42,11 +42,11 @@ class Remark(NamedTuple):
     value: object
 
 
-Found = Row | Remark
+RowOrRemark = Row | Remark
 
 
-def make_row(file: str, line: int, values: Mapping[str, Any], fields: Fields) -> Found:
-    """A row from a mapping of column names; a picture may be a path, bytes, or a mapping of both."""
+def make_row(file: str, line: int, values: Mapping[str, Any], fields: Fields) -> RowOrRemark:
+    """A row from a mapping of column names; an image may be a path, bytes, or a mapping of both."""
     if fields.image not in values or fields.text not in values:
         return Remark(file, line, "E_ROW_BROKEN", f"lacks {fields.image} or {fields.text}; has {', '.join(values)}")
     image = values[fields.image]
@@ -65,16 +65,16 @@ def make_row(file: str, line: int, values: Mapping[str, Any], fields: Fields) ->
     )
 
 
-def check_columns(found: list[str], fields: Fields, *, file: str) -> None:
+def check_columns(columns: list[str], fields: Fields, *, file: str) -> None:
     """Refuse a file whose header lacks what is needed or was named.
 
     Raises:
         DataError: Naming the columns that are there and the setting that renames them.
     """
-    missing = sorted(({fields.image, fields.text} | fields.named()) - set(found))
+    missing = sorted(({fields.image, fields.text} | fields.named()) - set(columns))
     if missing:
         raise DataError(
-            f"{file}: no column {', '.join(missing)}. Found: {', '.join(found)}. Rename it; a dataset of "
+            f"{file}: no column {', '.join(missing)}. Found: {', '.join(columns)}. Rename it; a dataset of "
             "params.yaml may say instead which is which, as datasets.<name>.fields: {text: caption}"
         )
 

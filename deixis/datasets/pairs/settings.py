@@ -8,7 +8,7 @@ from pydantic.dataclasses import dataclass
 from deixis.core.config import STRICT
 
 Format = Literal["jsonl", "json", "csv", "parquet", "hf", "coco", "sidecars"]
-# Corners or corner and size, in pixels of the picture or as shares of its sides; `none` leaves boxes out.
+# Corners or corner and size, in pixels of the image or as shares of its sides; `none` leaves boxes out.
 BoxConvention = Literal["xyxy_abs", "xywh_abs", "cxcywh_norm", "yxyx_norm", "xyxy_norm_1000", "none"]
 
 
@@ -21,7 +21,7 @@ class Fields:
     id: str = "id"
     box: str = "box"
     split: str = "split"
-    group: str = "group"  # phrases of one picture with equal values are about one object
+    group: str = "group"  # phrases of one image with equal values are about one object
 
     def named(self) -> set[str]:
         """Optional columns that the user named, which must therefore be there."""
@@ -39,11 +39,11 @@ class PairsConfig:
         boxes: How boxes are written; must be said where there are any. COCO's are always xywh_abs.
         splits: Names of splits to take, and what they are called here, as {train: train, dev: val}; rows of others are
             left out. By default all, with validation, valid and dev called val.
-        val_share: Where the corpus names no splits: share of the pictures that go to val, among those whose every
+        val_share: Where the corpus names no splits: share of the images that go to val, among those whose every
             phrase has a box; the others all go to train.
         long_text: Words above which a phrase is noted as long; models read the first 15 to 20.
-        licence: Of the pictures.
-        images_from: The published set that the pictures are from, as check_leakage names them.
+        licence: Of the images.
+        images_from: The published set that the images are from, as check_leakage names them.
         max_quarantined: Share of refused rows that is still tolerated.
     """
 

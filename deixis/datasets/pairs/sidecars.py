@@ -1,18 +1,18 @@
-"""Rows of a folder of pictures with a .txt of the same name beside each, one phrase per line."""
+"""Rows of a folder of images with a .txt of the same name beside each, one phrase per line."""
 
 import os
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from deixis.datasets.pairs.rows import Found, Remark, Row
+from deixis.datasets.pairs.rows import Remark, Row, RowOrRemark
 from deixis.datasets.pairs.settings import PairsConfig
 from deixis.datasets.pairs.text_lines import decode, read_lines
 
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2")
 
 
-def read_sidecars(path: Path, *, file: str, config: PairsConfig) -> Iterator[Found]:
+def read_sidecars(path: Path, *, file: str, config: PairsConfig) -> Iterator[RowOrRemark]:
     """Rows folder by folder, in the order of names; links to folders are not followed.
 
     Args:
@@ -32,18 +32,18 @@ def read_sidecars(path: Path, *, file: str, config: PairsConfig) -> Iterator[Fou
             yield from _read_stem(Path(folder), below, stems[stem], prefix)
 
 
-def _read_stem(folder: Path, below: Path, names: list[str], prefix: str) -> Iterator[Found]:
+def _read_stem(folder: Path, below: Path, names: list[str], prefix: str) -> Iterator[RowOrRemark]:
     """Rows of the files that share a stem in one folder."""
-    pictures = [name for name in names if Path(name).suffix.lower() in PICTURE_SUFFIXES]
+    images = [name for name in names if Path(name).suffix.lower() in IMAGE_SUFFIXES]
     texts = [name for name in names if Path(name).suffix.lower() == ".txt"]
     if not texts:
-        for name in pictures:
+        for name in images:
             yield Remark(f"{prefix}images/{(below / name).as_posix()}", 0, "W_IMG_NO_TEXT", "no .txt beside it")
     for name in texts:
         place = f"{prefix}images/{(below / name).as_posix()}"
-        if len(pictures) != 1:
-            code = "E_IMG_AMBIGUOUS" if pictures else "E_IMG_MISSING"
-            yield Remark(place, 0, code, f"pictures of that name: {', '.join(pictures) or 'none'}")
+        if len(images) != 1:
+            code = "E_IMG_AMBIGUOUS" if images else "E_IMG_MISSING"
+            yield Remark(place, 0, code, f"images of that name: {', '.join(images) or 'none'}")
             continue
         for line, raw in read_lines(folder / name):
             if raw is None:
@@ -53,4 +53,4 @@ def _read_stem(folder: Path, below: Path, names: list[str], prefix: str) -> Iter
             if remark:
                 yield remark
             if text.strip():
-                yield Row(place, line, (below / pictures[0]).as_posix(), text.strip("\r\n"))
+                yield Row(place, line, (below / images[0]).as_posix(), text.strip("\r\n"))

@@ -7,7 +7,7 @@ from deixis.core.errors import ConfigError, DataError
 from deixis.datasets.pairs.arrow_files import read_hf, read_parquet
 from deixis.datasets.pairs.csv_files import read_csv
 from deixis.datasets.pairs.json_files import is_coco, read_coco, read_json_list, read_jsonl
-from deixis.datasets.pairs.rows import Found
+from deixis.datasets.pairs.rows import RowOrRemark
 from deixis.datasets.pairs.settings import Format, PairsConfig
 from deixis.datasets.pairs.sidecars import read_sidecars
 
@@ -19,7 +19,7 @@ SUFFIXES: dict[str, Format] = {
     ".parquet": "parquet",
     ".json": "json",
 }
-READERS: dict[Format, Callable[..., Iterator[Found]]] = {
+READERS: dict[Format, Callable[..., Iterator[RowOrRemark]]] = {
     "jsonl": read_jsonl,
     "json": read_json_list,
     "coco": read_coco,
@@ -29,7 +29,7 @@ READERS: dict[Format, Callable[..., Iterator[Found]]] = {
     "sidecars": read_sidecars,
 }
 HF_MARKERS = ("dataset_dict.json", "state.json")
-PICTURES = "images"  # folder of pictures below the raw folder, where every later stage looks for them
+IMAGES = "images"  # folder of images below the raw folder, where every later stage looks for them
 
 
 def find_sources(raw: Path, config: PairsConfig) -> tuple[Format, list[Path]]:
@@ -41,16 +41,16 @@ def find_sources(raw: Path, config: PairsConfig) -> tuple[Format, list[Path]]:
     """
     if not raw.is_dir():
         raise DataError(f"{raw}: no such folder. Put the corpus there (docs/own-data.md)")
-    found = _named(raw, config.source) if config.source else [raw]
-    for path in found:
+    paths = _named(raw, config.source) if config.source else [raw]
+    for path in paths:
         if not path.resolve().is_relative_to(raw.resolve()):
             raise DataError(f"{path}: outside {raw}. Copy it there")
-    if len(found) == 1 and found[0].is_dir():
-        return _look_into(found[0], raw, config.format)
-    return _one_format(found, raw, config.format), found
+    if len(paths) == 1 and paths[0].is_dir():
+        return _look_into(paths[0], raw, config.format)
+    return _one_format(paths, raw, config.format), paths
 
 
-def read_rows(raw: Path, config: PairsConfig, kind: Format, paths: list[Path]) -> Iterator[Found]:
+def read_rows(raw: Path, config: PairsConfig, kind: Format, paths: list[Path]) -> Iterator[RowOrRemark]:
     """Rows of all files, in order."""
     for path in paths:
         file = path.relative_to(raw).as_posix()
@@ -61,39 +61,39 @@ def _named(raw: Path, source: str) -> list[Path]:
     if ".." in Path(source).parts or Path(source).is_absolute():
         raise ConfigError(
             f"datasets.<name>.source is {source}: it leaves {raw}. Allowed: a file, folder or pattern below it. "
-            "Mend params.yaml"
+            "Fix params.yaml"
         )
     literal = raw / source
-    found = [literal] if literal.exists() else sorted(raw.glob(source))
-    if not found:
+    paths = [literal] if literal.exists() else sorted(raw.glob(source))
+    if not paths:
         raise ConfigError(
-            f"datasets.<name>.source is {source}: nothing in {raw} has that name. Mend params.yaml or put it there"
+            f"datasets.<name>.source is {source}: nothing in {raw} has that name. Fix params.yaml or put it there"
         )
-    return found
+    return paths
 
 
-def _look_into(folder: Path, raw: Path, wanted: Format | None) -> tuple[Format, list[Path]]:
+def _look_into(folder: Path, raw: Path, stated: Format | None) -> tuple[Format, list[Path]]:
     """Format and files of a folder."""
-    if wanted in (None, "hf") and any((folder / marker).is_file() for marker in HF_MARKERS):
+    if stated in (None, "hf") and any((folder / marker).is_file() for marker in HF_MARKERS):
         return "hf", [folder]
-    if wanted == "sidecars":
+    if stated == "sidecars":
         return "sidecars", [folder]
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
-    if wanted is not None:
-        files = [path for path in files if SUFFIXES[path.suffix.lower()] == ("json" if wanted == "coco" else wanted)]
+    if stated is not None:
+        files = [path for path in files if SUFFIXES[path.suffix.lower()] == ("json" if stated == "coco" else stated)]
     if files:
-        return _one_format(files, raw, wanted), files
-    if wanted is None and any((folder / PICTURES).rglob("*.txt")):
+        return _one_format(files, raw, stated), files
+    if stated is None and any((folder / IMAGES).rglob("*.txt")):
         return "sidecars", [folder]
     raise DataError(
         f"{folder}: nothing to read. Allowed: .jsonl, .csv, .tsv, .parquet or .json files, a dataset saved to disk, or "
-        f"{PICTURES}/ with a .txt beside each picture. Put it there (docs/own-data.md)"
+        f"{IMAGES}/ with a .txt beside each image. Put it there (docs/own-data.md)"
     )
 
 
-def _one_format(files: list[Path], raw: Path, wanted: Format | None) -> Format:
-    if wanted is not None:
-        return wanted
+def _one_format(files: list[Path], raw: Path, stated: Format | None) -> Format:
+    if stated is not None:
+        return stated
     kinds = {SUFFIXES.get(path.suffix.lower()) for path in files}
     if len(kinds) > 1 or None in kinds:
         names = ", ".join(path.relative_to(raw).as_posix() for path in files[:5])

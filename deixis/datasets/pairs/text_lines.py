@@ -20,17 +20,17 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes | None]]:
         stream.seek(3 if start == codecs.BOM_UTF8 else 0)
         if start[:2] in BOMS_16:
             with path.open(encoding="utf-16", errors="replace", newline="") as text:
-                for line, found in _bounded(text):
-                    yield line, found.encode() if found is not None else None
+                for line, content in _bounded(text):
+                    yield line, content.encode() if content is not None else None
         else:
             yield from _bounded(stream)
 
 
 def _bounded(stream):  # type: ignore[no-untyped-def] # of text or of bytes, and of the same again
     line = 0
-    while found := stream.readline(MAX_LINE):
-        whole = found[-1:] in ("\n", b"\n") or len(found) < MAX_LINE
-        yield line, found if whole else None
+    while content := stream.readline(MAX_LINE):
+        whole = content[-1:] in ("\n", b"\n") or len(content) < MAX_LINE
+        yield line, content if whole else None
         while not whole:
             rest = stream.readline(MAX_LINE)
             whole = not rest or rest[-1:] in ("\n", b"\n")

@@ -13,7 +13,7 @@ from deixis.datasets.pairs.ledger import Ledger
 from deixis.imaging.masks import area as mask_area
 
 # Above the ids of COCO, Visual Genome and the embedded scenes: the leakage guard compares ids, and a corpus that shares
-# numbers with a pretraining set would seem to share pictures with it. Within 32 bits, which some label tools keep.
+# numbers with a pretraining set would seem to share images with it. Within 32 bits, which some label tools keep.
 FIRST_IMAGE_ID = 1_000_000_000
 GROUP_ROWS = 10_000
 REPEATING = ("split", "licence", "mode", "category", "file", "code")  # columns whose values are worth a dictionary
@@ -36,9 +36,9 @@ IMAGES = pa.schema(
 OBJECTS = pa.schema([("image_id", INTEGER), ("boxes", pa.list_(REAL)), ("categories", pa.list_(INTEGER))])
 QUARANTINE = pa.schema([("file", TEXT), ("line", INTEGER), ("code", TEXT), ("value", TEXT)])
 
-UNNAMED = "SELECT same FROM rows JOIN pictures ON picture = key WHERE sample IS NULL AND x0 IS NOT NULL"
+UNNAMED = "SELECT same FROM rows JOIN images ON image = key WHERE sample IS NULL AND x0 IS NOT NULL"
 ORDERED = (
-    "FROM rows JOIN pictures ON picture = key WHERE NOT refused AND sample IS NOT NULL AND number IS NOT NULL "
+    "FROM rows JOIN images ON image = key WHERE NOT refused AND sample IS NOT NULL AND number IS NOT NULL "
     "ORDER BY number, grp IS NULL, grp, seq"
 )
 
@@ -53,12 +53,12 @@ def write_quarantine(ledger: Ledger, path: Path) -> None:
 def write_tables(ledger: Ledger, folder: Path, *, licence: str) -> None:
     """Write pairs, truth, images and objects.
 
-    `images.source` is the picture's name in the corpus, or its checksum where it lay in a row; `ref_id` counts groups.
+    `images.source` is the image's name in the corpus, or its checksum where it lay in a row; `ref_id` counts groups.
     """
     _write(folder / "pairs.parquet", PAIRS, _pairs(ledger))
     _write(folder / "truth.parquet", TRUTH, _truth(ledger))
     images = ledger.select(
-        f"SELECT number + {FIRST_IMAGE_ID}, path, stored_sha256, width, height, ?, name, mode FROM pictures "
+        f"SELECT number + {FIRST_IMAGE_ID}, path, stored_sha256, width, height, ?, name, mode FROM images "
         "WHERE key = same AND number IS NOT NULL ORDER BY number",
         licence,
     )
@@ -86,20 +86,20 @@ def _truth(ledger: Ledger) -> Iterator[tuple[Any, ...]]:
 
 
 def _objects(ledger: Ledger) -> Iterator[tuple[Any, ...]]:
-    """Annotated boxes of each picture, each once, largest first; no rows where only what phrases mean is annotated.
+    """Annotated boxes of each image, each once, largest first; no rows where only what phrases mean is annotated.
 
-    Stages that must not see truth may read them. So a picture's boxes are listed only where one of them is of an object
+    Stages that must not see truth may read them. So an image's boxes are listed only where one of them is of an object
     that no phrase names.
     """
     if not ledger.one(f"SELECT COUNT(*) FROM ({UNNAMED})"):
         return
     rows = ledger.select(
-        "SELECT DISTINCT number, x0, y0, x1, y1, category_id FROM pictures LEFT JOIN rows ON picture = key "
+        "SELECT DISTINCT number, x0, y0, x1, y1, category_id FROM images LEFT JOIN rows ON image = key "
         f"AND NOT refused AND same IN ({UNNAMED}) WHERE number IS NOT NULL "
         "ORDER BY number, (x1 - x0) * (y1 - y0) DESC, x0, y0, x1, y1, category_id"
     )
-    for number, found in groupby(rows, key=lambda row: row[0]):
-        boxed = [row for row in found if row[1] is not None]
+    for number, group in groupby(rows, key=lambda row: row[0]):
+        boxed = [row for row in group if row[1] is not None]
         boxes = [value for row in boxed for value in row[1:5]]
         yield number + FIRST_IMAGE_ID, boxes, [row[5] for row in boxed]
 

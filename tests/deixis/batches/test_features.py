@@ -62,12 +62,12 @@ def shards_of(folder: Path) -> list[Path]:
 
 def test_round_trip(tmp_path):
     store = FeatureStore(build(tmp_path))
-    wanted = [110, 101, 122, 110]
-    expected = arrays_of(wanted)
+    image_ids = [110, 101, 122, 110]
+    expected = arrays_of(image_ids)
     assert len(store) == len(IDS) and store.meta["model"] == "made up"
     for name in ("map", "boxes"):
-        found = store.read(name, wanted)
-        assert found.dtype == torch.float32 and np.array_equal(found.numpy(), expected[name].astype(np.float32))
+        rows = store.read(name, image_ids)
+        assert rows.dtype == torch.float32 and np.array_equal(rows.numpy(), expected[name].astype(np.float32))
     store.verify()
 
 

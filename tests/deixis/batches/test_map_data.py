@@ -19,7 +19,7 @@ VOCABULARY = ["<pad>", "<unk>", "star", "red", "left"]
 
 
 def write_cues(path, **cues: list[str]):
-    path.write_text("".join(json.dumps({"text": text, "cues": found}) + "\n" for text, found in cues.items()))
+    path.write_text("".join(json.dumps({"text": text, "cues": cues_of}) + "\n" for text, cues_of in cues.items()))
     return path
 
 
@@ -56,7 +56,7 @@ def test_phrases_without_an_object_number_are_objects_of_their_own(tmp_path):
     assert groups[0] == groups[1] and len(set(groups)) == 3
 
 
-def test_a_batch_holds_each_picture_once_with_its_proposals(tmp_path):
+def test_a_batch_holds_each_image_once_with_its_proposals(tmp_path):
     for number in (1, 2):
         Image.new("RGB", (32, 16), (40 * number, 0, 0)).save(tmp_path / f"{number}.png")
     images = pd.DataFrame({"image_id": [1, 2], "path": ["1.png", "2.png"], "width": 32, "height": 16})

@@ -21,7 +21,7 @@ def test_no_two_seeds_share_the_generator_of_an_epoch():
 
 
 def test_fewer_rows_than_one_batch_are_refused():
-    asked = {"of": "training pairs", "setting": "teachers.dvin.recipe.batch_size"}
-    assert count_batches(7, 3, **asked) == 2
+    words = {"of": "training pairs", "setting": "teachers.dvin.recipe.batch_size"}
+    assert count_batches(7, 3, **words) == 2
     with pytest.raises(DataError, match=r"^pairs: 2 training pairs, fewer than one batch of 3\..*lower teachers\.dvin"):
-        count_batches(2, 3, **asked, found_in=Path("pairs"))
+        count_batches(2, 3, **words, found_in=Path("pairs"))

@@ -48,6 +48,6 @@ def test_a_value_that_aliases_multiply_is_shown_by_its_beginning(tmp_path):
     path = tmp_path / "params.yaml"
     path.write_text("\n".join([*lines, "seed: *a19", "recipe: {epochs: *a19, unknown: *a19}"]) + "\n", encoding="utf-8")
     for section, kind in (("seed", int), ("recipe", Recipe)):
-        with pytest.raises(ConfigError, match=rf"{section}(\.epochs)? is \[\[\[\.\.\.\], .* Mend") as refused:
+        with pytest.raises(ConfigError, match=rf"{section}(\.epochs)? is \[\[\[\.\.\.\], .* Fix") as refused:
             read_section(path, section, kind)
         assert len(str(refused.value)) < 2000 + len(str(path))

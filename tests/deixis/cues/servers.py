@@ -17,7 +17,7 @@ def chat_server(reply: Callable[[str], Any]) -> Iterator[tuple[str, list[str]]]:
 
     Yields the base URL and the expressions that were asked about.
     """
-    asked: list[str] = []
+    questions: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -25,14 +25,14 @@ def chat_server(reply: Callable[[str], Any]) -> Iterator[tuple[str, list[str]]]:
             text = re.findall(r"Expression: (.*)", body["messages"][-1]["content"])[-1]
             assert self.path == "/v1/chat/completions" and self.headers["Authorization"] == f"Bearer {KEY}"
             assert body["temperature"] == 0 and body["model"] == "toy"
-            asked.append(text)
-            said = reply(text)
-            message = {"role": "assistant", "content": said}
+            questions.append(text)
+            content = reply(text)
+            message = {"role": "assistant", "content": content}
             choice = {"index": 0, "finish_reason": "stop", "message": message}
             whole = {"id": "1", "object": "chat.completion", "created": 0, "model": "toy", "choices": [choice]}
             refusal = {"error": {"message": f"{KEY} is not welcome at {self.headers['Host']}"}}
-            payload = json.dumps(refusal if isinstance(said, int) else whole).encode()
-            self.send_response(said if isinstance(said, int) else 200)
+            payload = json.dumps(refusal if isinstance(content, int) else whole).encode()
+            self.send_response(content if isinstance(content, int) else 200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(payload)))
             self.end_headers()
@@ -45,7 +45,7 @@ def chat_server(reply: Callable[[str], Any]) -> Iterator[tuple[str, list[str]]]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}/v1", asked
+        yield f"http://127.0.0.1:{server.server_port}/v1", questions
     finally:
         server.shutdown()
         thread.join()

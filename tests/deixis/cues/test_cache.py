@@ -12,8 +12,8 @@ LEFT, BUS = Phrase("left guy", 7, (70, 71)), Phrase("bus", 8, (80,))
 def test_our_own_file_is_looked_up_by_text(tmp_path):
     record = {"sent_id": 1, "text": "left guy", "cues": ["guy"], "source": "openai:x", "prompt_sha1": "1", "gen": {}}
     (tmp_path / "cues.jsonl").write_text(json.dumps(record) + "\n")
-    found, missing = CachedCues(CacheConfig(tmp_path / "cues.jsonl")).answer([LEFT, BUS])
-    assert (found.cues, found.source, found.prompt_sha1, found.fallback) == (("guy",), "openai:x", "1", False)
+    answer, missing = CachedCues(CacheConfig(tmp_path / "cues.jsonl")).answer([LEFT, BUS])
+    assert (answer.cues, answer.source, answer.prompt_sha1, answer.fallback) == (("guy",), "openai:x", "1", False)
     assert (missing.cues, missing.fallback, missing.error) == (("bus",), True, "not in the cache")
 
 

@@ -38,13 +38,13 @@ def save(folder, model=None, *, chat_template: str | None = None) -> str:
 def taught(answer: str, texts: list[str]) -> LlamaForCausalLM:
     """A model that has learnt to write one answer to some texts."""
     model, tokens = language_model(), tokenizer()
-    wanted = tokens(f"{answer}</s>")["input_ids"]
+    target_ids = tokens(f"{answer}</s>")["input_ids"]
     optimiser = torch.optim.Adam(model.parameters(), lr=0.02)
     for text in texts * 30:
         prompt = tokens(PROMPT.write(text))["input_ids"]
         optimiser.zero_grad()
-        labels = torch.tensor([[-100] * len(prompt) + wanted])
-        model(torch.tensor([prompt + wanted]), labels=labels).loss.backward()
+        labels = torch.tensor([[-100] * len(prompt) + target_ids])
+        model(torch.tensor([prompt + target_ids]), labels=labels).loss.backward()
         optimiser.step()
     return model
 
@@ -88,8 +88,8 @@ def test_a_model_that_breaks_at_every_question_is_given_up_and_said_once(tmp_pat
     first, second, third = (source.answer(PHRASES) for _ in range(3))
     assert {answer.error for answer in [*second, *third]} == {"the model was given up"}
     assert [answer.cues for answer in first] == [answer.cues for answer in second] and source.answer([]) == []
-    said = capsys.readouterr().err
-    assert said.count("the model was given up (") == 1 and "dvc repro -f write_cues" in said
+    messages = capsys.readouterr().err
+    assert messages.count("the model was given up (") == 1 and "dvc repro -f write_cues" in messages
 
 
 def test_a_model_that_breaks_at_some_questions_is_asked_again(tmp_path, monkeypatch):

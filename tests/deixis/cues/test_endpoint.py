@@ -17,13 +17,13 @@ needs_client = pytest.mark.skipif(not importlib.util.find_spec("openai"), reason
 
 @needs_client
 def test_good_lists(monkeypatch):
-    with chat_server(lambda text: json.dumps([text.split()[-1], text])) as (address, asked):
+    with chat_server(lambda text: json.dumps([text.split()[-1], text])) as (address, questions):
         use_server(monkeypatch, address)
         answers = EndpointCues(EndpointConfig()).answer(PHRASES)
     assert [answer.cues for answer in answers] == [("right", "man on the right"), ("guy", "left guy")]
     assert {answer.source for answer in answers} == {"openai:toy"} and not any(answer.fallback for answer in answers)
     assert answers[0].gen == {"temperature": 0, "max_tokens": 128, "seed": 0}
-    assert sorted(asked) == ["left guy", "man on the right"]
+    assert sorted(questions) == ["left guy", "man on the right"]
 
 
 @needs_client
@@ -52,10 +52,10 @@ def test_the_rule_stands_in_for_one_bad_answer_and_no_other(monkeypatch, reply, 
 @needs_client
 def test_a_busy_server_is_asked_again(monkeypatch):
     replies = [503, '["man"]']
-    with chat_server(lambda _: replies.pop(0)) as (address, asked):
+    with chat_server(lambda _: replies.pop(0)) as (address, questions):
         use_server(monkeypatch, address)
         (answer,) = EndpointCues(EndpointConfig(retries=1)).answer(PHRASES[:1])
-    assert answer.cues == ("man",) and len(asked) == 2
+    assert answer.cues == ("man",) and len(questions) == 2
 
 
 @needs_client
@@ -68,7 +68,7 @@ def test_a_server_out_of_reach_is_given_up(monkeypatch, capsys):
     assert {answer.error for answer in first} == {"APIConnectionError"}
     assert {answer.error for answer in second} == {"the endpoint was given up"}
     assert [answer.cues for answer in first] == [answer.cues for answer in second]
-    assert "APIConnectionError" in (said := capsys.readouterr().err) and "dvc repro -f write_cues" in said
+    assert "APIConnectionError" in (messages := capsys.readouterr().err) and "dvc repro -f write_cues" in messages
 
 
 @pytest.mark.parametrize("absent", VARIABLES)

@@ -37,19 +37,19 @@ def test_equal_counts_say_nothing(capsys):
 
 
 def test_a_difference_in_an_uncertain_figure_is_only_told(capsys):
-    found = count_rows(rows(train=(8_997, 54_127), val=(1_001, 5_842)))
-    compare(found, expect="referit_berkeley", dataset="toy", allow_other_counts=False)
-    told = capsys.readouterr().err
-    assert "train  images       found    8,997  published    8,998 (uncertain)" in told and "all" not in told
+    counts = count_rows(rows(train=(8_997, 54_127), val=(1_001, 5_842)))
+    compare(counts, expect="referit_berkeley", dataset="toy", allow_other_counts=False)
+    messages = capsys.readouterr().err
+    assert "train  images       found    8,997  published    8,998 (uncertain)" in messages and "all" not in messages
 
 
 def test_a_difference_in_a_certain_figure_ends_the_run():
-    found = count_rows(rows(val=(1_000, 5_843)))
+    counts = count_rows(rows(val=(1_000, 5_843)))
     with pytest.raises(DataError, match=r"(?s)all    expressions  found  120,073  published  120,072\n.*prepare@toy"):
-        compare(found, expect="referit_berkeley", dataset="toy", allow_other_counts=False)
+        compare(counts, expect="referit_berkeley", dataset="toy", allow_other_counts=False)
 
 
 def test_a_split_that_is_not_published_is_named():
-    found = count_rows([*rows(), ("testA", "test0", "test0", 0)])
+    counts = count_rows([*rows(), ("testA", "test0", "test0", 0)])
     with pytest.raises(DataError, match=r"testA  images       found        1  published        0"):
-        compare(found, expect="referit_berkeley", dataset="toy", allow_other_counts=False)
+        compare(counts, expect="referit_berkeley", dataset="toy", allow_other_counts=False)

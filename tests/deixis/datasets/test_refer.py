@@ -69,17 +69,17 @@ def test_masks_are_the_union_of_their_parts_and_boxes_are_corners(folders, tmp_p
             assert size == given["area"] < sum(area(part) for part in given["segmentation"])  # its parts overlap
 
 
-def test_pictures_under_the_names_of_2017_are_found_by_id(tmp_path):
-    found = {}
+def test_images_under_the_names_of_2017_are_found_by_id(tmp_path):
+    by_name = {}
     for names in ("2014", "2017"):
         fabricate(tmp_path / names, "refcoco_unc", images=8, seed=0, names=names)
-        found[names] = ingest(tmp_path / names, "refcoco_unc", tmp_path / f"out{names}")["images"]
-    assert found["2014"]["path"][0] == "COCO_train2014_000000098304.jpg"
-    assert found["2017"]["path"][0] == "000000098304.jpg"
-    assert found["2014"].drop(columns="path").equals(found["2017"].drop(columns="path"))
+        by_name[names] = ingest(tmp_path / names, "refcoco_unc", tmp_path / f"out{names}")["images"]
+    assert by_name["2014"]["path"][0] == "COCO_train2014_000000098304.jpg"
+    assert by_name["2017"]["path"][0] == "000000098304.jpg"
+    assert by_name["2014"].drop(columns="path").equals(by_name["2017"].drop(columns="path"))
 
 
-def test_pictures_of_referit_are_found_in_the_folders_of_their_collection(folders, tmp_path):
+def test_images_of_referit_are_found_in_the_folders_of_their_collection(folders, tmp_path):
     raw = copy(folders, "referit_berkeley", tmp_path)
     (raw / "images" / "00" / "images").mkdir(parents=True)
     for path in (raw / "images").glob("*.jpg"):
@@ -87,7 +87,7 @@ def test_pictures_of_referit_are_found_in_the_folders_of_their_collection(folder
     assert ingest(raw, "referit_berkeley", tmp_path / "out")["images"]["path"][0] == "00/images/25.jpg"
 
 
-def test_pictures_elsewhere_are_written_with_their_full_path(folders, tmp_path):
+def test_images_elsewhere_are_written_with_their_full_path(folders, tmp_path):
     raw = copy(folders, "refcoco_unc", tmp_path)
     elsewhere = (raw / "images").rename(tmp_path / "coco")
     images = ingest(raw, "refcoco_unc", tmp_path / "out", image_root=str(elsewhere))["images"]
@@ -102,7 +102,7 @@ def test_a_linked_image_folder_is_read_like_its_own(folders, tmp_path):
     assert len(ingest(raw, "refcoco_unc", tmp_path / "out")["images"]) == IMAGES
 
 
-def test_no_folder_of_pictures(folders, tmp_path):
+def test_no_folder_of_images(folders, tmp_path):
     raw = copy(folders, "refcoco_unc", tmp_path)
     shutil.rmtree(raw / "images")
     with pytest.raises(DataError, match=r"raw/images: no such folder.*image_root.*dvc repro prepare"):
@@ -124,7 +124,7 @@ def test_text_as_typed_or_as_cleaned(folders, tmp_path):
         assert pairs["expression"][number] == refs[0]["sentences"][0]["raw"]
 
 
-def test_splits_by_object_share_pictures_only_where_the_entry_says_so(folders, tmp_path):
+def test_splits_by_object_share_images_only_where_the_entry_says_so(folders, tmp_path):
     raw = folders / "refcocog_google"
     pairs = ingest(raw, "refcocog_google", tmp_path / "shared")["pairs"]
     by_split = pairs.groupby("split")["image_id"].agg(set)
@@ -139,8 +139,8 @@ def test_an_annotation_referred_to_twice_keeps_all_its_phrases(folders, tmp_path
     again = [{"sent_id": 9000 + k, "raw": f"once more {k}", "sent": "", "tokens": []} for k in range(2)]
     write_refs(raw, [*refs, refs[0] | {"ref_id": 900, "sentences": again}], split_by="unc")
     tables = ingest(raw, "refcoco_unc", tmp_path / "out")
-    own = tables["pairs"]["ref_id"].isin([refs[0]["ref_id"], 900])
-    assert own.sum() == 4 and tables["truth"]["box"][own].map(list).map(tuple).nunique() == 1
+    of_both = tables["pairs"]["ref_id"].isin([refs[0]["ref_id"], 900])
+    assert of_both.sum() == 4 and tables["truth"]["box"][of_both].map(list).map(tuple).nunique() == 1
 
 
 def test_ids_may_be_text(folders, tmp_path):
@@ -158,9 +158,9 @@ def test_ids_may_be_text(folders, tmp_path):
     tables = ingest(raw, "refcoco_unc", tmp_path / "text")
     for name in ("pairs", "images", "objects"):
         assert set(tables[name]["image_id"]) == {f"n{value}" for value in expected[name]["image_id"]}
-    texts = [found["pairs"].set_index("sent_id")["text"].sort_index() for found in (tables, expected)]
+    texts = [one["pairs"].set_index("sent_id")["text"].sort_index() for one in (tables, expected)]
     assert texts[0].equals(texts[1]) and tables["pairs"]["ref_id"][0].startswith("0")
-    masks = [sorted(mask["counts"] for mask in found["truth"]["mask"]) for found in (tables, expected)]
+    masks = [sorted(mask["counts"] for mask in one["truth"]["mask"]) for one in (tables, expected)]
     assert masks[0] == masks[1]
 
 
@@ -206,11 +206,15 @@ def test_other_counts_than_the_published_ones_end_the_run(folders, tmp_path, cap
 
 def test_the_published_counts_themselves_pass(folders, tmp_path, monkeypatch, capsys):
     refs = read_folder(folders / "refcoco_unc", split_by="unc")[1]
-    found = {}
+    counts = {}
     for split in ("train", "val", "testA", "testB", "all"):
-        own = [ref for ref in refs if split in ("all", ref["split"])]
-        sizes = len({ref["image_id"] for ref in own}), len(own), sum(len(ref["sentences"]) for ref in own)
-        found[split] = type(PUBLISHED["refcoco_unc"]["val"])(*sizes)
-    monkeypatch.setitem(PUBLISHED, "refcoco_unc", found)
+        of_split = [ref for ref in refs if split in ("all", ref["split"])]
+        sizes = (
+            len({ref["image_id"] for ref in of_split}),
+            len(of_split),
+            sum(len(ref["sentences"]) for ref in of_split),
+        )
+        counts[split] = type(PUBLISHED["refcoco_unc"]["val"])(*sizes)
+    monkeypatch.setitem(PUBLISHED, "refcoco_unc", counts)
     ingest(folders / "refcoco_unc", "refcoco_unc", tmp_path / "out", expect="refcoco_unc")
     assert "counts" not in capsys.readouterr().err

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from deixis.core.errors import DataError
-from deixis.datasets.refer_files import mend_text, read_json, read_plain_pickle
+from deixis.datasets.refer_files import fix_text, read_json, read_plain_pickle
 from tests.fabricate import python2_pickle
 
 
@@ -58,11 +58,11 @@ def test_no_stream_gets_past_plain_values(tmp_path, stream):
     path = tmp_path / "refs(unc).p"
     path.write_bytes(stream)
     try:
-        found = read_plain_pickle(path)
+        value = read_plain_pickle(path)
     except DataError as error:
         assert "refused" in str(error)
     else:
-        assert found in ([], {})
+        assert value in ([], {})
 
 
 @pytest.mark.parametrize(
@@ -71,12 +71,12 @@ def test_no_stream_gets_past_plain_values(tmp_path, stream):
      (b"\x81 odd", "\x81 odd")],
 )  # fmt: skip
 def test_text_of_python_2_is_what_was_typed(stored, typed):
-    assert mend_text(stored.decode("latin1")) == typed
+    assert fix_text(stored.decode("latin1")) == typed
 
 
 def test_text_that_says_what_it_is_stays(tmp_path):
     for text in ("red car™", "日本", "café"):
-        assert mend_text(text) == text
+        assert fix_text(text) == text
 
 
 def test_the_byte_strings_of_python_2_are_written_as_such(tmp_path):

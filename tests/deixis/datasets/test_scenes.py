@@ -80,7 +80,7 @@ def test_most_scenes_repeat_a_category(scenes):
     assert np.mean(repeated) > 0.8
 
 
-def test_masks_are_disjoint_inside_the_picture_and_their_boxes_tight(scenes):
+def test_masks_are_disjoint_inside_the_image_and_their_boxes_tight(scenes):
     for scene in scenes:
         height, width, channels = scene.pixels.shape
         assert scene.pixels.dtype == np.uint8 and channels == 3
@@ -129,12 +129,12 @@ def test_appearance_never_says_where(scenes):
 
 
 def test_location_mostly_says_where_and_relation_is_longer(scenes):
-    told = {habit: [phrase for _, _, phrase in written(scenes, habit)] for habit in ("location", "relation")}
-    placed = [bool(set(phrase.split()) & SIDES.keys()) for phrase in told["location"]]
+    phrases_of = {habit: [phrase for _, _, phrase in written(scenes, habit)] for habit in ("location", "relation")}
+    placed = [bool(set(phrase.split()) & SIDES.keys()) for phrase in phrases_of["location"]]
     assert np.mean(placed) > 0.4
-    related = [bool(set(phrase.split()) & (RELATIONS | SIDES.keys())) for phrase in told["relation"]]
+    related = [bool(set(phrase.split()) & (RELATIONS | SIDES.keys())) for phrase in phrases_of["relation"]]
     assert np.mean(related) > 0.4
-    lengths = {habit: np.mean([len(phrase.split()) for phrase in phrases]) for habit, phrases in told.items()}
+    lengths = {habit: np.mean([len(phrase.split()) for phrase in phrases]) for habit, phrases in phrases_of.items()}
     assert lengths["relation"] > lengths["location"] + 2
 
 
@@ -171,11 +171,11 @@ def test_written_folder_is_whole(folder):
 
 def test_splits_share_no_image_and_keep_to_their_categories(folder):
     names = {row["id"]: row["name"] for row in folder.instances["categories"]}
-    found = {
+    categories = {
         split: {names[r["category_id"]] for r in folder.refs if r["split"] == split} for split in ("testA", "testB")
     }
-    assert found["testA"] and found["testA"] <= set(ROUND)
-    assert found["testB"] and found["testB"] <= set(ANGULAR)
+    assert categories["testA"] and categories["testA"] <= set(ROUND)
+    assert categories["testB"] and categories["testB"] <= set(ANGULAR)
     by_image = {(ref["image_id"], ref["split"]) for ref in folder.refs}
     assert Counter(split for _, split in by_image) == {"train": 8, "val": 4, "testA": 10, "testB": 10}
     assert len({image_id for image_id, _ in by_image}) == 32

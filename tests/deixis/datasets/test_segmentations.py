@@ -30,8 +30,8 @@ def test_parts_unite_whatever_their_coding(one, other):
     other = np.resize(other, one.shape)
     height, width = one.shape
     parts = [encode_mask(one), {"size": [height, width], "counts": lengths(other)}]
-    found, dropped = read_mask(parts, width=width, height=height)
-    assert (decode_mask(found) == (one | other)).all() and dropped == 0 and area(found) == (one | other).sum()
+    mask, dropped = read_mask(parts, width=width, height=height)
+    assert (decode_mask(mask) == (one | other)).all() and dropped == 0 and area(mask) == (one | other).sum()
 
 
 @given(MASKS, st.data())
@@ -41,18 +41,18 @@ def test_a_code_with_a_character_lost_is_refused(mask, data):
     place = data.draw(st.integers(0, len(counts) - 1))
     harmed = counts[:place] + counts[place + 1 :]
     try:
-        found, _ = read_mask({"size": [height, width], "counts": harmed}, width=width, height=height)
+        decoded, _ = read_mask({"size": [height, width], "counts": harmed}, width=width, height=height)
     except ValueError:
         return
-    assert sum(run_lengths(found["counts"])) == height * width  # rarely, it is a whole code still
+    assert sum(run_lengths(decoded["counts"])) == height * width  # rarely, it is a whole code still
 
 
 def test_a_stored_sum_of_parts_is_a_union(tmp_path):
     summed = np.array([[0, 1, 2], [0, 0, 3]], np.uint8)
     np.save(tmp_path / "7.npy", summed)
-    found, _ = read_mask(tmp_path / "7.npy", width=3, height=2)
-    assert (decode_mask(found) == (summed > 0)).all()
-    assert tight_box(found) == [1, 0, 3, 2]
+    mask, _ = read_mask(tmp_path / "7.npy", width=3, height=2)
+    assert (decode_mask(mask) == (summed > 0)).all()
+    assert tight_box(mask) == [1, 0, 3, 2]
 
 
 def objects(path):

@@ -48,8 +48,8 @@ def test_the_same_phrases_and_boxes_as_in_the_published_folder(tmp_path, folder,
     (tmp_path / "other" / "images").symlink_to(folder / "images")
     tables = ingest(tmp_path, tmp_path / "other", f"{entry}, max_quarantined: 0.0")
 
-    def rows(found):
-        joined = found["pairs"].merge(found["truth"], on="sample_id").merge(found["images"], on="image_id")
+    def rows(tables):
+        joined = tables["pairs"].merge(tables["truth"], on="sample_id").merge(tables["images"], on="image_id")
         boxes = joined["box"].map(lambda box: tuple(round(value, 6) for value in box))
         return sorted(zip(joined["image_id"], joined["text"], joined["split"], boxes, joined["sha256"], strict=True))
 
@@ -101,14 +101,14 @@ def break_jxu124(folder):
 
 def break_mdetr(folder):
     path = folder / "finetune_refcoco_train.json"
-    found = json.loads(path.read_text())
-    row, box = found["images"][0], found["annotations"][0]
-    found["images"] = [
+    content = json.loads(path.read_text())
+    row, box = content["images"][0], content["annotations"][0]
+    content["images"] = [
         None, [], row | {"id": None}, row | {"id": 901}, row | {"id": 902, "original_id": {}}, row | {"id": 903},
-        *found["images"],
+        *content["images"],
     ]  # fmt: skip
-    found["annotations"] += [None, box | {"image_id": 903, "original_id": 2.5}, box | {"image_id": []}]
-    path.write_text(json.dumps(found))
+    content["annotations"] += [None, box | {"image_id": 903, "original_id": 2.5}, box | {"image_id": []}]
+    path.write_text(json.dumps(content))
     return 6, 0
 
 
@@ -129,8 +129,8 @@ def test_broken_rows_take_no_valid_one_with_them(tmp_path, folder, write, entry,
     assert (codes["E_REF_BROKEN"], codes.get("E_BOX_BROKEN", 0)) == (refused, boxless)
     assert set(codes.index) <= {"E_REF_BROKEN", "E_BOX_BROKEN", "E_ROW_BROKEN", "W_DUP_TEXT", "W_BOX_LOOSE"}
 
-    def texts(found):
-        return found["pairs"].merge(found["truth"], on="sample_id")["text"].value_counts()
+    def texts(tables):
+        return tables["pairs"].merge(tables["truth"], on="sample_id")["text"].value_counts()
 
     assert texts(tables).equals(texts(expected))
 

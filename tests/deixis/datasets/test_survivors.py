@@ -92,15 +92,15 @@ def test_each_bad_row_has_its_code_and_every_valid_phrase_survives(folder, harms
     images, annotations, refs, expected, codes = [], [], [], set(), Counter()
     for number, name in enumerate([None, *harms]):
         rows = copy.deepcopy(row(number))
-        kept = 2
+        surviving = 2
         if name is not None:
             harm, code, as_evaluation, as_training = HARMS[name]
             harm(*rows)
             codes[code] += 1
-            kept = as_training if rows[2]["split"] == "train" else as_evaluation
-        for table, found in zip((images, annotations, refs), rows, strict=True):
-            table.append(found)
-        expected |= {f"toy/{number}/{2 * number + 1 - k}" for k in range(kept)}  # the first phrase is the one harmed
+            surviving = as_training if rows[2]["split"] == "train" else as_evaluation
+        for table, edited in zip((images, annotations, refs), rows, strict=True):
+            table.append(edited)
+        expected |= {f"toy/{number}/{2 * number + 1 - k}" for k in range(surviving)}  # the first is the one harmed
     for table in (images, annotations, refs):
         order.shuffle(table)
     write_refer(folder, {"images": images, "annotations": annotations, "categories": []}, refs)

@@ -55,7 +55,7 @@ def row(sample_id: str, image_id: int, box: list[float] | None, mask: np.ndarray
 
 
 def hard_rows() -> list[dict[str, Any]]:
-    """Three pictures: an L on the edges with a hard text, a mask with a hole and two parts, a box without a mask."""
+    """Three images: an L on the edges with a hard text, a mask with a hole and two parts, a box without a mask."""
     return [
         row("s/1", 7, [50.123, 20.0, 90.0, 60.0], l_shape(), expression=HARD_TEXT, score=9.25),
         row("s/2", 7, [6.0, 5.0, 53.337, 50.0], ring_and_part(), score=-0.5),
@@ -76,7 +76,7 @@ def write_tables(folder: Path, rows: list[dict[str, Any]]) -> tuple[Path, Path]:
     return folder / "labels.parquet", folder / "images.parquet"
 
 
-def write_pictures(root: Path) -> Path:
+def write_images(root: Path) -> Path:
     for image_id, size in SIZES.items():
         (root / PATHS[image_id]).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", size, (image_id, 90, 40)).save(root / PATHS[image_id])
@@ -88,7 +88,7 @@ def exported(writer: Any, folder: Path, rows: list[dict[str, Any]], *, image_roo
     reader = LabelReader(*write_tables(folder / "tables", rows))
     out = folder / "out"
     out.mkdir()
-    writer(reader.pictures(), out, Options(image_root=image_root, per_object=False))
+    writer(reader.images(), out, Options(image_root=image_root, per_object=False))
     return out
 
 

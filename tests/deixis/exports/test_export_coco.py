@@ -28,9 +28,9 @@ def test_pycocotools_reads_boxes_masks_and_texts(tmp_path):
 def test_results_load_into_the_evaluator(tmp_path):
     out = exported(write, tmp_path, hard_rows())
     truth = COCO(out / "annotations.json")
-    found = truth.loadRes(str(out / "results.json"))
-    assert [found.anns[number]["score"] for number in (1, 2, 3)] == [9.25, -0.5, 1.5]
-    assert (found.annToMask(found.anns[1]) == l_shape()).all()
+    loaded = truth.loadRes(str(out / "results.json"))
+    assert [loaded.anns[number]["score"] for number in (1, 2, 3)] == [9.25, -0.5, 1.5]
+    assert (loaded.annToMask(loaded.anns[1]) == l_shape()).all()
 
 
 def test_no_labels_make_whole_files(tmp_path):

@@ -47,10 +47,10 @@ def test_shapes_say_what_the_labels_say(tmp_path):
     assert (mask_of(first[1], WIDTH, HEIGHT) == l_shape()).all()
     assert (mask_of(first[3], WIDTH, HEIGHT) == ring_and_part()).all()
     for shape in first[:2]:
-        said = attributes(shape)
-        assert said.keys() <= declared
-        assert said["expression"] == HARD_TEXT
-        assert (float(said["score"]), said["sample_id"]) == (9.25, "s/1")
+        values = attributes(shape)
+        assert values.keys() <= declared
+        assert values["expression"] == HARD_TEXT
+        assert (float(values["score"]), values["sample_id"]) == (9.25, "s/1")
 
 
 def test_what_xml_cannot_hold_becomes_a_space(tmp_path):

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deixis.exports.fiftyone import pixel_shares, write
-from deixis.exports.types import Picture
+from deixis.exports.types import ExportedImage
 from tests.deixis.exports.labelled import (
     HARD_TEXT,
     HEIGHT,
@@ -24,7 +24,7 @@ from tests.deixis.exports.labelled import (
     hard_rows,
     l_shape,
     ring_and_part,
-    write_pictures,
+    write_images,
 )
 
 
@@ -44,14 +44,14 @@ def test_shares_of_whole_pixels_are_cut_back_to_the_same_pixels(data):
     width, height = data.draw(st.integers(1, 5000)), data.draw(st.integers(1, 5000))
     left, top = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
     right, bottom = data.draw(st.integers(left + 1, width)), data.draw(st.integers(top + 1, height))
-    x, y, wide, high = pixel_shares((left, top, right, bottom), Picture(1, "a.jpg", width, height, 0))
+    x, y, wide, high = pixel_shares((left, top, right, bottom), ExportedImage(1, "a.jpg", width, height, 0))
     assert (int(width * x), int(height * y)) == (left, top)
     assert (int(width * (x + wide)), int(height * (y + high))) == (right, bottom)
     np.testing.assert_allclose([x, x + wide], [left / width, right / width], atol=1e-12)
 
 
 def test_samples_say_what_the_labels_say(tmp_path):
-    root = write_pictures(tmp_path / "images")
+    root = write_images(tmp_path / "images")
     out = exported(write, tmp_path, hard_rows(), image_root=root)
     assert "version" not in json.loads((out / "metadata.json").read_text())
     first, second = json.loads((out / "samples.json").read_text())["samples"]
@@ -70,4 +70,4 @@ def test_samples_say_what_the_labels_say(tmp_path):
 @pytest.mark.parametrize("side", [100])
 def test_the_naive_share_would_lose_a_pixel(side):
     assert int(side * (29 / side)) == 28
-    assert int(side * pixel_shares((29, 0, 30, 1), Picture(1, "a.jpg", side, side, 0))[0]) == 29
+    assert int(side * pixel_shares((29, 0, 30, 1), ExportedImage(1, "a.jpg", side, side, 0))[0]) == 29

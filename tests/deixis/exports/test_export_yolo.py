@@ -1,4 +1,4 @@
-"""YOLO's rows, read by the rule that trainers follow: a label file lies where its picture lies, images for labels."""
+"""YOLO's rows, read by the rule that trainers follow: a label file lies where its image lies, images for labels."""
 
 import json
 
@@ -11,8 +11,8 @@ from ruamel.yaml import YAML
 from skimage.draw import polygon2mask
 
 from deixis.core.errors import DataError
-from deixis.exports.types import Picture
-from deixis.exports.yolo import PictureNames, outline, write
+from deixis.exports.types import ExportedImage
+from deixis.exports.yolo import ImageNames, outline, write
 from tests.deixis.exports.labelled import (
     HARD_TEXT,
     HEIGHT,
@@ -24,22 +24,22 @@ from tests.deixis.exports.labelled import (
     l_shape,
     ring_and_part,
     row,
-    write_pictures,
+    write_images,
 )
 
 
 def read_rows(folder, listed: str) -> dict[tuple[int, int], list[np.ndarray]]:
-    """Rows of each picture of a list, by the picture's size."""
-    found = {}
+    """Rows of each image of a list, by the image's size."""
+    by_size = {}
     for line in (folder / listed).read_text().splitlines():
-        picture = folder / line
-        parts = list(picture.parts)
+        path = folder / line
+        parts = list(path.parts)
         parts[len(parts) - 1 - parts[::-1].index("images")] = "labels"
-        rows = (type(picture)(*parts).with_suffix(".txt")).read_text().splitlines()
+        rows = (type(path)(*parts).with_suffix(".txt")).read_text().splitlines()
         assert {entry.split()[0] for entry in rows} == {"0"}
-        with Image.open(picture) as image:
-            found[image.size] = [np.array(entry.split()[1:], float) for entry in rows]
-    return found
+        with Image.open(path) as image:
+            by_size[image.size] = [np.array(entry.split()[1:], float) for entry in rows]
+    return by_size
 
 
 def drawn(points: np.ndarray, width: int, height: int) -> np.ndarray:
@@ -49,7 +49,7 @@ def drawn(points: np.ndarray, width: int, height: int) -> np.ndarray:
 
 @pytest.fixture
 def out(tmp_path):
-    return exported(write, tmp_path, hard_rows(), image_root=write_pictures(tmp_path / "images"))
+    return exported(write, tmp_path, hard_rows(), image_root=write_images(tmp_path / "images"))
 
 
 def test_boxes_come_back(out):
@@ -58,11 +58,11 @@ def test_boxes_come_back(out):
     first = read_rows(out / "boxes", "train.txt")[SIZES[7]]
     second = read_rows(out / "boxes", "val.txt")[SIZES[8]]
     assert len(first) == 2 and len(second) == 1
-    for found, (left, top, right, bottom), size in (
+    for line, (left, top, right, bottom), size in (
         (first[0], [50.123, 20.0, 90.0, 60.0], SIZES[7]),
         (second[0], [0.0, 1.25, 20.0, 99.875], SIZES[8]),
     ):
-        centre, side = found[:2] * size, found[2:] * size
+        centre, side = line[:2] * size, line[2:] * size
         np.testing.assert_allclose([*(centre - side / 2), *(centre + side / 2)], [left, top, right, bottom], atol=0.05)
 
 
@@ -70,9 +70,9 @@ def test_outlines_come_back_and_of_several_parts_the_largest(out):
     first, second = read_rows(out / "polygons", "train.txt")[SIZES[7]]
     largest = ring_and_part()
     largest[45:50, 50:53] = False
-    for found, pixels in ((first, l_shape()), (second, largest)):
-        assert ((found >= 0) & (found <= 1)).all()
-        assert iou(drawn(found.reshape(-1, 2) * [WIDTH, HEIGHT], WIDTH, HEIGHT), pixels) >= 0.95
+    for line, pixels in ((first, l_shape()), (second, largest)):
+        assert ((line >= 0) & (line <= 1)).all()
+        assert iou(drawn(line.reshape(-1, 2) * [WIDTH, HEIGHT], WIDTH, HEIGHT), pixels) >= 0.95
     description = YAML(typ="safe").load((out / "polygons" / "data.yaml").read_text())
     assert description["val"] == "train.txt"  # nothing of val has a mask
 
@@ -88,24 +88,24 @@ def test_rows_are_told_apart_in_the_list_beside(out):
     assert (out / "boxes" / "images" / rows[2]["image"]).exists()
 
 
-def test_pictures_with_one_stem_get_names_of_their_own():
-    names = PictureNames()
+def test_images_with_one_stem_get_names_of_their_own():
+    names = ImageNames()
     paths = ["a/1.jpg", "a/1.png", "a/1_png.jpg", "A/1.JPG", "b/1.jpg", "a/1.png.webp"]
-    found = [names.of(Picture(1, path, 1, 1, 0)) for path in paths]
-    assert found[0] == "a/1.jpg"
-    assert found[1] == "a/1_png.png"
-    assert found[4] == "b/1.jpg"
-    assert len({name.rsplit(".", 1)[0].casefold() for name in found}) == len(paths)
+    stems = [names.of(ExportedImage(1, path, 1, 1, 0)) for path in paths]
+    assert stems[0] == "a/1.jpg"
+    assert stems[1] == "a/1_png.png"
+    assert stems[4] == "b/1.jpg"
+    assert len({name.rsplit(".", 1)[0].casefold() for name in stems}) == len(paths)
 
 
-def test_pictures_are_copies(out, tmp_path):
+def test_images_are_copies(out, tmp_path):
     (copy,) = (out / "boxes" / "images").rglob("*.jpg")
     copy.write_bytes(b"")
     assert (tmp_path / "images" / "a" / "red & blue #1.jpg").stat().st_size
 
 
-def test_a_missing_picture_is_named(tmp_path):
-    with pytest.raises(DataError, match=r"no such picture. Name the folder .* --image-root"):
+def test_a_missing_image_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"no such image. Name the folder .* --image-root"):
         exported(write, tmp_path, hard_rows(), image_root=tmp_path)
 
 

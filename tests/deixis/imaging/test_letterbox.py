@@ -32,7 +32,7 @@ def test_size_and_offset(width, height, resized_hw, offset):
     assert letterbox.offset_xy == offset
 
 
-def test_a_zoomed_picture_keeps_its_shape_and_its_middle():
+def test_a_zoomed_image_keeps_its_shape_and_its_middle():
     smaller = Letterbox(640, 480, 416, zoom=0.5)
     assert smaller.resized_wh == (208, 156) and smaller.offset_xy == (104, 130)
     whole = torch.tensor([0.0, 0.0, 640.0, 480.0])
@@ -74,8 +74,8 @@ def test_b5_size_and_offset_of_transvgs_square():
 
 
 def test_axes_have_their_own_scale():
-    found = Letterbox(640, 427, 416).boxes_to_image(torch.tensor([[0.0, 69.0, 416.0, 346.0]]))
-    torch.testing.assert_close(found, torch.tensor([[0.0, 0.0, 640.0, 427.0]]))
+    boxes = Letterbox(640, 427, 416).boxes_to_image(torch.tensor([[0.0, 69.0, 416.0, 346.0]]))
+    torch.testing.assert_close(boxes, torch.tensor([[0.0, 0.0, 640.0, 427.0]]))
 
 
 @settings(deadline=None, derandomize=True)
@@ -83,29 +83,29 @@ def test_axes_have_their_own_scale():
 def test_boxes_survive_the_round_trip(width, height, shares, side):
     letterbox = Letterbox(width, height, side)
     boxes = torch.tensor([shares]) * torch.tensor([width, height] * 2)
-    found = letterbox.boxes_to_image(letterbox.boxes_to_input(boxes))
-    assert (found - boxes).abs().max() <= 0.05
+    returned = letterbox.boxes_to_image(letterbox.boxes_to_input(boxes))
+    assert (returned - boxes).abs().max() <= 0.05
 
 
 @settings(deadline=None, derandomize=True)
 @given(width=SIDES, height=SIDES, side=st.sampled_from([64, 224, 416, 640]))
-def test_whole_picture_lies_centred_in_the_square(width, height, side):
+def test_whole_image_lies_centred_in_the_square(width, height, side):
     letterbox = Letterbox(width, height, side)
     (new_width, new_height), (left, top) = letterbox.resized_wh, letterbox.offset_xy
     assert max(new_width, new_height) == side
     assert min(new_width, new_height) >= 1
     assert 0 <= side - new_width - 2 * left <= 1
     assert 0 <= side - new_height - 2 * top <= 1
-    found = letterbox.boxes_to_input(torch.tensor([[0.0, 0.0, width, height]]))
+    boxes = letterbox.boxes_to_input(torch.tensor([[0.0, 0.0, width, height]]))
     expected = torch.tensor([[left, top, left + new_width, top + new_height]]).float()
-    torch.testing.assert_close(found, expected, atol=1e-3, rtol=0)
+    torch.testing.assert_close(boxes, expected, atol=1e-3, rtol=0)
 
 
 def test_empty_list_of_boxes():
     assert Letterbox(640, 480, 416).boxes_to_input(torch.zeros(0, 4)).shape == (0, 4)
 
 
-def test_picture_is_padded_with_127():
+def test_image_is_padded_with_127():
     square = Letterbox(640, 480, 416).apply(Image.new("RGB", (640, 480), (255, 0, 9)))
     assert square.shape == (416, 416, 3)
     assert square.dtype == np.uint8
@@ -115,11 +115,11 @@ def test_picture_is_padded_with_127():
 
 
 def test_padding_after_standardising():
-    found = standardise(torch.full((1, 3, 1, 1), 127, dtype=torch.uint8))
-    assert found.flatten().tolist() == pytest.approx([0.05694, 0.18768, 0.40906], abs=1e-5)
+    levels = standardise(torch.full((1, 3, 1, 1), 127, dtype=torch.uint8))
+    assert levels.flatten().tolist() == pytest.approx([0.05694, 0.18768, 0.40906], abs=1e-5)
 
 
-def test_a_stretched_picture_fills_the_square_and_comes_back():
+def test_a_stretched_image_fills_the_square_and_comes_back():
     frame = Letterbox(width=40, height=10, side=20, stretch=True)
     assert (frame.resized_wh, frame.offset_xy) == ((20, 20), (0, 0))
     boxes = torch.tensor([[0.0, 0.0, 40.0, 5.0]])

@@ -88,7 +88,7 @@ def test_codes_as_segmentation(kind):
     assert np.array_equal(decode_mask(polygons_to_rle(parts, **SIZE)), first | second)
 
 
-def test_a_polygon_beyond_the_picture_is_cut_at_its_edge():
+def test_a_polygon_beyond_the_image_is_cut_at_its_edge():
     assert np.array_equal(decode_mask(polygons_to_rle([corners(-5, -5, 8, 40)], **SIZE)), rectangle(0, 0, 8, 20))
 
 
@@ -96,7 +96,7 @@ NOTHING, SOME = rectangle(0, 0, 0, 0), rectangle(0, 0, 10, 10)
 
 
 @pytest.mark.parametrize(
-    ("found", "truth", "expected"),
+    ("predicted", "truth", "expected"),
     [
         (SOME, SOME, (100, 100)),
         (rectangle(5, 5, 15, 15), SOME, (25, 175)),
@@ -110,15 +110,15 @@ NOTHING, SOME = rectangle(0, 0, 0, 0), rectangle(0, 0, 10, 10)
     ],
     ids=["equal", "corner", "apart", "inside", "empty", "missing", "empty truth", "both empty", "missing and empty"],
 )
-def test_overlap(found, truth, expected):
-    assert mask_overlap(None if found is None else encode_mask(found), encode_mask(truth)) == expected
+def test_overlap(predicted, truth, expected):
+    assert mask_overlap(None if predicted is None else encode_mask(predicted), encode_mask(truth)) == expected
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_overlap_equals_counting_pixels(seed):
-    found, truth = np.random.default_rng(seed).random((2, 20, 30)) < 0.4
-    counted = (int((found & truth).sum()), int((found | truth).sum()))
-    assert mask_overlap(encode_mask(found), encode_mask(truth)) == counted
+    predicted, truth = np.random.default_rng(seed).random((2, 20, 30)) < 0.4
+    counted = (int((predicted & truth).sum()), int((predicted | truth).sum()))
+    assert mask_overlap(encode_mask(predicted), encode_mask(truth)) == counted
 
 
 def test_overlap_takes_codes_read_back_from_a_table():

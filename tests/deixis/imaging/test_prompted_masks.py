@@ -55,20 +55,20 @@ def test_a_mask_fits_the_box_that_prompted_it(mask, fits):
     assert fit_prompts([mask], torch.tensor([PROMPT])).tolist() == [fits]
 
 
-def test_the_part_of_a_box_outside_the_picture_prompts_nothing():
+def test_the_part_of_a_box_outside_the_image_prompts_nothing():
     assert fit_prompts([rectangle(0, 0, 20, 10)], torch.tensor([[-30.0, -30.0, 20.0, 10.0]])).tolist() == [True]
 
 
 def test_only_masks_with_a_prompt_must_fit_and_empty_ones_are_never_learnt():
     far, empty = rectangle(25, 15, 30, 20), rectangle(0, 0, 0, 0)
     labels = pd.DataFrame({"mask": [far, far, empty, None, rectangle(0, 0, 20, 10)], "box": [PROMPT] * 5})
-    kept, refused = refuse_masks(labels.assign(prompted=[True, False, False, True, True]))
-    assert (kept["mask"].isna().tolist(), refused) == ([True, False, True, True, False], 2)
-    kept, refused = refuse_masks(labels)
-    assert (kept["mask"].isna().tolist(), refused) == ([False, False, True, True, False], 1)
+    usable, refused = refuse_masks(labels.assign(prompted=[True, False, False, True, True]))
+    assert (usable["mask"].isna().tolist(), refused) == ([True, False, True, True, False], 2)
+    usable, refused = refuse_masks(labels)
+    assert (usable["mask"].isna().tolist(), refused) == ([False, False, True, True, False], 1)
     assert labels["mask"].isna().sum() == 1  # the table that was given stays as it is
 
 
 def test_labels_without_any_mask_pass():
-    kept, refused = refuse_masks(pd.DataFrame({"mask": [None, None], "box": [PROMPT] * 2, "prompted": True}))
-    assert (len(kept), refused) == (2, 0)
+    usable, refused = refuse_masks(pd.DataFrame({"mask": [None, None], "box": [PROMPT] * 2, "prompted": True}))
+    assert (len(usable), refused) == (2, 0)

@@ -24,8 +24,8 @@ def rated(given):
 @settings(deadline=None)
 @given(st.integers(0, 10**6), st.integers(2, 80), st.integers(2, 7))
 def test_it_lies_between_0_and_1_however_few_labels_there_are(seed, labels, images):
-    found = rated(made_up(seed, labels=max(labels, images), images=images))
-    assert np.isfinite(found).all() and found.min() >= 0 and found.max() <= 1
+    confidence = rated(made_up(seed, labels=max(labels, images), images=images))
+    assert np.isfinite(confidence).all() and confidence.min() >= 0 and confidence.max() <= 1
 
 
 @settings(deadline=None)
@@ -58,8 +58,8 @@ def test_within_a_fold_it_never_falls_as_the_margin_grows(seed):
 
 def test_labels_that_cannot_be_told_apart_get_the_same():
     values = {name: np.full_like(array, 0.7) for name, array in made_up(0).items() if name != "image_ids"}
-    found = rated(values | {"image_ids": np.arange(60) % 20})
-    assert found.tolist() == [1.0] * 60  # the surest are taken to be right, and all are the surest
+    confidence = rated(values | {"image_ids": np.arange(60) % 20})
+    assert confidence.tolist() == [1.0] * 60  # the most confident are taken to be right, and all are the most confident
 
 
 def test_an_event_that_never_happens_lends_no_confidence():
@@ -80,11 +80,11 @@ def test_what_happens_to_a_label_does_not_judge_it():
 def test_it_finds_the_probability_of_being_right_where_its_assumptions_hold():
     generator = np.random.default_rng(0)
     labels = 40_000
-    probability = np.clip(generator.random(labels) * 1.1, 0, 1)  # the surest are right
+    probability = np.clip(generator.random(labels) * 1.1, 0, 1)  # the most confident are right
     right = generator.random(labels) < probability
     noticed = generator.random(labels) < 0.6  # a witness is right as often, and never agrees on what is wrong
-    found = sureness(probability, (right & noticed).astype(float), np.arange(labels) % FOLDS)
-    assert np.abs(found - probability).mean() < 0.03
+    confidence = sureness(probability, (right & noticed).astype(float), np.arange(labels) % FOLDS)
+    assert np.abs(confidence - probability).mean() < 0.03
 
 
 def test_one_image_is_too_few():

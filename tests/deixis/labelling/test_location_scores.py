@@ -1,10 +1,10 @@
-"""Place scores on boxes laid out by hand, and the weight they get."""
+"""Location scores on boxes laid out by hand, and the weight they get."""
 
 import pytest
 import torch
 
-from deixis.labelling.location_scores import choose_place_weight, look_scores, named_kinds, place_scores, pooled
-from deixis.language.location_words import parse_place_words
+from deixis.labelling.location_scores import choose_location_weight, location_scores, look_scores, named_kinds, pooled
+from deixis.language.location_words import parse_location_words
 
 
 def square(x: float, y: float, half: float = 0.05) -> list[float]:
@@ -21,8 +21,8 @@ def looks_of(match: torch.Tensor, objectness: torch.Tensor, classes: torch.Tenso
 
 def best(text: str, boxes: list[list[float]], *, match=None, landmark=None) -> int:
     flat = torch.zeros(len(boxes))
-    scores = place_scores(
-        [parse_place_words(text)],
+    scores = location_scores(
+        [parse_location_words(text)],
         torch.tensor([boxes]),
         (flat if match is None else torch.tensor(match))[None],
         (flat if landmark is None else torch.tensor(landmark))[None],
@@ -86,10 +86,10 @@ def test_a_side_chooses_among_those_next_to_the_landmark(text, place):
     assert best(text, boxes, landmark=[-9.0, -9.0, -9.0, 9.0, -9.0]) == place
 
 
-def test_without_place_words_nothing_counts():
+def test_without_location_words_nothing_counts():
     boxes = torch.tensor([CROSS, CROSS])
-    words = [parse_place_words(text) for text in ("red star", "left star")]
-    scores = place_scores(words, boxes, torch.zeros(2, 5), torch.zeros(2, 5))
+    words = [parse_location_words(text) for text in ("red star", "left star")]
+    scores = location_scores(words, boxes, torch.zeros(2, 5), torch.zeros(2, 5))
     assert not scores[0].any() and scores[1].any()
 
 
@@ -111,15 +111,15 @@ def test_the_weight_separates_opposites_and_keeps_to_the_kind():
     boxes = torch.tensor([[square(0.3, 0.5), square(0.7, 0.5), square(0.95, 0.5)]])
     place = boxes[..., 0] - 0.5
     looks = torch.tensor([[-0.6, 0.0, -4.0]])  # two stars, and something else at the far right
-    weight, found = choose_place_weight(looks, place, boxes)
-    assert found[0.0] == 0
+    weight, separation = choose_location_weight(looks, place, boxes)
+    assert separation[0.0] == 0
     for sign, star in ((-1, 0), (1, 1)):
         assert int((looks + sign * weight * place).argmax()) == star
 
 
 def test_place_that_never_separates_gets_no_weight():
     boxes = torch.tensor([[square(0.5, 0.5), square(0.5, 0.51)]])
-    weight, _ = choose_place_weight(torch.zeros(1, 2), torch.tensor([[0.1, -0.1]]), boxes)
+    weight, _ = choose_location_weight(torch.zeros(1, 2), torch.tensor([[0.1, -0.1]]), boxes)
     assert weight == 0
 
 

@@ -1,4 +1,4 @@
-"""Readings of response maps against the fact sheet's vectors."""
+"""What is read from a response map, on maps whose mask, boxes and peak are known."""
 
 import numpy as np
 import pytest
@@ -85,6 +85,6 @@ def test_19_granularity_of_a_ten_by_ten_map(rest, pixels, extent):
 def test_a_proposal_is_picked_by_the_highest_response_inside(masks, expected):
     scores = np.full((100, 100), -1.0)
     scores[25:30, 20:30], scores[65:75, 70:80] = 2.0, 1.0
-    found = [canvas(mask) for mask in masks]
-    assert most_responsive(scores, found) is found[expected]
+    maps = [canvas(mask) for mask in masks]
+    assert most_responsive(scores, maps) is maps[expected]
     assert most_responsive(scores, []) is None

@@ -29,22 +29,22 @@ def labels(**rules) -> pd.DataFrame:
 
 
 def test_every_label_is_accepted_by_default():
-    found = labels()
-    assert found["accept"].all()
-    assert found["box"].tolist() == [BOXES[0].tolist(), BOXES[0].tolist(), BOXES[2].tolist()]
-    assert found["runner_up"].tolist() == [BOXES[1].tolist()] * 3
-    assert found["margin"].tolist() == pytest.approx([2.0, 0.1, 4.0])
-    assert "supervision" not in found
+    table = labels()
+    assert table["accept"].all()
+    assert table["box"].tolist() == [BOXES[0].tolist(), BOXES[0].tolist(), BOXES[2].tolist()]
+    assert table["runner_up"].tolist() == [BOXES[1].tolist()] * 3
+    assert table["margin"].tolist() == pytest.approx([2.0, 0.1, 4.0])
+    assert "supervision" not in table
 
 
 def test_distinct_objects_get_distinct_boxes_and_the_labels_say_so():
-    found = labels(same_image="distinct")
-    assert found["box"].tolist() == BOXES.tolist()
-    assert found["accept"].all() and found["margin"].tolist() == pytest.approx([2.0, -0.1, 4.0])
-    assert set(found["supervision"]) == {"image-phrase pairs, grouped by object"}
+    table = labels(same_image="distinct")
+    assert table["box"].tolist() == BOXES.tolist()
+    assert table["accept"].all() and table["margin"].tolist() == pytest.approx([2.0, -0.1, 4.0])
+    assert set(table["supervision"]) == {"image-phrase pairs, grouped by object"}
 
 
-def test_coverage_keeps_the_surest_training_labels():
+def test_coverage_keeps_the_most_confident_training_labels():
     assert labels(coverage=0.5)["reason"].tolist() == ["", "coverage", ""]  # answers of other splits stay
 
 

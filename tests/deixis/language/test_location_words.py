@@ -1,6 +1,6 @@
 import pytest
 
-from deixis.language.location_words import PlaceWords, parse_place_words
+from deixis.language.location_words import LocationWords, parse_location_words
 
 LEFT, RIGHT, UP, DOWN = (-1, 0), (1, 0), (0, -1), (0, 1)
 
@@ -34,75 +34,75 @@ LEFT, RIGHT, UP, DOWN = (-1, 0), (1, 0), (0, -1), (0, 1)
     ],
 )
 def test_sides_and_corners(text, rest, direction):
-    assert parse_place_words(text) == PlaceWords(rest, direction=direction)
+    assert parse_location_words(text) == LocationWords(rest, direction=direction)
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("man in the middle", PlaceWords("man", is_middle=True)),
-        ("center pizza", PlaceWords("pizza", is_middle=True)),
-        ("middle row left", PlaceWords("row", direction=LEFT, is_middle=True)),
-        ("dog in front", PlaceWords("dog", depth=1)),
-        ("closest sheep", PlaceWords("sheep", depth=1)),
-        ("person in the background", PlaceWords("person", depth=-1)),
-        ("back left chair", PlaceWords("chair", direction=LEFT, depth=-1)),
-        ("man closest to the camera", PlaceWords("man", depth=1)),
-        ("lady closest to us", PlaceWords("lady", depth=1)),
-        ("horse furthest away", PlaceWords("horse", depth=-1)),
-        ("right in the middle", PlaceWords("", is_middle=True)),
-        ("right up front", PlaceWords("", depth=1)),
-        ("middle of three", PlaceWords("", is_middle=True)),
-        ("not the middle one", PlaceWords("one")),
-        ("dog not in front", PlaceWords("dog", depth=-1)),
+        ("man in the middle", LocationWords("man", is_middle=True)),
+        ("center pizza", LocationWords("pizza", is_middle=True)),
+        ("middle row left", LocationWords("row", direction=LEFT, is_middle=True)),
+        ("dog in front", LocationWords("dog", depth=1)),
+        ("closest sheep", LocationWords("sheep", depth=1)),
+        ("person in the background", LocationWords("person", depth=-1)),
+        ("back left chair", LocationWords("chair", direction=LEFT, depth=-1)),
+        ("man closest to the camera", LocationWords("man", depth=1)),
+        ("lady closest to us", LocationWords("lady", depth=1)),
+        ("horse furthest away", LocationWords("horse", depth=-1)),
+        ("right in the middle", LocationWords("", is_middle=True)),
+        ("right up front", LocationWords("", depth=1)),
+        ("middle of three", LocationWords("", is_middle=True)),
+        ("not the middle one", LocationWords("one")),
+        ("dog not in front", LocationWords("dog", depth=-1)),
     ],
 )
 def test_middle_front_and_back(text, expected):
-    assert parse_place_words(text) == expected
+    assert parse_location_words(text) == expected
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("second from left", PlaceWords("", direction=LEFT, rank=2)),
-        ("third player from the right", PlaceWords("player", direction=RIGHT, rank=3)),
-        ("the 2nd bus from the left of the picture", PlaceWords("bus", direction=LEFT, rank=2)),
-        ("second from back", PlaceWords("", depth=-1, rank=2)),
-        ("third star on the right", PlaceWords("star", direction=RIGHT, rank=3)),
-        ("second on left", PlaceWords("", direction=LEFT, rank=2)),
-        ("seventh from left", PlaceWords("", direction=LEFT, rank=7)),
-        ("two from the left", PlaceWords("", direction=LEFT, rank=2)),
-        ("ball not second from the left", PlaceWords("ball")),
+        ("second from left", LocationWords("", direction=LEFT, rank=2)),
+        ("third player from the right", LocationWords("player", direction=RIGHT, rank=3)),
+        ("the 2nd bus from the left of the picture", LocationWords("bus", direction=LEFT, rank=2)),
+        ("second from back", LocationWords("", depth=-1, rank=2)),
+        ("third star on the right", LocationWords("star", direction=RIGHT, rank=3)),
+        ("second on left", LocationWords("", direction=LEFT, rank=2)),
+        ("seventh from left", LocationWords("", direction=LEFT, rank=7)),
+        ("two from the left", LocationWords("", direction=LEFT, rank=2)),
+        ("ball not second from the left", LocationWords("ball")),
     ],
 )
 def test_ordinals(text, expected):
-    assert parse_place_words(text) == expected
+    assert parse_location_words(text) == expected
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("man left of the bus", PlaceWords("man", bearing=LEFT, landmark="bus")),
-        ("the ball that is to the right of the red box", PlaceWords("ball", bearing=RIGHT, landmark="red box")),
-        ("the cross higher than the blue moon", PlaceWords("cross", bearing=UP, landmark="blue moon")),
-        ("star underneath the ring", PlaceWords("star", bearing=DOWN, landmark="ring")),
-        ("cat on top of the car", PlaceWords("cat", bearing=UP, landmark="car")),
-        ("to the left of the bus", PlaceWords("", bearing=LEFT, landmark="bus")),
-        ("next to the right most chair", PlaceWords("", landmark="right most chair")),
-        ("man not next to the car", PlaceWords("man")),
-        ("left star next to the box", PlaceWords("star", direction=LEFT, landmark="box")),
+        ("man left of the bus", LocationWords("man", bearing=LEFT, landmark="bus")),
+        ("the ball that is to the right of the red box", LocationWords("ball", bearing=RIGHT, landmark="red box")),
+        ("the cross higher than the blue moon", LocationWords("cross", bearing=UP, landmark="blue moon")),
+        ("star underneath the ring", LocationWords("star", bearing=DOWN, landmark="ring")),
+        ("cat on top of the car", LocationWords("cat", bearing=UP, landmark="car")),
+        ("to the left of the bus", LocationWords("", bearing=LEFT, landmark="bus")),
+        ("next to the right most chair", LocationWords("", landmark="right most chair")),
+        ("man not next to the car", LocationWords("man")),
+        ("left star next to the box", LocationWords("star", direction=LEFT, landmark="box")),
         (
             "second star from the left above the box",
-            PlaceWords("star", direction=LEFT, rank=2, bearing=UP, landmark="box"),
+            LocationWords("star", direction=LEFT, rank=2, bearing=UP, landmark="box"),
         ),
-        ("man in the left of the picture next to the car", PlaceWords("man", direction=LEFT, landmark="car")),
-        ("cat left of the picture on the wall", PlaceWords("cat", bearing=LEFT, landmark="picture on the wall")),
-        ("person next to the tree", PlaceWords("person", landmark="tree")),
-        ("girl right next to the dog", PlaceWords("girl", landmark="dog")),
+        ("man in the left of the picture next to the car", LocationWords("man", direction=LEFT, landmark="car")),
+        ("cat left of the picture on the wall", LocationWords("cat", bearing=LEFT, landmark="picture on the wall")),
+        ("person next to the tree", LocationWords("person", landmark="tree")),
+        ("girl right next to the dog", LocationWords("girl", landmark="dog")),
     ],
 )
 def test_relations_name_a_landmark(text, expected):
-    assert parse_place_words(text) == expected
+    assert parse_location_words(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -124,10 +124,10 @@ def test_relations_name_a_landmark(text, expected):
     ],
 )
 def test_what_is_no_place_stays(text):
-    found = parse_place_words(text)
-    assert found.is_empty
-    assert found.rest == text
+    words = parse_location_words(text)
+    assert words.is_empty
+    assert words.rest == text
 
 
-def test_the_side_of_a_picture_is_no_landmark():
-    assert parse_place_words("boy to the left of the picture") == PlaceWords("boy", direction=LEFT)
+def test_the_side_of_an_image_is_no_landmark():
+    assert parse_location_words("boy to the left of the picture") == LocationWords("boy", direction=LEFT)

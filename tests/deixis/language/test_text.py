@@ -54,9 +54,9 @@ def test_vocabulary_ignores_the_order_of_texts():
     ],
 )
 def test_encode(text, ids):
-    found = encode([text], VOCABULARY, 4)
-    assert found.tolist() == [ids]
-    assert found.dtype == torch.long
+    encoded = encode([text], VOCABULARY, 4)
+    assert encoded.tolist() == [ids]
+    assert encoded.dtype == torch.long
 
 
 def test_encode_no_texts():

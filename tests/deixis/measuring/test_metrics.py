@@ -27,7 +27,7 @@ def score(ious, *, resamples=200, seed=0, **columns):
 
 
 @pytest.mark.parametrize(
-    ("found", "truth", "expected"),
+    ("predicted", "truth", "expected"),
     [
         ((0, 0, 10, 10), (0, 0, 10, 10), 1.0),
         ((0, 0, 10, 10), (0, 0, 10, 20), 0.5),
@@ -47,8 +47,8 @@ def score(ious, *, resamples=200, seed=0, **columns):
         "one NaN", "all NaN", "infinite",
     ],
 )  # fmt: skip
-def test_box_iou(found, truth, expected):
-    assert box_iou(np.array([found], float), np.array([truth], float)) == pytest.approx([expected], abs=1e-12)
+def test_box_iou(predicted, truth, expected):
+    assert box_iou(np.array([predicted], float), np.array([truth], float)) == pytest.approx([expected], abs=1e-12)
 
 
 def test_an_iou_of_exactly_one_half_is_a_miss():
@@ -58,8 +58,8 @@ def test_an_iou_of_exactly_one_half_is_a_miss():
 
 
 def test_a_missing_prediction_counts_as_a_miss():
-    found = np.array([[0, 0, 10, 10], [math.nan] * 4, [0, 0, 0, 0]], float)
-    report = score(list(box_iou(found, np.tile([0.0, 0, 10, 10], (3, 1)))))
+    predicted = np.array([[0, 0, 10, 10], [math.nan] * 4, [0, 0, 0, 0]], float)
+    report = score(list(box_iou(predicted, np.tile([0.0, 0, 10, 10], (3, 1)))))
     assert (report["n"], report["hits"]) == (3, 1)
     assert report["acc50"] == report["miou_box"] == pytest.approx(1 / 3, abs=1e-6)
 
@@ -210,7 +210,7 @@ def test_difficulty(text, group):
     assert difficulty(text) == group
 
 
-def test_coverage_is_the_accuracy_of_the_surest_part():
+def test_coverage_is_the_accuracy_of_the_most_confident_part():
     curve = coverage_curve(pd.Series([True, False, True, False]), pd.Series([0.1, 0.2, 0.9, 0.3]))
     assert curve["0.2"] == 1.0 and curve["0.5"] == 0.5 and curve["1.0"] == 0.5  # 0.2 of four is one
 

@@ -39,8 +39,8 @@ def test_learning_rate(steps_per_epoch, step, expected):
 )
 def test_polynomial_schedules(schedule, epochs, steps_per_epoch, step, share):
     recipe = Recipe(epochs=epochs, schedule=schedule, warmup_epochs=0.0, lr=5e-5, min_lr=0.0)
-    found = learning_rate(step, steps_per_epoch=steps_per_epoch, recipe=recipe)
-    assert found / 5e-5 == pytest.approx(share, abs=1e-6)
+    rate = learning_rate(step, steps_per_epoch=steps_per_epoch, recipe=recipe)
+    assert rate / 5e-5 == pytest.approx(share, abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -84,12 +84,12 @@ def test_average_of_weights_that_grow_by_one_lags_a_tenth():
     model = nn.Linear(1, 1, bias=False)
     nn.init.zeros_(model.weight)
     average = WeightAverage(model, 0.9997)
-    found = []
+    lags = []
     for step in range(5):
         nn.init.constant_(model.weight, step + 1)
         average.update(step)
-        found.append(average.shadow["weight"].item())
-    assert found == pytest.approx([0.9, 1.8, 2.7, 3.6, 4.5])
+        lags.append(average.shadow["weight"].item())
+    assert lags == pytest.approx([0.9, 1.8, 2.7, 3.6, 4.5])
 
 
 def small_model(seed=0):
@@ -143,12 +143,12 @@ def test_interrupted_run_ends_with_the_same_bits(tmp_path, monkeypatch, done):
 
     with pytest.raises(KeyboardInterrupt):
         run(small_model(), tmp_path / "killed", batches=interrupted)
-    seen = []
+    epochs = []
     resumed = small_model(seed=99)
     again = run(
-        resumed, tmp_path / "killed", batches=lambda e: seen.append(e) or batches(e), curves=tmp_path / "resumed.csv"
+        resumed, tmp_path / "killed", batches=lambda e: epochs.append(e) or batches(e), curves=tmp_path / "resumed.csv"
     )
-    assert seen == [2, 3]
+    assert epochs == [2, 3]
     assert_same(copy_of(resumed), copy_of(straight))
     assert again == card
     assert (tmp_path / "resumed.csv").read_bytes() == (tmp_path / "straight.csv").read_bytes()

@@ -22,9 +22,9 @@ def one_good_anchor(batch, scale, *, copies=1):
     return text, torch.cat([torch.zeros(batch, 1, batch), good, torch.zeros(batch, 1, batch)], 1)
 
 
-def random_codes(seed=0, *, batch=5, kept=4, width=6):
+def random_codes(seed=0, *, batch=5, cells=4, width=6):
     generator = torch.Generator().manual_seed(seed)
-    return torch.randn(batch, width, generator=generator), torch.randn(batch, kept, width, generator=generator)
+    return torch.randn(batch, width, generator=generator), torch.randn(batch, cells, width, generator=generator)
 
 
 @pytest.mark.parametrize(("batch", "expected"), [(2, 1.098612), (4, 1.945910), (40, 4.369448), (64, 4.844187)])
@@ -147,7 +147,7 @@ def test_text_guided_is_the_square_of_a_constant_offset(offset):
 
 
 def test_text_guided_ignores_the_order_of_anchors():
-    text, decoded = random_codes(kept=17)
+    text, decoded = random_codes(cells=17)
     order = torch.randperm(17, generator=torch.Generator().manual_seed(1))
     torch.testing.assert_close(text_guided_loss(decoded[:, order], text), text_guided_loss(decoded, text))
 

@@ -3,9 +3,9 @@
 import pytest
 
 from deixis.core.errors import DataError
-from deixis.weights.exposure import EMBEDDED, LEVELS, Pictures, Seen, exposure, read_ids, worst
+from deixis.weights.exposure import EMBEDDED, LEVELS, ImageSet, TrainingSet, exposure, read_ids, worst
 
-REFCOCO = Pictures("coco_train2014", frozenset({1, 2, 3}))
+REFCOCO = ImageSet("coco_train2014", frozenset({1, 2, 3}))
 
 
 @pytest.mark.parametrize(
@@ -25,47 +25,47 @@ REFCOCO = Pictures("coco_train2014", frozenset({1, 2, 3}))
     ],
 )
 def test_by_name(images, labels, level, overlap, basis):
-    found = exposure(REFCOCO, [Seen(Pictures(images), labels)])
-    assert found == {"images": 3, "overlap": overlap, "level": level, "basis": basis}
+    result = exposure(REFCOCO, [TrainingSet(ImageSet(images), labels)])
+    assert result == {"images": 3, "overlap": overlap, "level": level, "basis": basis}
 
 
 @pytest.mark.parametrize(("ids", "overlap", "level"), [({2, 3, 9}, 2, "box"), ({8, 9}, 0, "none"), (set(), 0, "none")])
 def test_ids_say_more_than_the_name(ids, overlap, level):
-    seen = Seen(Pictures("coco_train2017", frozenset(ids)), "box")
-    assert exposure(REFCOCO, [seen]) == {"images": 3, "overlap": overlap, "level": level, "basis": "by id"}
+    training_set = TrainingSet(ImageSet("coco_train2017", frozenset(ids)), "box")
+    assert exposure(REFCOCO, [training_set]) == {"images": 3, "overlap": overlap, "level": level, "basis": "by id"}
 
 
 def test_ids_of_another_numbering_say_nothing():
-    found = exposure(REFCOCO, [Seen(Pictures("iapr_tc12", frozenset({1, 2})), "box")])
-    assert found["level"] == "unknown"
-    nameless = Pictures(None, frozenset({1, 2}))
-    assert exposure(nameless, [Seen(Pictures(None, frozenset({1, 2})), "box")])["level"] == "unknown"
+    result = exposure(REFCOCO, [TrainingSet(ImageSet("iapr_tc12", frozenset({1, 2})), "box")])
+    assert result["level"] == "unknown"
+    nameless = ImageSet(None, frozenset({1, 2}))
+    assert exposure(nameless, [TrainingSet(ImageSet(None, frozenset({1, 2})), "box")])["level"] == "unknown"
 
 
-def test_referit_has_none_of_cocos_pictures_and_own_corpora_are_unknown():
-    stock = [Seen(Pictures("coco_train2017"), "box")]
-    assert exposure(Pictures("iapr_tc12", frozenset({1})), stock)["level"] == "none"
-    assert exposure(Pictures(None, frozenset({1})), stock)["level"] == "unknown"
+def test_referit_has_none_of_cocos_images_and_own_corpora_are_unknown():
+    stock = [TrainingSet(ImageSet("coco_train2017"), "box")]
+    assert exposure(ImageSet("iapr_tc12", frozenset({1})), stock)["level"] == "none"
+    assert exposure(ImageSet(None, frozenset({1})), stock)["level"] == "unknown"
 
 
-def test_no_published_model_has_seen_pictures_that_we_draw():
-    drawn = Pictures(EMBEDDED, frozenset({1, 2}))
-    assert exposure(drawn, [Seen(Pictures("unknown"), "caption")])["level"] == "none"
-    assert exposure(drawn, [Seen(Pictures(EMBEDDED, frozenset({2})), "mask")])["level"] == "mask"
-    assert exposure(drawn, [Seen(Pictures(EMBEDDED), "mask")])["level"] == "unknown"
+def test_no_published_model_has_seen_images_that_we_draw():
+    drawn = ImageSet(EMBEDDED, frozenset({1, 2}))
+    assert exposure(drawn, [TrainingSet(ImageSet("unknown"), "caption")])["level"] == "none"
+    assert exposure(drawn, [TrainingSet(ImageSet(EMBEDDED, frozenset({2})), "mask")])["level"] == "mask"
+    assert exposure(drawn, [TrainingSet(ImageSet(EMBEDDED), "mask")])["level"] == "unknown"
 
 
 def test_the_worst_training_set_decides():
-    clean, unknown = Seen(Pictures("sa_1b"), "mask"), Seen(Pictures("unknown"), "caption")
-    boxes, pictures = Seen(Pictures("visual_genome"), "box"), Seen(Pictures("coco_train2014"), "none")
+    clean, unknown = TrainingSet(ImageSet("sa_1b"), "mask"), TrainingSet(ImageSet("unknown"), "caption")
+    boxes, images = TrainingSet(ImageSet("visual_genome"), "box"), TrainingSet(ImageSet("coco_train2014"), "none")
     assert exposure(REFCOCO, [clean, unknown])["level"] == "unknown"
-    assert exposure(REFCOCO, [pictures, unknown])["level"] == "image_unlabelled"
-    assert exposure(REFCOCO, [pictures, boxes, unknown])["level"] == "box"
+    assert exposure(REFCOCO, [images, unknown])["level"] == "image_unlabelled"
+    assert exposure(REFCOCO, [images, boxes, unknown])["level"] == "box"
 
 
 def test_the_worst_of_several_models_is_of_the_highest_level_and_then_overlap():
-    found = [{"level": level, "overlap": overlap} for level, overlap in (("box", None), ("caption", 9), ("box", 4))]
-    assert worst(found) == {"level": "box", "overlap": 4}
+    exposures = [{"level": level, "overlap": overlap} for level, overlap in (("box", None), ("caption", 9), ("box", 4))]
+    assert worst(exposures) == {"level": "box", "overlap": 4}
     assert worst({"level": level, "overlap": 0} for level in LEVELS)["level"] == "expression_same_object"
 
 

@@ -28,11 +28,11 @@ def test_a_file_with_the_published_checksum_is_found(tmp_path):
 
 def test_a_missing_file_says_what_to_put_where(tmp_path):
     write_card(tmp_path, source="hub:somebody/little", revision="v3")
-    told = (
+    message = (
         r"little\.pt: missing.*fetch little.*download little\.pt of the hub's model somebody/little at revision v3 and "
         r"put it at .*little\.pt; then run: deixis weights verify little$"
     )
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=message):
         resolve_weights("little", folder=tmp_path / "weights", cards=tmp_path)
 
 

@@ -40,7 +40,7 @@ def test_voters_without_objectness_do_not_vote():
     assert torch.equal(with_voted_categories(boxes, rows(box(10, 10, 0.0, RING))), boxes)
 
 
-def test_the_surest_of_an_image_vote():
+def test_the_most_confident_of_an_image_vote():
     many = [box(10, 10, 0.5, STAR)] * VOTERS
     voted = with_voted_categories(rows(box(10, 10, 0.2, RING)), rows(*[box(10, 10, 0.1, RING)] * 10, *many))
     torch.testing.assert_close(voted[0, 0, 0, 5:], torch.tensor(STAR))

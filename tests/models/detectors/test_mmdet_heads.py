@@ -48,9 +48,9 @@ def theirs(name, seed=0):
     return network.eval(), config
 
 
-def network_input(network, pictures):
-    """What mmdet's own preprocessor makes of pictures, which it expects as BGR."""
-    return network.data_preprocessor({"inputs": list(pictures.flip(1)), "data_samples": None})["inputs"].float()
+def network_input(network, images):
+    """What mmdet's own preprocessor makes of images, which it expects as BGR."""
+    return network.data_preprocessor({"inputs": list(images.flip(1)), "data_samples": None})["inputs"].float()
 
 
 def write(network, config, path, *, described=True):
@@ -63,21 +63,21 @@ def squares(count=2, side=96):
     return torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
 
 
-def predicted(network, pictures):
-    """mmdet's own scored boxes of every place of every scale of each picture, before suppression."""
+def predicted(network, images):
+    """mmdet's own scored boxes of every place of every scale of each image, before suppression."""
     from mmengine.config import ConfigDict
 
     meta = {"img_shape": None, "scale_factor": (1.0, 1.0)}  # no box is cut
     cfg = ConfigDict(score_thr=-1.0, nms_pre=-1, min_bbox_size=-1, conf_thr=-1.0)
-    raw = network.bbox_head(network.extract_feat(network_input(network, pictures)))
+    raw = network.bbox_head(network.extract_feat(network_input(network, images)))
     return network.bbox_head.predict_by_feat(
-        *raw, batch_img_metas=[meta] * len(pictures), cfg=cfg, rescale=False, with_nms=False
+        *raw, batch_img_metas=[meta] * len(images), cfg=cfg, rescale=False, with_nms=False
     )
 
 
-def has_row(found, box, score):
-    return bool(((found.bboxes - box).abs().amax(-1) < 2e-2 + 1e-4 * box.abs().amax()).logical_and(
-        (found.scores - score).abs() < 1e-4).any())  # fmt: skip
+def has_row(detections, box, score):
+    return bool(((detections.bboxes - box).abs().amax(-1) < 2e-2 + 1e-4 * box.abs().amax()).logical_and(
+        (detections.scores - score).abs() < 1e-4).any())  # fmt: skip
 
 
 @needs_mmdet
@@ -90,11 +90,11 @@ def test_yolov3_by_the_name_of_its_published_file(tmp_path):
     detector = MMDetHeads(facts).eval()
     detector.load_state_dict(tensors, strict=True)
     assert sum(parameter.numel() for parameter in detector.parameters()) == 61_949_149  # YOLOv3 with 80 classes
-    found = detector.detect(squares())
-    assert [tuple(scale.shape[1:]) for scale in found.maps] == [(1024, 3, 3), (512, 6, 6), (256, 12, 12)]
-    assert found.boxes.shape == (2, 9, 3, 85)
+    detections = detector.detect(squares())
+    assert [tuple(scale.shape[1:]) for scale in detections.maps] == [(1024, 3, 3), (512, 6, 6), (256, 12, 12)]
+    assert detections.boxes.shape == (2, 9, 3, 85)
     finer = detector.detect(squares(), scales=("middle", "coarse")).boxes
-    assert torch.equal(finer[:, 36:], found.boxes)
+    assert torch.equal(finer[:, 36:], detections.boxes)
     raw = network.bbox_head(network.extract_feat(squares() / 255))[0][1].view(2, 3, 85, 36)
     torch.testing.assert_close(finer[:, :36, :, 5:], raw[:, :, 5:].sigmoid().permute(0, 3, 1, 2), atol=1e-5, rtol=1e-4)
 
@@ -102,12 +102,12 @@ def test_yolov3_by_the_name_of_its_published_file(tmp_path):
     anchors = torch.tensor([[116.0, 90.0], [156.0, 198.0], [373.0, 326.0]])
     row, column = torch.meshgrid(torch.arange(3), torch.arange(3), indexing="ij")
     corner = torch.stack([column, row], -1)[:, :, None]
-    wanted = torch.cat([(raw[..., :2].sigmoid() + corner) * 32, raw[..., 2:4].exp() * anchors], -1).flatten(1, 2)
-    torch.testing.assert_close(found.boxes[..., :4], wanted, atol=1e-3, rtol=1e-4)
+    expected = torch.cat([(raw[..., :2].sigmoid() + corner) * 32, raw[..., 2:4].exp() * anchors], -1).flatten(1, 2)
+    torch.testing.assert_close(detections.boxes[..., :4], expected, atol=1e-3, rtol=1e-4)
     classes, objectness = raw[..., 5:].sigmoid().flatten(1, 2), raw[..., 4].sigmoid().flatten(1, 2)
-    torch.testing.assert_close(found.boxes[..., 5:], classes, atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(found.boxes[..., 4], objectness * classes.amax(-1), atol=1e-5, rtol=1e-4)
-    assert found.boxes[..., 4].std() > 1e-4
+    torch.testing.assert_close(detections.boxes[..., 5:], classes, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(detections.boxes[..., 4], objectness * classes.amax(-1), atol=1e-5, rtol=1e-4)
+    assert detections.boxes[..., 4].std() > 1e-4
 
 
 @needs_mmdet
@@ -119,15 +119,15 @@ def test_other_heads_say_what_mmdet_predicts(name, tmp_path):
     facts, tensors = MMDetHeads.read_published(tmp_path / "mine.pth")
     detector = MMDetHeads(facts).eval()
     detector.load_state_dict(tensors, strict=True)
-    found = detector.detect(squares())
-    assert [tuple(scale.shape[1:]) for scale in found.maps] == [
+    detections = detector.detect(squares())
+    assert [tuple(scale.shape[1:]) for scale in detections.maps] == [
         (channels, 96 // stride, 96 // stride) for channels, stride in zip(facts.channels, facts.strides, strict=True)
     ]
-    assert found.boxes.shape[:2] == (2, 9)
-    highest = found.boxes[..., 5:].amax(-1)
-    assert torch.allclose(found.boxes[..., 4], highest) is not OTHERS[name]
-    for picture, answer in enumerate(predicted(network, squares())):
-        for row in found.boxes[picture].flatten(0, 1):
+    assert detections.boxes.shape[:2] == (2, 9)
+    highest = detections.boxes[..., 5:].amax(-1)
+    assert torch.allclose(detections.boxes[..., 4], highest) is not OTHERS[name]
+    for image, answer in enumerate(predicted(network, squares())):
+        for row in detections.boxes[image].flatten(0, 1):
             assert has_row(answer, cxcywh_to_xyxy(row[:4]), row[4])
 
 

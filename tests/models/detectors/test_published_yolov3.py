@@ -1,4 +1,4 @@
-"""The published YOLOv3 file: its names, and that our network says of a picture what the published one says.
+"""The published YOLOv3 file: its names, and that our network says of an image what the published one says.
 
 The reference below follows the released description of the network module by module, on the published names; the
 deformable convolution samples the map itself.
@@ -139,7 +139,7 @@ class Reference:
         return out.flatten(3).permute(0, 3, 1, 2)
 
     def __call__(self, images):
-        maps, boxes, kept, x = [], [], {}, images
+        maps, boxes, outputs, x = [], [], {}, images
         for number, (kind, *sizes) in zip(count(), MODULES, strict=False):
             name = f"module_list.{number}"
             if kind == "conv":
@@ -153,12 +153,12 @@ class Reference:
                 x = torch.cat([x, *(F.max_pool2d(x, side, 1, side // 2) for side in (5, 9, 13))], 1)
             elif kind == "grow":
                 x = x.repeat_interleave(2, 2).repeat_interleave(2, 3)
-                x = torch.cat([x, kept[{21: 8, 30: 6}[number]]], 1)
+                x = torch.cat([x, outputs[{21: 8, 30: 6}[number]]], 1)
             elif kind == "head":
                 maps.append(x)
                 boxes.append(self.head(number, x))
-                x = kept[{19: 17, 28: 26}.get(number, 8)]
-            kept[number] = x
+                x = outputs[{19: 17, 28: 26}.get(number, 8)]
+            outputs[number] = x
         return maps, boxes
 
 
@@ -181,13 +181,13 @@ def test_real_size_equals_the_published_network(weights, tmp_path):
     squares = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     maps, boxes = Reference(weights)((squares / 255 - mean[:, None, None]) / std[:, None, None])
-    found = model.detect(squares)
-    assert [tuple(scale.shape[1:]) for scale in found.maps] == [(1024, 2, 2), (512, 4, 4), (256, 8, 8)]
-    for ours, theirs in zip(found.maps, maps, strict=True):
+    detections = model.detect(squares)
+    assert [tuple(scale.shape[1:]) for scale in detections.maps] == [(1024, 2, 2), (512, 4, 4), (256, 8, 8)]
+    for ours, theirs in zip(detections.maps, maps, strict=True):
         assert theirs.std() > 0.1
         torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(found.boxes, boxes[0], atol=1e-4, rtol=1e-4)
-    for head, scale, theirs in zip(model.heads, found.maps, boxes, strict=True):
+    torch.testing.assert_close(detections.boxes, boxes[0], atol=1e-4, rtol=1e-4)
+    for head, scale, theirs in zip(model.heads, detections.maps, boxes, strict=True):
         torch.testing.assert_close(head(scale).decoded, theirs, atol=1e-4, rtol=1e-4)
 
 
@@ -210,8 +210,8 @@ def test_containers(wrap, zipped, tmp_path):
     torch.save(wrap(flat_weights()), tmp_path / "any.pth", _use_new_zipfile_serialization=zipped)
     config, tensors = YOLOv3.read_published(tmp_path / "any.pth")
     with torch.device("meta"):
-        wanted = YOLOv3(config).state_dict()
-    assert {n: t.shape for n, t in tensors.items()} == {n: t.shape for n, t in wanted.items()}
+        expected = YOLOv3(config).state_dict()
+    assert {n: t.shape for n, t in tensors.items()} == {n: t.shape for n, t in expected.items()}
 
 
 def test_number_of_classes_comes_from_the_file(tmp_path):

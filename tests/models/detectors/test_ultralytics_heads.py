@@ -67,11 +67,11 @@ def test_answers_what_ultralytics_answers(name, tmp_path):
     config, tensors = UltralyticsHeads.read_published(tmp_path / "model.pt")
     detector = UltralyticsHeads(config).eval()
     detector.load_state_dict(tensors, strict=True)
-    found = detector.detect(squares())
-    assert [tuple(scale.shape[1:]) for scale in found.maps] == [
+    detections = detector.detect(squares())
+    assert [tuple(scale.shape[1:]) for scale in detections.maps] == [
         (channels, 96 // stride, 96 // stride) for channels, stride in zip(config.channels, config.strides, strict=True)
     ]
-    assert found.boxes.shape == (2, 9, 1, 85)
+    assert detections.boxes.shape == (2, 9, 1, 85)
 
     entered = {}
     head = theirs.model[-1]
@@ -80,18 +80,18 @@ def test_answers_what_ultralytics_answers(name, tmp_path):
     answer = theirs(squares() / 255)[0]
     answer = answer[0] if isinstance(answer, tuple) else answer
     last = answer[:, :84, -9:].transpose(1, 2)  # the coarse scale is the last one, and ends the row of cells
-    for ours, wanted in zip(found.maps, entered["maps"][::-1], strict=False):
-        torch.testing.assert_close(ours, wanted, atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(found.boxes[:, :, 0, :4], last[..., :4], atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(found.boxes[:, :, 0, 5:], last[..., 4:], atol=1e-4, rtol=1e-4)
+    for ours, expected in zip(detections.maps, entered["maps"][::-1], strict=False):
+        torch.testing.assert_close(ours, expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(detections.boxes[:, :, 0, :4], last[..., :4], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(detections.boxes[:, :, 0, 5:], last[..., 4:], atol=1e-4, rtol=1e-4)
     finer = detector.detect(squares(), scales=("middle", "coarse")).boxes
     middle = answer[:, :84, -9 - 36 : -9].transpose(1, 2)
     torch.testing.assert_close(finer[:, :36, 0, :4], middle[..., :4], atol=1e-4, rtol=1e-4)
-    assert torch.equal(finer[:, 36:], found.boxes)
-    assert found.boxes[..., 4].std() > 1e-3
-    assert torch.equal(found.boxes[..., 4], found.boxes[..., 5:].amax(-1))
+    assert torch.equal(finer[:, 36:], detections.boxes)
+    assert detections.boxes[..., 4].std() > 1e-3
+    assert torch.equal(detections.boxes[..., 4], detections.boxes[..., 5:].amax(-1))
     alone = detector.detect(squares()[1:])
-    torch.testing.assert_close(alone.boxes, found.boxes[1:], atol=1e-3, rtol=1e-4)
+    torch.testing.assert_close(alone.boxes, detections.boxes[1:], atol=1e-3, rtol=1e-4)
 
 
 @needs_ultralytics
@@ -157,14 +157,14 @@ def test_an_imported_mask_head_draws_the_candidates_as_ultralytics_does(tmp_path
         import_weights(name=name, out=tmp_path / name)
     for number, square in enumerate(squares()):
         Image.fromarray(square.permute(1, 2, 0).numpy()).save(tmp_path / f"{number}.png")
-    pictures = {"images": tmp_path / "images.parquet"}
+    images = {"images": tmp_path / "images.parquet"}
     table = {"image_id": [0, 1], "path": ["0.png", "1.png"], "width": 96, "height": 96}
-    pd.DataFrame(table).to_parquet(pictures["images"])
+    pd.DataFrame(table).to_parquet(images["images"])
     extract_features(
-        encoder="detector", **pictures, image_root=tmp_path, weights=tmp_path / "detector", out=tmp_path / "features",
+        encoder="detector", **images, image_root=tmp_path, weights=tmp_path / "detector", out=tmp_path / "features",
         device="cpu",
     )  # fmt: skip
-    given = {"features": tmp_path / "features", **pictures}
+    given = {"features": tmp_path / "features", **images}
     list_candidates(**given, out=tmp_path / "detections.parquet")
     draw_candidates(
         **given, candidates=tmp_path / "detections.parquet", head=tmp_path / "prototype_masks",
@@ -177,10 +177,10 @@ def test_an_imported_mask_head_draws_the_candidates_as_ultralytics_does(tmp_path
         cells = answer[image_id].T
         corners = torch.from_numpy(np.array(listed[image_id])).view(-1, 4).float()
         nearest = torch.cdist(corners, xywh2xyxy(cells[:, :4])).argmin(1)
-        wanted = process_mask_native(prototypes[image_id], cells[nearest, 84:], corners, (96, 96)).bool().numpy()
-        found = np.stack([decode_mask(mask) for mask in drawn])
-        assert found.shape == wanted.shape and found.any() and not found.all()
-        assert (found == wanted).mean() > 0.99
+        expected = process_mask_native(prototypes[image_id], cells[nearest, 84:], corners, (96, 96)).bool().numpy()
+        masks = np.stack([decode_mask(mask) for mask in drawn])
+        assert masks.shape == expected.shape and masks.any() and not masks.all()
+        assert (masks == expected).mean() > 0.99
 
 
 @needs_ultralytics

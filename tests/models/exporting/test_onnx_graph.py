@@ -1,4 +1,4 @@
-"""Students as ONNX graphs answer as they do in torch, to 1e-4, whatever the phrase and the picture."""
+"""Students as ONNX graphs answer as they do in torch, to 1e-4, whatever the phrase and the image."""
 
 import json
 import subprocess
@@ -40,7 +40,7 @@ def trained(name: str, folder: Path) -> Path:
             module.running_var.uniform_(0.5, 1.5)
     for parameter in model.parameters():
         if parameter.dim() > 1:
-            parameter.data.mul_(2)  # fresh weights hardly tell one picture from another
+            parameter.data.mul_(2)  # fresh weights hardly tell one image from another
     facts = {"student": name, "model": asdict(settings("student", name)), "vocabulary": model.vocabulary}
     facts |= {"supervision": "dvin", "selection": "last", "seed": 0}
     save_checkpoint(model, folder / name, config=facts)
@@ -69,26 +69,26 @@ def test_graph_and_torch_agree(exported, name):
     student = load_student(exported / name, torch.device("cpu"))
     onnx.checker.check_model(exported / name / "out" / "model.onnx", full_check=True)
     session = onnxruntime.InferenceSession(exported / name / "out" / "model.onnx")
-    told = json.loads((exported / name / "out" / "model.json").read_text())
-    assert [entry.name for entry in session.get_inputs()] == list(told["inputs"])
-    assert [entry.name for entry in session.get_outputs()] == list(told["outputs"])
-    assert ("masks" in told["outputs"]) == student.needs_masks
-    assert (told["vocabulary"], told["letterbox"]["pad_value"]) == (student.vocabulary, PAD_VALUE)
+    card = json.loads((exported / name / "out" / "model.json").read_text())
+    assert [entry.name for entry in session.get_inputs()] == list(card["inputs"])
+    assert [entry.name for entry in session.get_outputs()] == list(card["outputs"])
+    assert ("masks" in card["outputs"]) == student.needs_masks
+    assert (card["vocabulary"], card["letterbox"]["pad_value"]) == (student.vocabulary, PAD_VALUE)
     for batch_size in (1, 3, 4):
         batch = phrases_of_all_lengths(student, batch_size)
-        wanted = student.predict(batch)
-        fed = {entry: getattr(batch, entry).numpy() for entry in told["inputs"]}
-        found = dict(zip(told["outputs"], session.run(None, fed), strict=True))
-        np.testing.assert_allclose(found["boxes_xyxy"], wanted.boxes_xyxy, atol=1e-4, rtol=1e-5)
-        np.testing.assert_allclose(found["scores"], wanted.scores, atol=1e-4)
-        if wanted.masks is not None:
-            np.testing.assert_allclose(found["masks"], wanted.masks, atol=1e-4)
-            assert told["mask_threshold"] == pytest.approx(wanted.mask_threshold)
-    assert np.ptp(found["boxes_xyxy"], axis=0).max() > 0.1  # the graph reads what it is fed
+        expected = student.predict(batch)
+        fed = {entry: getattr(batch, entry).numpy() for entry in card["inputs"]}
+        outputs = dict(zip(card["outputs"], session.run(None, fed), strict=True))
+        np.testing.assert_allclose(outputs["boxes_xyxy"], expected.boxes_xyxy, atol=1e-4, rtol=1e-5)
+        np.testing.assert_allclose(outputs["scores"], expected.scores, atol=1e-4)
+        if expected.masks is not None:
+            np.testing.assert_allclose(outputs["masks"], expected.masks, atol=1e-4)
+            assert card["mask_threshold"] == pytest.approx(expected.mask_threshold)
+    assert np.ptp(outputs["boxes_xyxy"], axis=0).max() > 0.1  # the graph reads what it is fed
 
 
 def phrases_of_all_lengths(student: Student, count: int) -> StudentBatch:
-    """Pictures with more and more padding above and below, phrases with fewer and fewer words."""
+    """Images with more and more padding above and below, phrases with fewer and fewer words."""
     side, length = student.input_size, student.text_length
     made = student_batch(count, side=side, seed=count)
     rows = torch.arange(count)

@@ -54,7 +54,7 @@ def test_a_part_is_loaded_strictly(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("entry", "said"),
+    ("entry", "message"),
     [
         (
             "{model: {}, recipe: {}, vektors: glove}",
@@ -63,10 +63,10 @@ def test_a_part_is_loaded_strictly(tmp_path):
         ("{model: {}, recipe: {}, vectors: 3}", "students.simrec.vectors is 3; expected the name of an import"),
     ],
 )
-def test_an_entry_with_other_settings_is_refused(tmp_path, entry, said):
+def test_an_entry_with_other_settings_is_refused(tmp_path, entry, message):
     params = tmp_path / "params.yaml"
     params.write_text(f"students: {{simrec: {entry}}}")
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=message):
         named_vectors("students.simrec", params)
 
 

@@ -74,8 +74,8 @@ class Reference:
     def decode(self, image: Tensor, sparse: Tensor) -> tuple[Tensor, Tensor]:
         """Logits at four times the grid and quality of all four outputs."""
         name, grid = "mask_decoder.", image.shape[-1]
-        own = torch.cat([self.tensors[f"{name}iou_token.weight"], self.tensors[f"{name}mask_tokens.weight"]])
-        prompts = torch.cat([own.expand(len(sparse), -1, -1), sparse], 1)
+        learned = torch.cat([self.tensors[f"{name}iou_token.weight"], self.tensors[f"{name}mask_tokens.weight"]])
+        prompts = torch.cat([learned.expand(len(sparse), -1, -1), sparse], 1)
         centres = (torch.arange(grid) + 0.5) / grid
         where = self.place(torch.stack(torch.meshgrid(centres, centres, indexing="xy"), -1)).flatten(0, 1)
         tokens, keys = prompts, image.flatten(2).transpose(1, 2).repeat(len(sparse), 1, 1)

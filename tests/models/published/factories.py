@@ -13,11 +13,11 @@ CLIP = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-def close(found: Tensor, expected: Tensor) -> None:
+def close(actual: Tensor, expected: Tensor) -> None:
     """Equal to 1e-4, and not because both vanish."""
-    assert found.shape == expected.shape
+    assert actual.shape == expected.shape
     assert expected.std() > 1e-2
-    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(actual, expected, atol=1e-4, rtol=1e-4)
 
 
 def randomise(module: nn.Module, *, seed: int = 0) -> nn.Module:
@@ -39,15 +39,15 @@ def randomise(module: nn.Module, *, seed: int = 0) -> nn.Module:
 
 
 def squares(side: int, *, batch: int = 1, seed: int = 1) -> Tensor:
-    """Pictures of noise, uint8 [batch, 3, side, side]."""
+    """Images of noise, uint8 [batch, 3, side, side]."""
     return torch.randint(256, (batch, 3, side, side), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
 
 
-def standard(pictures: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+def standard(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
     """Levels over 255, minus the mean, over the deviation: torchvision's, which is nobody's here."""
     from torchvision.transforms.functional import normalize
 
-    return normalize(pictures.float() / 255, list(mean), list(std))
+    return normalize(images.float() / 255, list(mean), list(std))
 
 
 def imported(kind: Any, path: Path, **options: Any) -> Any:

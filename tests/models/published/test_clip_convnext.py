@@ -17,8 +17,8 @@ def test_clip_convnext_says_what_timm_says_at_each_place(tmp_path):
     model = imported(CLIPConvNeXt, tmp_path)
     classes, head = 1536 * 1000 + 1000, 1536 * 1536 + 1536 + 1536 * 768
     assert sum(p.numel() for p in model.parameters()) == 197_767_336 - classes + head  # ConvNeXt-L's published size
-    pictures = squares(32)  # one place, whose mean is itself
-    close(model.encode(pictures)[:, :, 0, 0], reference(standard(pictures, *CLIP)))
+    images = squares(32)  # one place, whose mean is itself
+    close(model.encode(images)[:, :, 0, 0], reference(standard(images, *CLIP)))
     larger = squares(96)
     maps = reference.forward_features(standard(larger, *CLIP))
     places = [reference.forward_head(maps[:, :, y : y + 1, x : x + 1]) for y in range(3) for x in range(3)]
@@ -27,9 +27,9 @@ def test_clip_convnext_says_what_timm_says_at_each_place(tmp_path):
 
 def published_layout(theirs):
     """OpenCLIP's names: a trunk that is timm's ConvNeXt-Large without classes, and a head of two layers."""
-    found = {"logit_scale": torch.tensor(4.6), "text.ln_final.weight": torch.ones(768)}
+    tensors = {"logit_scale": torch.tensor(4.6), "text.ln_final.weight": torch.ones(768)}
     for name, tensor in theirs.items():
         name = name.replace("head.pre_logits.fc.", "head.mlp.fc1.").replace("head.fc.", "head.mlp.fc2.")
         if name != "head.mlp.fc2.bias":
-            found[f"visual.{name}" if name.startswith("head.mlp.") else f"visual.trunk.{name}"] = tensor
-    return found
+            tensors[f"visual.{name}" if name.startswith("head.mlp.") else f"visual.trunk.{name}"] = tensor
+    return tensors

@@ -36,11 +36,11 @@ def test_maps_are_those_of_timm(published):
     path, tensors = published
     reference = resnet50_clip(num_classes=1024).eval()
     reference.load_state_dict(checkpoint_filter_fn(tensors, reference), strict=True)
-    pictures = squares(320, batch=2)
-    expected = reference.forward_intermediates(standard(pictures, *IMAGENET), intermediates_only=True)[-3:]
-    found = imported(CLIPResNet, path)(pictures.float() / 255)
-    assert [tuple(x.shape) for x in found] == [(2, 512, 40, 40), (2, 1024, 20, 20), (2, 2048, 10, 10)]
-    for ours, theirs in zip(found, expected, strict=True):
+    images = squares(320, batch=2)
+    expected = reference.forward_intermediates(standard(images, *IMAGENET), intermediates_only=True)[-3:]
+    maps = imported(CLIPResNet, path)(images.float() / 255)
+    assert [tuple(x.shape) for x in maps] == [(2, 512, 40, 40), (2, 1024, 20, 20), (2, 2048, 10, 10)]
+    for ours, theirs in zip(maps, expected, strict=True):
         close(ours, theirs)
 
 

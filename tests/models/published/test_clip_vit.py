@@ -29,12 +29,12 @@ def test_size_of_clip_vit_b_32():
 @torch.no_grad()
 def test_clip_vit_says_what_transformers_says(clip):
     reference, folder = clip
-    pictures = squares(224)
+    images = squares(224)
     model = imported(CLIPViT, folder, input_size=224)
-    states = reference(standard(pictures, *CLIP), output_hidden_states=True)
+    states = reference(standard(images, *CLIP), output_hidden_states=True)
     last = states.hidden_states[-1][:, 1:]
-    close(model.encode(pictures), last.transpose(1, 2).unflatten(2, (7, 7)))
-    close(reference.visual_projection(model.pooled(pictures.float())), states.image_embeds)
+    close(model.encode(images), last.transpose(1, 2).unflatten(2, (7, 7)))
+    close(reference.visual_projection(model.pooled(images.float())), states.image_embeds)
 
 
 @torch.no_grad()
@@ -58,10 +58,10 @@ def test_clip_vit_reads_openai_names(clip, tmp_path):
     for name, layout in {"theirs": tensors, "openai": openai_layout(tensors)}.items():
         save_file(layout, tmp_path / f"{name}.safetensors")
     expected = CLIPViT.read_published(tmp_path / "theirs.safetensors")
-    found = CLIPViT.read_published(tmp_path / "openai.safetensors")
-    assert found[0].depth == 2
-    assert found[0] == expected[0]
-    torch.testing.assert_close(found[1], expected[1])
+    imported_model = CLIPViT.read_published(tmp_path / "openai.safetensors")
+    assert imported_model[0].depth == 2
+    assert imported_model[0] == expected[0]
+    torch.testing.assert_close(imported_model[1], expected[1])
 
 
 def layer_of(name):
@@ -70,7 +70,7 @@ def layer_of(name):
 
 def openai_layout(theirs):
     """The vision tower as OpenAI and OpenCLIP name it, written out from their module tree, and some text beside it."""
-    found = {
+    tensors = {
         "visual.class_embedding": theirs["vision_model.embeddings.class_embedding"],
         "visual.positional_embedding": theirs["vision_model.embeddings.position_embedding.weight"],
         "visual.conv1.weight": theirs["vision_model.embeddings.patch_embedding.weight"],
@@ -79,21 +79,21 @@ def openai_layout(theirs):
         "ln_final.weight": torch.ones(512),
     }
     for part in ("weight", "bias"):
-        found[f"visual.ln_pre.{part}"] = theirs[f"vision_model.pre_layrnorm.{part}"]
-        found[f"visual.ln_post.{part}"] = theirs[f"vision_model.post_layernorm.{part}"]
+        tensors[f"visual.ln_pre.{part}"] = theirs[f"vision_model.pre_layrnorm.{part}"]
+        tensors[f"visual.ln_post.{part}"] = theirs[f"vision_model.post_layernorm.{part}"]
         for layer in range(2):
             old, new = f"vision_model.encoder.layers.{layer}.", f"visual.transformer.resblocks.{layer}."
-            found[f"{new}attn.in_proj_{part}"] = torch.cat([theirs[f"{old}self_attn.{x}_proj.{part}"] for x in "qkv"])
-            found[f"{new}attn.out_proj.{part}"] = theirs[f"{old}self_attn.out_proj.{part}"]
-            found[f"{new}ln_1.{part}"] = theirs[f"{old}layer_norm1.{part}"]
-            found[f"{new}ln_2.{part}"] = theirs[f"{old}layer_norm2.{part}"]
-            found[f"{new}mlp.c_fc.{part}"] = theirs[f"{old}mlp.fc1.{part}"]
-            found[f"{new}mlp.c_proj.{part}"] = theirs[f"{old}mlp.fc2.{part}"]
-    return {name: tensor.contiguous() for name, tensor in found.items()}
+            tensors[f"{new}attn.in_proj_{part}"] = torch.cat([theirs[f"{old}self_attn.{x}_proj.{part}"] for x in "qkv"])
+            tensors[f"{new}attn.out_proj.{part}"] = theirs[f"{old}self_attn.out_proj.{part}"]
+            tensors[f"{new}ln_1.{part}"] = theirs[f"{old}layer_norm1.{part}"]
+            tensors[f"{new}ln_2.{part}"] = theirs[f"{old}layer_norm2.{part}"]
+            tensors[f"{new}mlp.c_fc.{part}"] = theirs[f"{old}mlp.fc1.{part}"]
+            tensors[f"{new}mlp.c_proj.{part}"] = theirs[f"{old}mlp.fc2.{part}"]
+    return {name: tensor.contiguous() for name, tensor in tensors.items()}
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "message"),
     [
         (lambda t: t.pop("vision_model.post_layernorm.bias"), "1 missing: vit.norm.bias"),
         (lambda t: t.update({"vision_model.extra": torch.ones(1)}), "1 unexpected: vit.extra"),
@@ -105,10 +105,10 @@ def openai_layout(theirs):
     ],
     ids=["missing", "unexpected", "shape", "part of attention"],
 )
-def test_a_file_that_does_not_fit_is_refused_by_name(clip, tmp_path, spoil, said):
+def test_a_file_that_does_not_fit_is_refused_by_name(clip, tmp_path, spoil, message):
     reference, _ = clip
     tensors = {name: tensor.clone() for name, tensor in reference.state_dict().items()}
     spoil(tensors)
     save_file(tensors, tmp_path / "model.safetensors")
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         CLIPViT.read_published(tmp_path)

@@ -25,15 +25,15 @@ CARD = "simrec-cspdarknet"
 def release() -> dict[str, Tensor]:
     """Random tensors under the release's names, module by module."""
     generator = torch.Generator().manual_seed(0)
-    found: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {}
 
     def convolution(name: str, before: int, after: int, side: int) -> None:
         shape, fan = (after, before, side, side), before * side * side
-        found[f"{name}.conv.weight"] = torch.empty(shape).normal_(std=fan**-0.5, generator=generator)
+        tensors[f"{name}.conv.weight"] = torch.empty(shape).normal_(std=fan**-0.5, generator=generator)
         for part, low, high in (("weight", 0.8, 1.2), ("bias", 0.0, 0.4), ("running_var", 0.5, 1.5)):
-            found[f"{name}.bn.{part}"] = torch.empty(after).uniform_(low, high, generator=generator)
-        found[f"{name}.bn.running_mean"] = torch.empty(after).normal_(std=0.1, generator=generator)
-        found[f"{name}.bn.num_batches_tracked"] = torch.tensor(7)
+            tensors[f"{name}.bn.{part}"] = torch.empty(after).uniform_(low, high, generator=generator)
+        tensors[f"{name}.bn.running_mean"] = torch.empty(after).normal_(std=0.1, generator=generator)
+        tensors[f"{name}.bn.num_batches_tracked"] = torch.tensor(7)
 
     for place, sizes in CONVOLUTIONS.items():
         convolution(f"model.{place}", *sizes)
@@ -47,7 +47,7 @@ def release() -> dict[str, Tensor]:
     place, width = PYRAMID
     convolution(f"model.{place}.cv1", width, width // 2, 1)
     convolution(f"model.{place}.cv2", 2 * width, width, 1)
-    return found
+    return tensors
 
 
 @pytest.fixture(scope="module")
@@ -67,11 +67,11 @@ def test_published_size(published):
 @torch.no_grad()
 def test_maps_are_those_of_the_reference(published):
     path, tensors = published
-    pictures = squares(128, batch=2) / 255
-    found = imported(CSPDarkNet, path)(pictures)
-    expected = Reference(tensors).maps(pictures)
-    assert [tuple(x.shape) for x in found] == [(2, 256, 16, 16), (2, 512, 8, 8), (2, 1024, 4, 4)]
-    for ours, theirs in zip(found, expected, strict=True):
+    images = squares(128, batch=2) / 255
+    maps = imported(CSPDarkNet, path)(images)
+    expected = Reference(tensors).maps(images)
+    assert [tuple(x.shape) for x in maps] == [(2, 256, 16, 16), (2, 512, 8, 8), (2, 1024, 4, 4)]
+    for ours, theirs in zip(maps, expected, strict=True):
         close(ours, theirs)
 
 
@@ -128,17 +128,17 @@ class Reference:
         x = (x - mean) / (var + 1e-5).sqrt() * weight + bias
         return x * x.sigmoid()
 
-    def maps(self, pictures: Tensor) -> list[Tensor]:
+    def maps(self, images: Tensor) -> list[Tensor]:
         """After modules 4, 6 and 9."""
-        x, found = pictures, []
+        x, levels = images, []
         for place in range(9):
             if place in CROSS_STAGES:
                 x = self.cross_stage(f"model.{place}", x, blocks=CROSS_STAGES[place][1])
             else:
                 x = self.convolve(f"model.{place}", x, stride=2, padding=1 if place else 2)
             if place in (4, 6):
-                found.append(x)
-        return [*found, self.pyramid("model.9", x)]
+                levels.append(x)
+        return [*levels, self.pyramid("model.9", x)]
 
     def cross_stage(self, name: str, x: Tensor, *, blocks: int) -> Tensor:
         through, around = self.convolve(f"{name}.cv1", x), self.convolve(f"{name}.cv2", x)

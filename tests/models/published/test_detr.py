@@ -34,22 +34,22 @@ def test_says_what_torchvision_and_torch_say(published):
     cnn = resnet50(norm_layer=FrozenBatchNorm2d).eval()
     body = {name.removeprefix("backbone.0.body."): t for name, t in tensors.items() if name.startswith("backbone.")}
     cnn.load_state_dict(body | {"fc.weight": cnn.fc.weight, "fc.bias": cnn.fc.bias}, strict=True)
-    pictures = torch.randn(2, 3, 96, 96)
-    x = pictures
+    images = torch.randn(2, 3, 96, 96)
+    x = images
     for name, part in cnn.named_children():
         if name not in ("avgpool", "fc"):
             x = part(x)
-    found = model.cnn.forward_features(pictures)
-    close(found, x)
+    maps = model.cnn.forward_features(images)
+    close(maps, x)
     x = torch.nn.functional.conv2d(x, tensors["input_proj.weight"], tensors["input_proj.bias"])
-    close(model.input_project(found), x)
-    seen, ignore = x.flatten(2).transpose(1, 2), torch.zeros(2, 9, dtype=torch.bool)
+    close(model.input_project(maps), x)
+    tokens, ignore = x.flatten(2).transpose(1, 2), torch.zeros(2, 9, dtype=torch.bool)
     ignore[:, 6:] = True
     place = sine_position(~ignore.view(2, 3, 3), 256)
-    expected = seen
+    expected = tokens
     for number in range(6):
         expected = layer(tensors, f"transformer.encoder.layers.{number}.", expected, place, ignore)
-    close(model.visual_encoder(seen, place, ignore)[0], expected)
+    close(model.visual_encoder(tokens, place, ignore)[0], expected)
 
 
 def layer(tensors, prefix, x, place, ignore):

@@ -22,12 +22,12 @@ def dinov2(tmp_path_factory):
 
 def published_dinov2(theirs):
     """facebook/dinov2-base's names; the library gives its attention shorter ones in memory."""
-    found = {}
+    tensors = {}
     for name, tensor in theirs.items():
         for short in ("query", "key", "value"):
             name = name.replace(f".attention.{short[0]}_proj.", f".attention.attention.{short}.")
-        found[name.replace(".attention.o_proj.", ".attention.output.dense.")] = tensor
-    return found
+        tensors[name.replace(".attention.o_proj.", ".attention.output.dense.")] = tensor
+    return tensors
 
 
 def test_size_of_dinov2_base(dinov2):
@@ -40,10 +40,10 @@ def test_size_of_dinov2_base(dinov2):
 @torch.no_grad()
 def test_dinov2_says_what_transformers_says(dinov2):
     reference, folder = dinov2
-    pictures = squares(416)
-    inputs = F.interpolate(standard(pictures, *IMAGENET), size=(364, 364), mode="bilinear", align_corners=False)
+    images = squares(416)
+    inputs = F.interpolate(standard(images, *IMAGENET), size=(364, 364), mode="bilinear", align_corners=False)
     expected = reference(inputs).last_hidden_state[:, 1:]
-    close(imported(DINOv2ViT, folder).encode(pictures), expected.transpose(1, 2).unflatten(2, (26, 26)))
+    close(imported(DINOv2ViT, folder).encode(images), expected.transpose(1, 2).unflatten(2, (26, 26)))
 
 
 def layer_of(name):
@@ -73,8 +73,8 @@ def test_dinov2_reads_the_official_names(dinov2, tmp_path):
             for scale in "12":
                 official[f"{new}ls{scale}.gamma"] = theirs[f"{old}layer_scale{scale}.lambda1"]
     torch.save(official, tmp_path / "dinov2_vitb14_pretrain.pth")
-    found = DINOv2ViT.read_published(tmp_path / "dinov2_vitb14_pretrain.pth")
+    imported_model = DINOv2ViT.read_published(tmp_path / "dinov2_vitb14_pretrain.pth")
     expected = DINOv2ViT.read_published(tmp_path)
-    assert found[0].depth == 2
-    assert found[0] == expected[0]
-    torch.testing.assert_close(found[1], expected[1])
+    assert imported_model[0].depth == 2
+    assert imported_model[0] == expected[0]
+    torch.testing.assert_close(imported_model[1], expected[1])

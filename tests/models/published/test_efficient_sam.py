@@ -27,7 +27,7 @@ def published(tmp_path_factory):
     return folder
 
 
-def picture(height=60, width=90):
+def random_image(height=60, width=90):
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
@@ -42,11 +42,11 @@ def test_published_names(published):
     block = ["norm1", "attn.qkv", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2"]
     attentions = ["self_attn", "cross_attn_token_to_image", "cross_attn_image_to_token"]
     both = ["patch_embed.proj", "neck.1", "neck.3", *(f"blocks.{i}.{name}" for i in range(12) for name in block)]
-    wanted = {f"image_encoder.{name}.{part}" for name in both for part in ("weight", "bias")}
-    wanted |= {"image_encoder.pos_embed", "image_encoder.neck.0.weight", "image_encoder.neck.2.weight"}
+    expected = {f"image_encoder.{name}.{part}" for name in both for part in ("weight", "bias")}
+    expected |= {"image_encoder.pos_embed", "image_encoder.neck.0.weight", "image_encoder.neck.2.weight"}
     points = ["invalid_points", "point_embeddings", "bbox_top_left_embeddings", "bbox_bottom_right_embeddings"]
-    wanted |= {f"prompt_encoder.{name}.weight" for name in points}
-    wanted |= {"prompt_encoder.pe_layer.positional_encoding_gaussian_matrix"}
+    expected |= {f"prompt_encoder.{name}.weight" for name in points}
+    expected |= {"prompt_encoder.pe_layer.positional_encoding_gaussian_matrix"}
     layer = [f"{a}.{p}_proj" for a in attentions for p in ("q", "k", "v", "out")]
     layer += ["mlp.layers.0.0", "mlp.fc", "norm1", "norm2", "norm3", "norm4"]
     both = [f"transformer.layers.{i}.{name}" for i in range(2) for name in layer]
@@ -57,9 +57,9 @@ def test_published_names(published):
     ]
     heads = ["iou_prediction_head", *(f"output_hypernetworks_mlps.{i}" for i in range(4))]
     both += [f"{head}.{name}" for head in heads for name in ("layers.0.0", "layers.1.0", "fc")]
-    wanted |= {f"mask_decoder.{name}.{part}" for name in both for part in ("weight", "bias")}
-    wanted |= {"mask_decoder.iou_token.weight", "mask_decoder.mask_tokens.weight"}
-    assert set(torch.load(published / "ti.pt", weights_only=True)["model"]) == wanted
+    expected |= {f"mask_decoder.{name}.{part}" for name in both for part in ("weight", "bias")}
+    expected |= {"mask_decoder.iou_token.weight", "mask_decoder.mask_tokens.weight"}
+    assert set(torch.load(published / "ti.pt", weights_only=True)["model"]) == expected
 
 
 @pytest.mark.parametrize("name", SIZES)
@@ -71,7 +71,7 @@ def test_says_what_the_reference_says(published, name):
     model.load_state_dict(state, strict=True)
     freeze(model)
     reference = Reference(state, side=416, heads=SIZES[name].heads)
-    image, boxes = picture(), torch.tensor([[5.0, 10.0, 40.0, 50.0], [30.0, 2.0, 88.0, 59.0]])
+    image, boxes = random_image(), torch.tensor([[5.0, 10.0, 40.0, 50.0], [30.0, 2.0, 88.0, 59.0]])
     looked = reference.image(torch.from_numpy(image).permute(2, 0, 1)[None] / 255)
     scale = 416 / torch.tensor([90.0, 60.0])
     for points, labels, answer in (
@@ -80,9 +80,9 @@ def test_says_what_the_reference_says(published, name):
     ):
         logits, quality = reference.decode(looked, reference.prompts(points * scale, labels))
         logits = F.interpolate(logits[:, 1:], (60, 90), mode="bicubic")
-        found, said = model._ask(model._look_at(image), points, tuple(labels), image)
-        close(found, logits)
-        close(said, quality[:, 1:])
+        masks, qualities = model._ask(model._look_at(image), points, tuple(labels), image)
+        close(masks, logits)
+        close(qualities, quality[:, 1:])
         best = quality[:, 1:].argmax(1)
         assert (answer[0] == (logits[torch.arange(2), best] >= 0).numpy()).mean() > 0.999
         torch.testing.assert_close(torch.from_numpy(answer[1]), quality[:, 1:].amax(1), atol=1e-4, rtol=1e-4)
@@ -92,9 +92,9 @@ def test_says_what_the_reference_says(published, name):
 def test_expert_is_the_image_encoder_on_416_pixels(published):
     expert = imported(EfficientSAMViT, published / "ti.pt")
     tensors = torch.load(published / "ti.pt", weights_only=True)["model"]
-    pictures = squares(416)
-    close(expert.encode(pictures), Reference(tensors, side=416, heads=3).image(pictures / 255))
-    assert expert.encode(pictures).shape == (1, 256, 26, 26)
+    images = squares(416)
+    close(expert.encode(images), Reference(tensors, side=416, heads=3).image(images / 255))
+    assert expert.encode(images).shape == (1, 256, 26, 26)
 
 
 @torch.no_grad()
@@ -102,7 +102,7 @@ def test_proposals_are_good_stable_and_different():
     torch.manual_seed(0)
     sizes = EfficientSAMViTConfig(width=64, depth=1, heads=1)
     model = freeze(randomise(EfficientSAM(EfficientSAMConfig(input_size=64, encoder=sizes))))
-    image = picture(40, 50)
+    image = random_image(40, 50)
     everything = model.propose(image, points_per_side=9, min_quality=-100.0, min_stability=0.0)
     assert everything.dtype == bool and everything.shape[1:] == (40, 50)
     assert 1 <= len(everything) < 81  # duplicates are gone

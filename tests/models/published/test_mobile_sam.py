@@ -19,7 +19,7 @@ DEPTHS, HEADS, WINDOWS = (2, 2, 6, 2), (2, 4, 5, 10), (7, 7, 14, 7)
 def published(tmp_path_factory):
     """The release's names, written out from its module tree, around tensors of the real sizes."""
     ours = randomise(MobileSAM(MobileSAM.Config())).state_dict()
-    found = {}
+    tensors = {}
     for name, tensor in ours.items():
         name = name.removeprefix("sam.")
         for step, place in (("conv1", 0), ("conv2", 2)):
@@ -27,12 +27,12 @@ def published(tmp_path_factory):
         for stage in (1, 2, 3):
             name = name.replace(f"trunk.stages.{stage}.downsample.", f"layers.{stage - 1}.downsample.")
         name = name.replace("trunk.stages.", "layers.")
-        found[name.replace(".conv.weight", ".c.weight")] = tensor
-    found |= {"image_encoder.head.weight": torch.ones(1000, 320), "image_encoder.head.bias": torch.ones(1000)}
-    found |= {f"image_encoder.norm_head.{part}": torch.ones(320) for part in ("weight", "bias")}
+        tensors[name.replace(".conv.weight", ".c.weight")] = tensor
+    tensors |= {"image_encoder.head.weight": torch.ones(1000, 320), "image_encoder.head.bias": torch.ones(1000)}
+    tensors |= {f"image_encoder.norm_head.{part}": torch.ones(320) for part in ("weight", "bias")}
     path = tmp_path_factory.mktemp("mobile_sam") / "mobile_sam.pt"
-    torch.save(found, path)
-    return path, found
+    torch.save(tensors, path)
+    return path, tensors
 
 
 def test_published_size(published):
@@ -66,8 +66,8 @@ def test_published_names(published):
 def test_encoder_says_what_the_reference_says(published):
     path, tensors = published
     model = imported(MobileSAM, path)
-    pictures = torch.randn(1, 3, 256, 256, generator=torch.Generator().manual_seed(0))
-    close(model.sam.image_encoder(pictures), Reference(tensors).image(pictures))
+    images = torch.randn(1, 3, 256, 256, generator=torch.Generator().manual_seed(0))
+    close(model.sam.image_encoder(images), Reference(tensors).image(images))
 
 
 @torch.no_grad()
@@ -117,8 +117,8 @@ class Reference:
         x = F.gelu(self.convolve(f"{name}.conv1", x))
         return self.convolve(f"{name}.conv3", F.gelu(self.convolve(f"{name}.conv2", x, stride=stride)))
 
-    def image(self, pictures: Tensor) -> Tensor:
-        x = F.gelu(self.convolve("patch_embed.seq.0", pictures, stride=2))
+    def image(self, images: Tensor) -> Tensor:
+        x = F.gelu(self.convolve("patch_embed.seq.0", images, stride=2))
         x = self.convolve("patch_embed.seq.2", x, stride=2)
         for layer in range(4):
             for block in range(DEPTHS[layer]):
@@ -142,9 +142,11 @@ class Reference:
         missing = windows * window - side
         tiled = F.pad(x.permute(0, 2, 3, 1), (0, 0, 0, missing, 0, missing))
         tiled = tiled.unflatten(2, (windows, window)).unflatten(1, (windows, window)).transpose(2, 3)
-        seen = self.attend(name, tiled.flatten(3, 4).flatten(0, 2), layer)
-        seen = seen.view(x.shape[0], windows, windows, window, window, -1).transpose(2, 3).flatten(3, 4).flatten(1, 2)
-        x = x + seen[:, :side, :side].permute(0, 3, 1, 2)
+        attended = self.attend(name, tiled.flatten(3, 4).flatten(0, 2), layer)
+        attended = (
+            attended.view(x.shape[0], windows, windows, window, window, -1).transpose(2, 3).flatten(3, 4).flatten(1, 2)
+        )
+        x = x + attended[:, :side, :side].permute(0, 3, 1, 2)
         x = self.convolve(f"{name}.local_conv", x).permute(0, 2, 3, 1)
         hidden = F.gelu(self.linear(f"{name}.mlp.fc1", self.norm(f"{name}.mlp.norm", x)))
         return (x + self.linear(f"{name}.mlp.fc2", hidden)).permute(0, 3, 1, 2)

@@ -46,7 +46,7 @@ pytestmark = pytest.mark.slow
 
 PAPER = Path(__file__).parents[3] / "scales" / "paper.yaml"
 CPU = torch.device("cpu")
-TEXTS = ["red man", "left man", "man left of red man", "red"]  # of picture 0, 0, 1 and 1
+TEXTS = ["red man", "left man", "man left of red man", "red"]  # of image 0, 0, 1 and 1
 BOXES = torch.tensor([[0.5, 0.5, 0.3, 0.4], [0.3, 0.4, 0.2, 0.3], [0.6, 0.5, 0.5, 0.6], [0.4, 0.6, 0.3, 0.3]])
 # Parameters without a gradient: what compat `released` carries along and no loss reads, what only experts that were not
 # routed to need, and what pools a phrase where every word is read. A softmax forgets `pool.3.bias`.

@@ -34,8 +34,8 @@ class Opens:
 
 def test_half_precision_becomes_single_and_a_key_is_unwrapped(tmp_path):
     torch.save({"model": {"a": torch.ones(2, dtype=torch.float16), "n": torch.tensor(3)}}, tmp_path / "a.pt")
-    found = read_tensors(tmp_path / "a.pt")
-    assert (found["a"].dtype, found["n"].dtype) == (torch.float32, torch.int64)
+    tensors = read_tensors(tmp_path / "a.pt")
+    assert (tensors["a"].dtype, tensors["n"].dtype) == (torch.float32, torch.int64)
     save_file({"a": torch.ones(2)}, tmp_path / "model.safetensors")
     assert set(read_tensors(tmp_path)) == {"a"}
 
@@ -67,7 +67,7 @@ def test_a_zipped_release_is_refused_with_the_remedy(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("write", "said"),
+    ("write", "message"),
     [
         (lambda path: None, "no such file"),
         (lambda path: path.mkdir(), "holds no weights. Allowed: model.safetensors"),
@@ -77,9 +77,9 @@ def test_a_zipped_release_is_refused_with_the_remedy(tmp_path):
     ],
     ids=["missing", "empty folder", "list", "other values", "empty file"],
 )
-def test_what_holds_no_tensors_is_refused(tmp_path, write, said):
+def test_what_holds_no_tensors_is_refused(tmp_path, write, message):
     write(tmp_path / "weights.pt")
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         read_tensors(tmp_path / "weights.pt")
 
 

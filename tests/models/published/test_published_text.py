@@ -50,13 +50,13 @@ def test_clip_text_says_what_transformers_says(clip):
     model = CLIPText(config, ()).eval()
     model.load_state_dict(state, strict=True)
     assert sum(p.numel() for p in model.parameters()) == 63_428_096
-    found = model(phrases())
+    actual = model(phrases())
     expected = reference.text_model(input_ids=phrases())
-    close(found.words[0, :5], expected.last_hidden_state[0, :5])
-    close(found.flat, reference.text_projection(expected.pooler_output))
-    assert found.is_pad[0].tolist() == [False] * 5 + [True] * 15
+    close(actual.words[0, :5], expected.last_hidden_state[0, :5])
+    close(actual.flat, reference.text_projection(expected.pooler_output))
+    assert actual.is_pad[0].tolist() == [False] * 5 + [True] * 15
     longer = torch.cat([phrases(), torch.zeros(2, 7, dtype=torch.long)], 1)
-    torch.testing.assert_close(model(longer).flat, found.flat)  # padding says nothing
+    torch.testing.assert_close(model(longer).flat, actual.flat)  # padding says nothing
 
 
 @torch.no_grad()
@@ -100,18 +100,18 @@ def test_clip_image_text_says_what_transformers_says(clip):
     model = CLIPImageText(config, MERGES).eval()
     model.load_state_dict(state, strict=True)
     assert sum(p.numel() for p in model.parameters()) == 151_277_313 - 1  # but for the temperature
-    pictures = squares(320, batch=2)
-    resized = torch.nn.functional.interpolate(pictures.float(), (224, 224), mode="bilinear", align_corners=True)
+    images = squares(320, batch=2)
+    resized = torch.nn.functional.interpolate(images.float(), (224, 224), mode="bilinear", align_corners=True)
     expected = reference(input_ids=phrases(), pixel_values=standard(resized, *CLIP))
-    close(model.images(pictures.float()), expected.image_embeds)
+    close(model.images(images.float()), expected.image_embeds)
     close(model.texts(phrases()), expected.text_embeds)
 
 
-def test_a_gradient_passes_to_the_pictures():
+def test_a_gradient_passes_to_the_images():
     model = tiny_clip()
-    pictures = torch.rand(1, 3, 20, 20, requires_grad=True)
-    model.images(255 * pictures).sum().backward()
-    assert pictures.grad.abs().sum() > 0
+    images = torch.rand(1, 3, 20, 20, requires_grad=True)
+    model.images(255 * images).sum().backward()
+    assert images.grad.abs().sum() > 0
 
 
 def tiny_clip():
@@ -154,17 +154,17 @@ def test_8_the_last_of_twenty_ids_is_the_end():
     letters = [chr(n) for n in (*range(33, 127), *range(161, 173), *range(174, 256))]
     pairs = [f"{a} {b}{end}" for end in ("", "</w>") for a in letters for b in letters]
     merges = ["#version: 0.2", *pairs[:48894]]  # as many as CLIP has, so that ids are CLIP's
-    found = encode(["red man " * 15, "ball"], merges, 20)
-    assert found[:, 0].tolist() == [START] * 2
-    assert found[0, -1].item() == END and END in found[1].tolist()
+    ids = encode(["red man " * 15, "ball"], merges, 20)
+    assert ids[:, 0].tolist() == [START] * 2
+    assert ids[0, -1].item() == END and END in ids[1].tolist()
 
 
 def test_byte_pairs_of_a_phrase():
     ids = byte_pair_ids(MERGES)
     first, last = ids["<|startoftext|>"], ids["<|endoftext|>"]
-    found = encode(["red man left", "Mad"], MERGES, 6)
-    assert found[0].tolist() == [first, ids["red</w>"], ids["man</w>"], ids["left</w>"], last, 0]
-    assert found[1].tolist() == [first, ids["ma"], ids["d</w>"], last, 0, 0]
+    encoded = encode(["red man left", "Mad"], MERGES, 6)
+    assert encoded[0].tolist() == [first, ids["red</w>"], ids["man</w>"], ids["left</w>"], last, 0]
+    assert encoded[1].tolist() == [first, ids["ma"], ids["d</w>"], last, 0, 0]
 
 
 @torch.no_grad()
@@ -174,8 +174,8 @@ def test_8_a_phrase_without_its_last_token_reads_like_any_other():
     cut = torch.randint(1, START, (2, 20))
     cut[:, 0] = START
     assert cut.argmax(1).tolist() == [0, 0]
-    found = tower(cut)
-    torch.testing.assert_close(found.flat[0], found.flat[1])  # both are the state of the first token
+    encoded = tower(cut)
+    torch.testing.assert_close(encoded.flat[0], encoded.flat[1])  # both are the state of the first token
     cut[:, -1] = END
     assert not torch.allclose(*tower(cut).flat)
 
@@ -207,8 +207,8 @@ def test_files_of_pieces_are_read_and_checked(tmp_path):
 
 
 def test_word_pieces_of_a_phrase():
-    found = encode(["the reddish man", "left of zebra", "the man " * 9], PIECES, 7)
-    assert found.tolist() == [[3, 5, 7, 8, 6, 4, 0], [3, 9, 10, 2, 4, 0, 0], [3, 5, 6, 5, 6, 5, 4]]
+    ids = encode(["the reddish man", "left of zebra", "the man " * 9], PIECES, 7)
+    assert ids.tolist() == [[3, 5, 7, 8, 6, 4, 0], [3, 9, 10, 2, 4, 0, 0], [3, 5, 6, 5, 6, 5, 4]]
 
 
 @pytest.mark.parametrize("older_names", [False, True])
@@ -244,14 +244,14 @@ GOOD = "the 0 0 0\nman 1 -2.5 3e-1\n. . . 7 7 7\nleft 4 5 6\nman 9 9 9\n"
 
 def test_vectors_of_a_file(tmp_path):
     table = read_vectors(glove(tmp_path, GOOD), WORDS, 3)
-    wanted = [[0.0] * 3] * 3 + [[4.0, 5.0, 6.0], [1.0, -2.5, 0.3]] + [[0.0] * 3] * 2
-    torch.testing.assert_close(table, torch.tensor(wanted))
+    expected = [[0.0] * 3] * 3 + [[4.0, 5.0, 6.0], [1.0, -2.5, 0.3]] + [[0.0] * 3] * 2
+    torch.testing.assert_close(table, torch.tensor(expected))
     with_head = read_vectors(glove(tmp_path, "5 3\n" + GOOD), WORDS, 3)
     torch.testing.assert_close(with_head, table)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("the 0 0\nman 1 2\n", "line 1 has 2 numbers, the word table is 3 wide.*word_width to 2"),
         ("the 0 0 0\nthe 0 0 0\nthe 0 0 0\nman 1 2\n", "line 4 has 2 numbers, expected 3"),
@@ -261,8 +261,8 @@ def test_vectors_of_a_file(tmp_path):
     ],
     ids=["width", "cut short", "no number", "nan", "no word"],
 )
-def test_a_bad_file_of_vectors_is_refused(tmp_path, text, said):
-    with pytest.raises(DataError, match=said):
+def test_a_bad_file_of_vectors_is_refused(tmp_path, text, message):
+    with pytest.raises(DataError, match=message):
         read_vectors(glove(tmp_path, text), WORDS, 3)
 
 

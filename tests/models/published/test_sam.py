@@ -51,10 +51,10 @@ def test_vit_b_says_what_its_own_predictor_says(tmp_path):
         box=np.array([5.0, 10.0, 40.0, 44.0]), multimask_output=False, return_logits=True
     )
     model.sam.mask_threshold = float(np.median(logits))  # random weights rarely straddle zero
-    found, said = model.segment(image, torch.tensor([[5.0, 10.0, 40.0, 44.0]]))
-    assert found.shape == (1, 48, 64)
-    assert (found == (logits > model.sam.mask_threshold)).mean() > 0.99 and 0.4 < found.mean() < 0.6
-    assert said == pytest.approx(quality, abs=1e-4)
+    masks, qualities = model.segment(image, torch.tensor([[5.0, 10.0, 40.0, 44.0]]))
+    assert masks.shape == (1, 48, 64)
+    assert (masks == (logits > model.sam.mask_threshold)).mean() > 0.99 and 0.4 < masks.mean() < 0.6
+    assert qualities == pytest.approx(quality, abs=1e-4)
 
 
 def test_helpers_of_the_automatic_mode():

@@ -19,7 +19,7 @@ from deixis.datasets.pairs import PairsAdapter
 Values = dict[str, Any]
 
 
-def picture(path: Path, seed: int, *, mode: str = "RGB", size: tuple[int, int] = (30, 20), **save: Any) -> Path:
+def image(path: Path, seed: int, *, mode: str = "RGB", size: tuple[int, int] = (30, 20), **save: Any) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     width, height = size
     pixels = np.random.default_rng(seed).integers(0, 255, (height, width, 3), dtype=np.uint8)
@@ -34,10 +34,10 @@ def turned(orientation: int) -> Image.Exif:
 
 
 def good_rows(raw: Path, count: int = 6) -> list[Values]:
-    """Rows over a picture each, with everything that a row may have."""
+    """Rows over an image each, with everything that a row may have."""
     rows = []
     for number in range(count):
-        picture(raw / "images" / f"good{number}.png", number)
+        image(raw / "images" / f"good{number}.png", number)
         rows.append(
             {
                 "image": f"good{number}.png",
@@ -155,7 +155,7 @@ def _row(**values: Any) -> Callable[[Path, int], bytes]:
 
     def make(raw: Path, number: int) -> bytes:
         name = f"row{number}.png"
-        picture(raw / "images" / name, 1000 + number)
+        image(raw / "images" / name, 1000 + number)
         row = {
             "image": name,
             "text": f"blue cube {number}",
@@ -172,7 +172,7 @@ DROPPED = object()
 
 
 def _with_file(write: Callable[[Path, int], Any], suffix: str, **values: Any) -> Callable[[Path, int], bytes]:
-    """A row about a picture file that `write` makes from its path and a seed."""
+    """A row about an image file that `write` makes from its path and a seed."""
 
     def make(raw: Path, number: int) -> bytes:
         path = raw / "images" / f"made{number}{suffix}"
@@ -184,7 +184,7 @@ def _with_file(write: Callable[[Path, int], Any], suffix: str, **values: Any) ->
 
 
 def _truncated(path: Path, seed: int) -> None:
-    whole = picture(path, seed, size=(200, 200)).read_bytes()
+    whole = image(path, seed, size=(200, 200)).read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
 
 
@@ -212,7 +212,7 @@ def _real(path: Path, seed: int) -> None:
 
 
 def _link_out(path: Path, seed: int) -> None:
-    outside = picture(path.parents[2] / "outside" / path.name, seed)
+    outside = image(path.parents[2] / "outside" / path.name, seed)
     path.symlink_to(outside)
 
 
@@ -250,21 +250,21 @@ BAD: dict[str, Bad] = {
     "bucket": Bad("E_IMG_URL", False, _row(image="s3://bucket/a.png")),
     "data address": Bad("E_IMG_URL", False, _row(image="data:image/png;base64,iVBORw0KGgo=")),
     "empty file": Bad("E_IMG_EMPTY", False, _with_file(lambda path, seed: path.touch(), ".png")),
-    "text as picture": Bad("E_IMG_KIND", False, _with_file(lambda path, seed: path.write_text("hello"), ".jpg")),
+    "text as image": Bad("E_IMG_KIND", False, _with_file(lambda path, seed: path.write_text("hello"), ".jpg")),
     "drawing": Bad("E_IMG_KIND", False, _with_file(lambda path, seed: path.write_text("<svg/>"), ".svg")),
-    "PostScript": Bad("E_IMG_KIND", False, _with_file(lambda path, seed: picture(path, seed), ".eps")),
-    "archive as picture": Bad("E_IMG_KIND", False, _with_file(_zip, ".png")),
+    "PostScript": Bad("E_IMG_KIND", False, _with_file(lambda path, seed: image(path, seed), ".eps")),
+    "archive as image": Bad("E_IMG_KIND", False, _with_file(_zip, ".png")),
     "real-valued levels": Bad("E_IMG_KIND", False, _with_file(_real, ".tif")),
     "bomb": Bad("E_IMG_HUGE", False, _with_file(_bomb, ".png")),
     "half a JPEG": Bad("E_IMG_TRUNC", False, _with_file(_truncated, ".jpg")),
     "half a PNG": Bad("E_IMG_TRUNC", False, _with_file(_truncated, ".png")),
     "half a WebP": Bad("E_IMG_TRUNC", False, _with_file(_truncated, ".webp")),
-    "turned by EXIF": Bad("W_EXIF", True, _with_file(lambda p, seed: picture(p, seed, exif=turned(6)), ".jpg")),
+    "turned by EXIF": Bad("W_EXIF", True, _with_file(lambda p, seed: image(p, seed, exif=turned(6)), ".jpg")),
     "animated": Bad("W_IMG_FRAMES", True, _with_file(_frames, ".gif")),
-    "transparent": Bad("W_IMG_MODE", True, _with_file(lambda p, seed: picture(p, seed, mode="RGBA"), ".png")),
-    "CMYK": Bad("W_IMG_MODE", True, _with_file(lambda p, seed: picture(p, seed, mode="CMYK"), ".jpg")),
+    "transparent": Bad("W_IMG_MODE", True, _with_file(lambda p, seed: image(p, seed, mode="RGBA"), ".png")),
+    "CMYK": Bad("W_IMG_MODE", True, _with_file(lambda p, seed: image(p, seed, mode="CMYK"), ".jpg")),
     "16 bits": Bad("W_IMG_MODE", True, _with_file(_deep, ".png")),
-    "a picture twice": Bad("W_IMG_DUP", True, _with_file(_copy_of_first, ".png")),
+    "an image twice": Bad("W_IMG_DUP", True, _with_file(_copy_of_first, ".png")),
     "text is empty": Bad("E_TEXT_EMPTY", False, _row(text="")),
     "text is blank": Bad("E_TEXT_EMPTY", False, _row(text=" \t ")),
     "text is punctuation": Bad("E_TEXT_EMPTY", False, _row(text="?!...")),

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from deixis.datasets.quarantine import Code
-from tests.deixis.datasets.pairs.corpora import BAD, codes, good_rows, ingest, picture, write_jsonl
+from tests.deixis.datasets.pairs.corpora import BAD, codes, good_rows, image, ingest, write_jsonl
 
 
 def write_lines(raw, lines: list[bytes]) -> None:
@@ -24,9 +24,9 @@ def test_a_bad_row_is_listed_with_its_code_and_valid_rows_survive(tmp_path, kind
     tables = ingest(raw, tmp_path / "out")
     assert codes(tables) == [bad.code]
     assert tables["quarantine"]["line"].tolist() == [2]
-    found = set(tables["pairs"]["sample_id"])
-    assert {f"mine/good-{number}" for number in range(4)} <= found
-    assert ("mine/bad-0" in found) == bad.survives
+    survivors = set(tables["pairs"]["sample_id"])
+    assert {f"mine/good-{number}" for number in range(4)} <= survivors
+    assert ("mine/bad-0" in survivors) == bad.survives
 
 
 def test_there_are_forty_classes_and_more():
@@ -43,23 +43,23 @@ def test_there_are_forty_classes_and_more():
 def test_every_valid_row_survives_among_bad_ones(tmp_path_factory, kinds, good, order):
     raw = tmp_path_factory.mktemp("corpus") / "raw"
     rows = good_rows(raw, good)
-    wanted = [row["id"] for row in rows]
+    expected = [row["id"] for row in rows]
     lines = [json.dumps(row).encode() for row in rows[1:]]
     for number, kind in enumerate(kinds):
         lines.append(BAD[kind].make(raw, number))
-        wanted += [f"bad-{number}"] * BAD[kind].survives
+        expected += [f"bad-{number}"] * BAD[kind].survives
     order.shuffle(lines)
     write_lines(raw, [json.dumps(rows[0]).encode(), *lines])  # first: what repeats must come second
     tables = ingest(raw, raw.parent / "out")
-    assert sorted(tables["pairs"]["sample_id"]) == sorted(f"mine/{name}" for name in wanted)
-    # "Nowhere" is one picture however many rows name it, and is then listed once.
+    assert sorted(tables["pairs"]["sample_id"]) == sorted(f"mine/{name}" for name in expected)
+    # "Nowhere" is one image however many rows name it, and is then listed once.
     assert set(codes(tables)) == {BAD[kind].code for kind in kinds} | (
         {"W_DUP_TEXT"} if kinds.count("phrase twice") > 1 else set()
     )
     assert len(tables["quarantine"]) <= len(kinds)
 
 
-def test_a_picture_in_two_splits_stays_where_it_is_evaluated(tmp_path):
+def test_an_image_in_two_splits_stays_where_it_is_evaluated(tmp_path):
     raw = tmp_path / "raw"
     rows = good_rows(raw, 4)
     rows[2] |= {"image": "good1.png", "split": "val"}
@@ -93,10 +93,10 @@ def test_an_unusable_box_does_not_count_as_missing_too(tmp_path):
     assert tables["pairs"]["sample_id"].tolist() == ["mine/good-0"]
 
 
-def test_a_size_that_is_not_the_pictures_refuses_it(tmp_path):
+def test_a_size_that_is_not_the_images_refuses_it(tmp_path):
     raw = tmp_path / "raw"
-    picture(raw / "images" / "a.png", 0)
-    picture(raw / "images" / "b.png", 1)
+    image(raw / "images" / "a.png", 0)
+    image(raw / "images" / "b.png", 1)
     images = [{"id": 1, "file_name": "a.png", "width": 31, "height": 20}, {"id": 2, "file_name": "b.png"}]
     notes = [{"id": n, "image_id": n, "caption": f"ball {n}", "bbox": [1, 1, 4, 4]} for n in (1, 2)]
     (raw / "pairs.json").write_text(json.dumps({"images": images, "annotations": notes}))

@@ -6,7 +6,7 @@ from deixis.core.errors import ConfigError, DataError
 from deixis.datasets.pairs.box_conventions import parse_box, to_corners
 from tests.deixis.datasets.pairs.corpora import good_rows, ingest, write_coco, write_jsonl
 
-SAME = {  # corners 6, 4, 18, 16 in a picture of 30 x 20
+SAME = {  # corners 6, 4, 18, 16 in an image of 30 x 20
     "xyxy_abs": [6, 4, 18, 16],
     "xywh_abs": [6, 4, 12, 12],
     "cxcywh_norm": [0.4, 0.5, 0.4, 0.6],

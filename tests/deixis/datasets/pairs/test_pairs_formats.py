@@ -12,8 +12,8 @@ from tests.deixis.datasets.pairs.corpora import (
     WRITERS,
     codes,
     good_rows,
+    image,
     ingest,
-    picture,
     write_csv,
     write_hf_set,
     write_jsonl,
@@ -31,7 +31,7 @@ def test_every_layout_gives_the_same_tables(tmp_path, layout):
     assert tables["pairs"]["sample_id"].tolist() == [f"mine/good-{number}" for number in range(6)]
     assert tables["pairs"]["expression"].tolist() == [row["text"] for row in rows]
     assert tables["pairs"]["split"].unique().tolist() == ["train"]
-    assert tables["pairs"]["ref_id"].tolist() == list(range(6))  # "a" of one picture is not "a" of another
+    assert tables["pairs"]["ref_id"].tolist() == list(range(6))  # "a" of one image is not "a" of another
     assert [box.tolist() for box in tables["truth"]["box"]] == [[1, 2, 11, 12]] * 6
     assert tables["truth"]["area"].tolist() == [100.0] * 6
     assert tables["objects"].empty  # listing what phrases mean would give truth away
@@ -63,13 +63,13 @@ def test_tables_have_the_columns_and_types_of_every_dataset(tmp_path):
 def test_a_folder_with_sidecars(tmp_path):
     raw = tmp_path / "raw"
     for folder in ("a", "b"):
-        picture(raw / "images" / folder / "cat.jpg", ord(folder))
+        image(raw / "images" / folder / "cat.jpg", ord(folder))
         (raw / "images" / folder / "cat.txt").write_text(f"a cat in {folder}\n\nthe {folder} cat\r\n")
-    picture(raw / "images" / "dog.jpg", 1)
-    picture(raw / "images" / "dog.png", 2)
+    image(raw / "images" / "dog.jpg", 1)
+    image(raw / "images" / "dog.png", 2)
     (raw / "images" / "dog.txt").write_text("which dog")
     (raw / "images" / "ghost.txt").write_text("nobody")
-    picture(raw / "images" / "silent.png", 3)
+    image(raw / "images" / "silent.png", 3)
     tables = ingest(raw, tmp_path / "out", boxes=None)
     assert tables["pairs"]["expression"].tolist() == ["a cat in a", "the a cat", "a cat in b", "the b cat"]
     assert tables["pairs"]["sample_id"].tolist()[1] == "mine/images/a/cat.txt:2"
@@ -77,10 +77,10 @@ def test_a_folder_with_sidecars(tmp_path):
     assert codes(tables) == ["E_IMG_AMBIGUOUS", "E_IMG_MISSING", "W_IMG_NO_TEXT"]
 
 
-def test_a_saved_dataset_with_splits_and_pictures_inside(tmp_path):
-    raw, seen = tmp_path / "raw", tmp_path / "seen"
+def test_a_saved_dataset_with_splits_and_images_inside(tmp_path):
+    raw, reached = tmp_path / "raw", tmp_path / "seen"
     for split, count in (("train", 3), ("validation", 2)):
-        paths = [picture(seen / f"{split}{number}.jpg", number + 10 * count) for number in range(count)]
+        paths = [image(reached / f"{split}{number}.jpg", number + 10 * count) for number in range(count)]
         rows = [
             {"image": {"bytes": path.read_bytes(), "path": path.name}, "text": f"{split} ball", "box": [1.0, 1, 9, 9]}
             for path in paths
@@ -97,13 +97,13 @@ def test_a_saved_dataset_with_splits_and_pictures_inside(tmp_path):
 
 def test_coco_with_a_caption_per_image_row_masks_and_other_objects(tmp_path):
     raw = tmp_path / "raw"
-    picture(raw / "images" / "a.png", 0)
+    image(raw / "images" / "a.png", 0)
     images = [
         {"id": 1, "file_name": "a.png", "width": 30, "height": 20, "caption": "left ball"},
         {"id": 2, "file_name": "a.png", "width": 30, "height": 20},
         {"id": 3, "file_name": "b.png", "width": 30, "height": 20},
     ]
-    picture(raw / "images" / "b.png", 1)
+    image(raw / "images" / "b.png", 1)
     square = [2, 2, 8, 2, 8, 6, 2, 6]
     far = [2, 2, 1e12, 2, 8, 1e12]
     notes = [

@@ -11,8 +11,8 @@ from PIL import Image
 
 from deixis.core.errors import DataError
 from deixis.datasets.pairs import PairsAdapter
-from deixis.imaging.pictures import open_image
-from tests.deixis.datasets.pairs.corpora import BAD, codes, good_rows, ingest, picture, turned, write_csv, write_jsonl
+from deixis.imaging.decoding import open_image
+from tests.deixis.datasets.pairs.corpora import BAD, codes, good_rows, image, ingest, turned, write_csv, write_jsonl
 
 
 def fingerprint(folder) -> dict[str, str]:
@@ -34,20 +34,20 @@ def test_a_scan_reports_and_writes_nothing(tmp_path):
 
 
 def test_the_same_corpus_gives_the_same_bytes_wherever_it_lies(tmp_path):
-    found = []
+    digests = []
     for place in ("one", "two"):
         raw = tmp_path / place / "raw"
         names = good_rows(raw)
-        picture(raw / "images" / "turned.jpg", 5, exif=turned(3))
+        image(raw / "images" / "turned.jpg", 5, exif=turned(3))
         write_jsonl(raw, [*names, names[0] | {"id": "t", "image": "turned.jpg"}])
         before = fingerprint(raw)
         ingest(raw, tmp_path / place / "out")
         ingest(raw, tmp_path / place / "out")  # again over what is there
         assert fingerprint(raw) == before
-        found.append(fingerprint(tmp_path / place / "out"))
-    assert found[0] == found[1]
-    assert not [name for name in found[0] if "ingest" in name]
-    assert len(found[0]) == 7  # five tables, the manifest, the upright copy
+        digests.append(fingerprint(tmp_path / place / "out"))
+    assert digests[0] == digests[1]
+    assert not [name for name in digests[0] if "ingest" in name]
+    assert len(digests[0]) == 7  # five tables, the manifest, the upright copy
 
 
 def test_the_manifest_follows_the_settings_and_the_corpus(tmp_path):
@@ -61,7 +61,7 @@ def test_the_manifest_follows_the_settings_and_the_corpus(tmp_path):
     assert len(hashes) == 3
 
 
-def test_order_of_rows_follows_pictures_groups_and_the_file(tmp_path):
+def test_order_of_rows_follows_images_groups_and_the_file(tmp_path):
     raw = tmp_path / "raw"
     rows = good_rows(raw, 3)
     extra = [rows[0] | {"id": f"more-{group}", "group": group, "text": f"x {group}"} for group in ("b", "a", None)]
@@ -90,7 +90,7 @@ def test_a_corpus_without_one_pair_is_refused(tmp_path):
         ingest(raw, tmp_path / "out")
 
 
-def test_splits_are_drawn_by_picture_where_there_are_boxes(tmp_path):
+def test_splits_are_drawn_by_image_where_there_are_boxes(tmp_path):
     raw = tmp_path / "raw"
     rows = good_rows(raw, 60)
     for row in rows:
@@ -100,10 +100,10 @@ def test_splits_are_drawn_by_picture_where_there_are_boxes(tmp_path):
     rows += [row | {"id": f"again-{row['id']}", "text": "again"} for row in rows]
     write_jsonl(raw, rows)
     tables = ingest(raw, tmp_path / "out", val_share=0.5)
-    of_picture = tables["pairs"].groupby("image_id")["split"].agg(set)
-    assert of_picture.map(len).max() == 1
+    of_image = tables["pairs"].groupby("image_id")["split"].agg(set)
+    assert of_image.map(len).max() == 1
     drawn = tables["pairs"].loc[tables["pairs"]["split"] == "val", "sample_id"]
-    assert 20 <= len(drawn) <= 60  # of forty pictures with two phrases each, half
+    assert 20 <= len(drawn) <= 60  # of forty images with two phrases each, half
     assert set(drawn) <= set(tables["truth"]["sample_id"])
     write_jsonl(raw, [row for row in rows if "5" not in row["image"]])
     fewer = ingest(raw, tmp_path / "out", val_share=0.5)["pairs"]
@@ -124,7 +124,7 @@ def test_splits_may_be_chosen_and_renamed(tmp_path):
 
 
 @pytest.mark.parametrize("orientation", range(2, 9))
-def test_a_turned_picture_is_copied_upright_for_every_reader(tmp_path, orientation):
+def test_a_turned_image_is_copied_upright_for_every_reader(tmp_path, orientation):
     raw, out = tmp_path / "data/raw/mine", tmp_path / "data/prepared/mine"
     upright = np.zeros((20, 30, 3), np.uint8)
     upright[:10, :15] = 255  # a bright quarter at the top left
@@ -139,31 +139,31 @@ def test_a_turned_picture_is_copied_upright_for_every_reader(tmp_path, orientati
     row = tables["images"].iloc[0]
     assert (row["width"], row["height"], row["source"]) == (30, 20, "a.png")
     assert codes(tables) == ["W_EXIF"]
-    seen = open_image(raw / "images" / row["path"])
-    assert np.array_equal(np.asarray(seen), upright)
+    opened = open_image(raw / "images" / row["path"])
+    assert np.array_equal(np.asarray(opened), upright)
     (raw / "images").rename(tmp_path / "elsewhere")  # as when the folder is a link, or absent
     assert np.array_equal(np.asarray(open_image(raw / "images" / row["path"])), upright)
     (raw / "images").symlink_to(tmp_path / "elsewhere")
     assert np.array_equal(np.asarray(open_image(raw / "images" / row["path"])), upright)
 
 
-def test_picture_names_of_other_systems_are_found(tmp_path):
+def test_image_names_of_other_systems_are_found(tmp_path):
     raw = tmp_path / "raw"
-    picture(raw / "images" / "sub" / "caf\u00e9.png", 0)
-    picture(raw / "images" / "at 3.15\u202fPM.png", 1)
-    picture(raw / "photos" / "c.png", 2)
+    image(raw / "images" / "sub" / "caf\u00e9.png", 0)
+    image(raw / "images" / "at 3.15\u202fPM.png", 1)
+    image(raw / "photos" / "c.png", 2)
     names = ["sub\\cafe\u0301.png", "at 3.15\u202fPM.png", "photos/c.png", "images/sub/caf\u00e9.png"]
     write_jsonl(raw, [{"image": name, "text": f"ball {number}"} for number, name in enumerate(names)])
     tables = ingest(raw, tmp_path / "out", boxes=None)
-    assert codes(tables) == ["W_IMG_DUP"]  # two spellings of one picture
+    assert codes(tables) == ["W_IMG_DUP"]  # two spellings of one image
     assert sorted(tables["images"]["path"]) == ["../photos/c.png", "at 3.15\u202fPM.png", "sub/caf\u00e9.png"]
     assert len(tables["pairs"]) == 4
 
 
-def test_the_folder_of_pictures_may_be_a_link(tmp_path):
+def test_the_folder_of_images_may_be_a_link(tmp_path):
     raw = tmp_path / "raw"
     raw.mkdir()
-    picture(tmp_path / "photos" / "a.png", 0)
+    image(tmp_path / "photos" / "a.png", 0)
     (raw / "images").symlink_to(tmp_path / "photos")
     write_jsonl(raw, [{"image": str(tmp_path / "photos" / "a.png"), "text": "ball"}])
     assert ingest(raw, tmp_path / "out", boxes=None)["images"]["path"].tolist() == ["a.png"]

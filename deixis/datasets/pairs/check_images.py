@@ -1,4 +1,4 @@
-"""Every picture once: found inside the corpus, decoded whole, hashed; turned upright in a copy where it must be."""
+"""Every image once: found inside the corpus, decoded whole, hashed; turned upright in a copy where it must be."""
 
 import os
 import unicodedata
@@ -15,13 +15,13 @@ from deixis.core.progress import track
 from deixis.core.records import file_sha256
 from deixis.datasets.pairs.ledger import Ledger
 from deixis.datasets.pairs.rows import Remark
-from deixis.imaging.pictures import Picture, PictureError, open_upright
+from deixis.imaging.decoding import DecodedImage, ImageError, open_upright
 
 AT_A_TIME = 64
 THREADS = min(8, os.cpu_count() or 1)  # decoding and hashing let go of Python's lock
 SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "JPEG2000": ".jp2"}
 JPEGS = ("JPEG", "MPO")
-COPIES = "images"  # folder of pictures that had to be written, beside the tables
+COPIES = "images"  # folder of images that had to be written, beside the tables
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class Places:
 
     Attributes:
         raw: The corpus, never written to.
-        root: Where later stages look for pictures: `raw`/images.
-        blobs: Pictures that lay in rows, by checksum.
-        copies: Where pictures that must be written go.
+        root: Where later stages look for images: `raw`/images.
+        blobs: Images that lay in rows, by checksum.
+        copies: Where images that must be written go.
         copies_seen: How `copies` is reached from `root` once the ingest is done.
     """
 
@@ -43,71 +43,71 @@ class Places:
     copies_seen: str
 
 
-def check_pictures(ledger: Ledger, places: Places) -> None:
-    """Decode every picture of the ledger; refuse the rows of those that cannot be used."""
-    total = ledger.one("SELECT COUNT(*) FROM pictures")
-    stream = track(_jobs(ledger), "checking pictures", total=total)
+def check_images(ledger: Ledger, places: Places) -> None:
+    """Decode every image of the ledger; refuse the rows of those that cannot be used."""
+    total = ledger.one("SELECT COUNT(*) FROM images")
+    stream = track(_jobs(ledger), "checking images", total=total)
     with ThreadPoolExecutor(THREADS) as pool, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, about metadata and sizes: what matters is decided below
         while jobs := list(islice(stream, AT_A_TIME)):
             updates, remarks = [], []
-            for update, found in pool.map(lambda job: _check(job, places), jobs):
-                remarks += found
+            for update, problems in pool.map(lambda job: _check(job, places), jobs):
+                remarks += problems
                 updates += update
             ledger.run(
-                "UPDATE pictures SET path=?, sha256=?, stored_sha256=?, width=?, height=?, mode=? WHERE key=?", updates
+                "UPDATE images SET path=?, sha256=?, stored_sha256=?, width=?, height=?, mode=? WHERE key=?", updates
             )
             ledger.add_remarks(remarks)
-    ledger.run("UPDATE rows SET refused = 1 WHERE picture IN (SELECT key FROM pictures WHERE sha256 IS NULL)")
+    ledger.run("UPDATE rows SET refused = 1 WHERE image IN (SELECT key FROM images WHERE sha256 IS NULL)")
     _merge_equal(ledger)
 
 
 def _jobs(ledger: Ledger) -> Iterator[tuple[Any, ...]]:
-    """Pictures in pages, since the table is written to meanwhile."""
+    """Images in pages, since the table is written to meanwhile."""
     last = -1
     columns = "key, name, inline, file, line, stated_width, stated_height"
     while page := list(
-        ledger.select(f"SELECT {columns} FROM pictures WHERE key > ? ORDER BY key LIMIT {AT_A_TIME}", last)
+        ledger.select(f"SELECT {columns} FROM images WHERE key > ? ORDER BY key LIMIT {AT_A_TIME}", last)
     ):
         yield from page
         last = page[-1][0]
 
 
 def _check(job: tuple[Any, ...], places: Places) -> tuple[list[tuple[Any, ...]], list[Remark]]:
-    """What to write into the ledger about one picture, and what to remark."""
+    """What to write into the ledger about one image, and what to remark."""
     key, name, inline, file, line, *stated = job
     try:
         path = places.blobs / name if inline else locate(name, places)
-        picture = open_upright(path)
-    except PictureError as error:
-        return [], [Remark(file, line, error.code, f"{name}: {error.found}")]
+        image = open_upright(path)
+    except ImageError as error:
+        return [], [Remark(file, line, error.code, f"{name}: {error.problem}")]
     except DataError as error:
         return [], [Remark(file, line, "E_IMG_PATH", f"{name}: {error}")]
     except OSError as error:  # as a name that is too long
         return [], [Remark(file, line, "E_IMG_PATH", f"{name}: {error.strerror}")]
-    width, height = picture.pixels.size
+    width, height = image.pixels.size
     if None not in stated and (width, height) != tuple(stated):
-        found = f"{width} x {height}, EXIF orientation {picture.orientation}, for {stated[0]} x {stated[1]}: {name}"
-        return [], [Remark(file, line, "E_IMG_SIZE", found)]
+        problem = f"{width} x {height}, EXIF orientation {image.orientation}, for {stated[0]} x {stated[1]}: {name}"
+        return [], [Remark(file, line, "E_IMG_SIZE", problem)]
     remarks = []
-    if picture.orientation != 1:
-        remarks.append(Remark(file, line, "W_EXIF", f"turned, orientation {picture.orientation}: {name}"))
-    if picture.animated:
+    if image.orientation != 1:
+        remarks.append(Remark(file, line, "W_EXIF", f"turned, orientation {image.orientation}: {name}"))
+    if image.animated:
         remarks.append(Remark(file, line, "W_IMG_FRAMES", f"its first frame only: {name}"))
-    if picture.flattened:
-        remarks.append(Remark(file, line, "W_IMG_MODE", f"{picture.mode} made 8-bit RGB: {name}"))
+    if image.flattened:
+        remarks.append(Remark(file, line, "W_IMG_MODE", f"{image.mode} made 8-bit RGB: {name}"))
     sha256 = file_sha256(path)
-    seen, stored = _store(path, sha256, picture, bool(inline), places)
-    return [(seen, sha256, stored, width, height, picture.mode, key)], remarks
+    listed, stored = _store(path, sha256, image, bool(inline), places)
+    return [(listed, sha256, stored, width, height, image.mode, key)], remarks
 
 
 def locate(name: str, places: Places) -> Path:
-    """The file that a row names: below the picture folder or the corpus, never outside, whatever links say.
+    """The file that a row names: below the image folder or the corpus, never outside, whatever links say.
 
     Backslashes may separate folders, and accents may be composed or not.
 
     Raises:
-        PictureError: E_IMG_MISSING if there is none.
+        ImageError: E_IMG_MISSING if there is none.
         DataError: If it leaves the corpus.
     """
     spelled = (name, name.replace("\\", "/"))
@@ -126,47 +126,47 @@ def locate(name: str, places: Places) -> Path:
                 return path
     if escapes:
         raise DataError("it leads out of the corpus")
-    raise PictureError("E_IMG_MISSING", places.root / name, "no such image", "Restore it")
+    raise ImageError("E_IMG_MISSING", places.root / name, "no such image", "Restore it")
 
 
-def _store(path: Path, sha256: str, picture: Picture, inline: bool, places: Places) -> tuple[str, str]:
+def _store(path: Path, sha256: str, image: DecodedImage, inline: bool, places: Places) -> tuple[str, str]:
     """Path for images.parquet and checksum of what lies there; writes a copy where the file itself will not do."""
-    if not inline and picture.orientation == 1:
+    if not inline and image.orientation == 1:
         root = places.root.resolve()
         if path.is_relative_to(root):
             return path.relative_to(root).as_posix(), sha256
         return (Path("..") / path.relative_to(places.raw.resolve())).as_posix(), sha256
-    suffix = SUFFIXES.get(picture.format, f".{picture.format.lower()}")
-    if picture.orientation != 1:
-        suffix = ".upright.jpg" if picture.format in JPEGS else ".upright.png"
+    suffix = SUFFIXES.get(image.format, f".{image.format.lower()}")
+    if image.orientation != 1:
+        suffix = ".upright.jpg" if image.format in JPEGS else ".upright.png"
     copy = places.copies / sha256[:2] / f"{sha256}{suffix}"
     copy.parent.mkdir(parents=True, exist_ok=True)
     if not copy.exists():
-        _write(path, picture, copy)
+        _write(path, image, copy)
     return f"{places.copies_seen}/{sha256[:2]}/{copy.name}", file_sha256(copy)
 
 
-def _write(path: Path, picture: Picture, copy: Path) -> None:
-    if picture.orientation == 1:
+def _write(path: Path, image: DecodedImage, copy: Path) -> None:
+    if image.orientation == 1:
         os.replace(path, copy)
         return
-    # A name of its own: two threads may turn equal pictures at once.
+    # A name of its own: two threads may turn equal images at once.
     temporary = copy.with_name(f"{copy.name}.{os.urandom(4).hex()}")
-    if picture.format in JPEGS:
-        picture.pixels.save(temporary, "JPEG", quality=95, subsampling=0)
+    if image.format in JPEGS:
+        image.pixels.save(temporary, "JPEG", quality=95, subsampling=0)
     else:
-        picture.pixels.save(temporary, "PNG")
+        image.pixels.save(temporary, "PNG")
     os.replace(temporary, copy)
 
 
 def _merge_equal(ledger: Ledger) -> None:
-    """Let pictures of equal bytes be one: the first by name."""
-    ledger.run("CREATE INDEX by_content ON pictures(sha256, name)")
+    """Let images of equal bytes be one: the first by name."""
+    ledger.run("CREATE INDEX by_content ON images(sha256, name)")
     ledger.run(
-        "UPDATE pictures SET same = (SELECT other.key FROM pictures AS other WHERE other.sha256 = pictures.sha256 "
+        "UPDATE images SET same = (SELECT other.key FROM images AS other WHERE other.sha256 = images.sha256 "
         "ORDER BY other.name, other.key LIMIT 1) WHERE sha256 IS NOT NULL"
     )
     ledger.run(
         "INSERT INTO remarks SELECT one.file, one.line, 'W_IMG_DUP', SUBSTR(one.name || ' equals ' || other.name, 1, "
-        "200) FROM pictures AS one JOIN pictures AS other ON one.same = other.key WHERE one.same <> one.key"
+        "200) FROM images AS one JOIN images AS other ON one.same = other.key WHERE one.same <> one.key"
     )

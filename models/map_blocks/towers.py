@@ -35,7 +35,7 @@ class TowersConfig:
 
 
 class Towers(nn.Module):
-    """Pictures to maps, phrases to vectors."""
+    """Images to maps, phrases to vectors."""
 
     def __init__(self, config: TowersConfig, vocabulary: Sequence[str]) -> None:
         super().__init__()
@@ -63,13 +63,13 @@ class Towers(nn.Module):
             self.text_encoder.load_state_dict(expert.matcher.text_encoder.state_dict())
 
     def reading(self, side: int, *, keep_end: bool) -> Reading:
-        """How pictures and phrases come to it: CLIP's tower takes stretched pictures, as published."""
+        """How images and phrases come to it: CLIP's tower takes stretched images, as published."""
         encoder = self.text_encoder
         stretch = isinstance(self.backbone, CLIPResNet)
         return Reading(side, encoder.vocabulary, encoder.config.length, stretch=stretch, keep_end=keep_end)
 
     def pixels(self, squares: UInt8[Tensor, "images 3 side side"]) -> Float[Tensor, "images width h w"]:
-        """One map per picture; where two levels join, each place is normalised by itself first."""
+        """One map per image; where two levels join, each place is normalised by itself first."""
         _, middle, coarse = self.backbone(as_input(squares))
         if self.levels == 1:
             return coarse

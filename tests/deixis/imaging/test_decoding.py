@@ -1,4 +1,4 @@
-"""Pictures of every kind become the same 8-bit RGB for every reader, or are refused by name."""
+"""Images of every kind become the same 8-bit RGB for every reader, or are refused by name."""
 
 import io
 import struct
@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from deixis.core.errors import DataError
-from deixis.imaging.pictures import MAX_PIXELS, PictureError, open_image, open_upright
+from deixis.imaging.decoding import MAX_PIXELS, ImageError, open_image, open_upright
 
 
 def pixels(path) -> np.ndarray:
@@ -37,7 +37,7 @@ def png_header(width: int, height: int) -> bytes:
         ("RGB", ".bmp"), ("P", ".bmp"), ("YCbCr", ".tif"),
     ],
 )  # fmt: skip
-def test_opaque_pictures_are_what_pillow_makes_of_them(tmp_path, mode, suffix):
+def test_opaque_images_are_what_pillow_makes_of_them(tmp_path, mode, suffix):
     path = tmp_path / f"a{suffix}"
     Image.fromarray(noise(8, 9, 3)).convert(mode).save(path)
     with Image.open(path) as plain:
@@ -47,9 +47,9 @@ def test_opaque_pictures_are_what_pillow_makes_of_them(tmp_path, mode, suffix):
 def test_transparent_parts_show_white(tmp_path):
     layers = np.dstack([noise(2, 3, 3), np.array([[0, 255, 0], [255, 0, 255]], np.uint8)])
     Image.fromarray(layers, "RGBA").save(tmp_path / "a.png")
-    found = pixels(tmp_path / "a.png")
-    assert np.array_equal(found[layers[..., 3] == 255], layers[..., :3][layers[..., 3] == 255])
-    assert (found[layers[..., 3] == 0] == 255).all()
+    levels = pixels(tmp_path / "a.png")
+    assert np.array_equal(levels[layers[..., 3] == 255], layers[..., :3][layers[..., 3] == 255])
+    assert (levels[layers[..., 3] == 0] == 255).all()
 
 
 def test_a_transparent_colour_of_a_palette_shows_white(tmp_path):
@@ -85,7 +85,7 @@ def test_an_orientation_that_means_nothing_turns_nothing(tmp_path, orientation):
     assert open_upright(tmp_path / "a.jpg").pixels.size == (6, 4)
 
 
-def test_damaged_metadata_takes_no_sound_picture_with_it(tmp_path):
+def test_damaged_metadata_takes_no_sound_image_with_it(tmp_path):
     Image.fromarray(noise(4, 6, 3)).save(tmp_path / "a.jpg", exif=b"Exif\0\0MM\0*" + b"\xff" * 40)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -94,7 +94,7 @@ def test_damaged_metadata_takes_no_sound_picture_with_it(tmp_path):
 
 @pytest.mark.parametrize("length", [50, 200, 400, 600])
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif", ".bmp", ".gif"])
-def test_a_picture_cut_anywhere_is_refused(tmp_path, suffix, length):
+def test_an_image_cut_anywhere_is_refused(tmp_path, suffix, length):
     path = tmp_path / f"a{suffix}"
     Image.fromarray(noise(40, 40, 3)).save(path)
     whole = path.read_bytes()
@@ -102,7 +102,7 @@ def test_a_picture_cut_anywhere_is_refused(tmp_path, suffix, length):
     path.write_bytes(whole[:length])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with pytest.raises(PictureError, match=r"cut short|not an image") as caught:
+        with pytest.raises(ImageError, match=r"cut short|not an image") as caught:
             open_image(path)
     assert caught.value.code in ("E_IMG_TRUNC", "E_IMG_KIND")
 
@@ -110,14 +110,14 @@ def test_a_picture_cut_anywhere_is_refused(tmp_path, suffix, length):
 @pytest.mark.parametrize(("width", "height"), [(8001, 8000), (12_000, 12_000), (60_000, 60_000), (1, MAX_PIXELS + 1)])
 def test_a_bomb_is_refused_from_its_header(tmp_path, width, height):
     (tmp_path / "a.png").write_bytes(png_header(width, height))
-    with pytest.raises(PictureError, match=r"allowed: 64000000 pixels.*dvc repro") as caught:
+    with pytest.raises(ImageError, match=r"allowed: 64000000 pixels.*dvc repro") as caught:
         open_image(tmp_path / "a.png")
     assert caught.value.code == "E_IMG_HUGE"
 
 
 def test_formats_that_start_other_programs_are_not_opened(tmp_path):
     Image.fromarray(noise(4, 6, 3)).save(tmp_path / "a.eps")
-    with pytest.raises(PictureError, match="not an image of an allowed format") as caught:
+    with pytest.raises(ImageError, match="not an image of an allowed format") as caught:
         open_image(tmp_path / "a.eps")
     assert caught.value.code == "E_IMG_KIND"
 
@@ -126,7 +126,7 @@ def test_levels_without_a_scale_are_refused(tmp_path):
     Image.fromarray(noise(4, 6).astype(np.float32)).save(tmp_path / "a.tif")
     Image.fromarray(noise(4, 6).astype(np.int32) - 70_000).save(tmp_path / "b.tif")
     for name in ("a.tif", "b.tif"):
-        with pytest.raises(PictureError, match=rf"{name}: levels of mode"):
+        with pytest.raises(ImageError, match=rf"{name}: levels of mode"):
             open_image(tmp_path / name)
 
 
@@ -145,7 +145,7 @@ def test_the_first_frame_counts(tmp_path):
     assert pixels(tmp_path / "a.webp")[0, 0].tolist() == [255, 0, 0]
 
 
-def test_a_phones_jpeg_with_a_second_picture_is_read(tmp_path):
+def test_a_phones_jpeg_with_a_second_image_is_read(tmp_path):
     first, second = (Image.fromarray(noise(16, 16, 3)) for _ in range(2))
     stream = io.BytesIO()
     first.save(stream, "MPO", save_all=True, append_images=[second])

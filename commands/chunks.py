@@ -1,4 +1,4 @@
-"""A long table in small pieces: read and written piece by piece, and joined at the end."""
+"""A long table in small chunks: read and written chunk by chunk, and joined at the end."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 from deixis.core.errors import DataError
 from deixis.core.records import write_atomically
 
-ROWS_PER_PIECE = 128  # the most that a killed run does again; their images' features are in memory together
+ROWS_PER_CHUNK = 128  # the most that a killed run does again; their images' features are in memory together
 ROWS_PER_GROUP = 16_384  # of the joined file
 SIDES = pa.list_(pa.float64())
 MASK = pa.struct([("size", pa.list_(pa.int64())), ("counts", pa.string())])
-TYPES = {  # of columns whose kind a piece without values does not tell
+TYPES = {  # of columns whose kind a chunk without values does not tell
     "box": SIDES, "runner_up": SIDES, "match_box": SIDES, "map_box": SIDES, "boxes": SIDES,
     "point": pa.list_(pa.int64()), "experts": pa.list_(pa.string()), "mask": MASK, "prompted_mask": MASK,
     "map_mask": MASK, "mask_source": pa.string(), "reason": pa.string(),
@@ -26,22 +26,22 @@ TYPES = {  # of columns whose kind a piece without values does not tell
 }  # fmt: skip
 
 
-def count_pieces(path: Path) -> int:
-    """About how many pieces `pieces` yields."""
-    return max(1, math.ceil(_open(path).metadata.num_rows / ROWS_PER_PIECE))
+def count_chunks(path: Path) -> int:
+    """About how many chunks `chunks` yields."""
+    return max(1, math.ceil(_open(path).metadata.num_rows / ROWS_PER_CHUNK))
 
 
-def pieces(path: Path, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
-    """Consecutive rows of a Parquet file; neighbours about one image stay together, up to twice the usual piece.
+def chunks(path: Path, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
+    """Consecutive rows of a Parquet file; neighbours about one image stay together, up to twice the usual chunk.
 
     The index is the number of the row in the file.
     """
     held, start = pd.DataFrame(), 0
-    for batch in _open(path).iter_batches(batch_size=ROWS_PER_PIECE, columns=list(columns)):
+    for batch in _open(path).iter_batches(batch_size=ROWS_PER_CHUNK, columns=list(columns)):
         held = pd.concat([held, batch.to_pandas()], ignore_index=True)
         other = np.flatnonzero((held["image_id"] != held["image_id"].iloc[-1]).to_numpy())
         cut = int(other[-1]) + 1 if len(other) else 0
-        if len(held) - cut >= ROWS_PER_PIECE:
+        if len(held) - cut >= ROWS_PER_CHUNK:
             cut = len(held)
         if cut:
             yield held.iloc[:cut].set_axis(pd.RangeIndex(start, start + cut))
@@ -52,13 +52,13 @@ def pieces(path: Path, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
 
 def rows_about(images: Path, image_ids: Sequence[Any], columns: Sequence[str]) -> pd.DataFrame:
     """Rows of a table of images with these ids, read without the others."""
-    found = ds.dataset(images, format="parquet").to_table(
+    table = ds.dataset(images, format="parquet").to_table(
         columns=list(columns), filter=ds.field("image_id").isin(list(image_ids))
     )
-    return found.to_pandas()
+    return table.to_pandas()
 
 
-def write_piece(rows: pd.DataFrame, path: Path) -> None:
+def write_chunk(rows: pd.DataFrame, path: Path) -> None:
     """Write rows with the same types whatever their values are."""
     inferred = pa.Schema.from_pandas(rows, preserve_index=False)
     fields = [field.with_type(TYPES.get(field.name, field.type)) for field in inferred]
@@ -66,7 +66,7 @@ def write_piece(rows: pd.DataFrame, path: Path) -> None:
     write_atomically(path, lambda temporary: pq.write_table(table.replace_schema_metadata(), temporary))
 
 
-def join_pieces(paths: Sequence[Path], out: Path) -> int:
+def join_chunks(paths: Sequence[Path], out: Path) -> int:
     """One file of all rows, in order; the number of rows."""
 
     def write(temporary: Path) -> None:

@@ -6,17 +6,17 @@ from typing import Any
 import pandas as pd
 
 from answering.predictor import Predictor
+from commands.chunks import rows_about
 from commands.pair_source import PairSource
-from commands.pieces import rows_about
 from deixis.core.errors import DataError
 from deixis.datasets.quarantine import Code, Quarantine
-from deixis.imaging.pictures import PictureError, open_image
+from deixis.imaging.decoding import ImageError, open_image
 
-PICTURE_COLUMNS = ("image_id", "path", "width", "height")
-Faults = dict[Any, tuple[Code, str]]  # image id -> what is wrong with its picture
+IMAGE_COLUMNS = ("image_id", "path", "width", "height")
+Faults = dict[Any, tuple[Code, str]]  # image id -> what is wrong with its image
 
 
-def label_piece(
+def label_chunk(
     predictor: Predictor, rows: pd.DataFrame, source: PairSource
 ) -> tuple[pd.DataFrame | None, pd.DataFrame]:
     """Labels of some rows of pairs.parquet, None where no row is sound; and what was refused of them.
@@ -24,7 +24,7 @@ def label_piece(
     Args:
         rows: Indexed by their number in the file.
     """
-    listed = rows_about(source.images, rows["image_id"].unique().tolist(), PICTURE_COLUMNS)
+    listed = rows_about(source.images, rows["image_id"].unique().tolist(), IMAGE_COLUMNS)
     faults: Faults = {
         image_id: ("E_IMG_MISSING", f"image {image_id} is not in {source.images.name}")
         for image_id in set(rows["image_id"]) - set(listed["image_id"])
@@ -32,17 +32,17 @@ def label_piece(
     faults |= path_faults(listed, source)
     try:
         labels = _answer(predictor, rows, listed, faults, source.image_root)
-    except DataError:  # decoding all pictures beforehand would double the work where all are sound
-        found = decoding_faults(listed[~listed["image_id"].isin(list(faults))], source.image_root)
-        if not found:
+    except DataError:  # decoding all images beforehand would double the work where all are sound
+        damaged = decoding_faults(listed[~listed["image_id"].isin(list(faults))], source.image_root)
+        if not damaged:
             raise
-        faults |= found
+        faults |= damaged
         labels = _answer(predictor, rows, listed, faults, source.image_root)
     return labels, _refused(rows, faults, source.pairs.name)
 
 
 def _refused(rows: pd.DataFrame, faults: Faults, file: str) -> pd.DataFrame:
-    """The quarantine of rows whose picture has a fault, or whose phrase has no word."""
+    """The quarantine of rows whose image has a fault, or whose phrase has no word."""
     refused = Quarantine()
     for line, image_id, text in rows[["image_id", "text"]].itertuples():
         if image_id in faults:
@@ -52,10 +52,10 @@ def _refused(rows: pd.DataFrame, faults: Faults, file: str) -> pd.DataFrame:
     return refused.table()
 
 
-def path_faults(pictures: pd.DataFrame, source: PairSource) -> Faults:
-    """Pictures that are not there, or outside the folders of pictures."""
-    faults, folders = Faults(), source.picture_folders
-    for image_id, path in pictures[["image_id", "path"]].itertuples(index=False):
+def path_faults(images: pd.DataFrame, source: PairSource) -> Faults:
+    """Images that are not there, or outside the folders of images."""
+    faults, folders = Faults(), source.image_folders
+    for image_id, path in images[["image_id", "path"]].itertuples(index=False):
         whole = (source.image_root / path).resolve()
         if not any(whole.is_relative_to(folder) for folder in folders):
             faults[image_id] = ("E_IMG_PATH", path)
@@ -64,14 +64,14 @@ def path_faults(pictures: pd.DataFrame, source: PairSource) -> Faults:
     return faults
 
 
-def decoding_faults(pictures: pd.DataFrame, root: Path) -> Faults:
-    """Pictures that do not open, or are of another size than the table says."""
+def decoding_faults(images: pd.DataFrame, root: Path) -> Faults:
+    """Images that do not open, or are of another size than the table says."""
     faults = Faults()
-    for image_id, path, width, height in pictures[list(PICTURE_COLUMNS)].itertuples(index=False):
+    for image_id, path, width, height in images[list(IMAGE_COLUMNS)].itertuples(index=False):
         try:
             size = open_image(root / path).size
-        except PictureError as error:
-            faults[image_id] = (error.code, f"{path}: {error.found}")
+        except ImageError as error:
+            faults[image_id] = (error.code, f"{path}: {error.problem}")
             continue
         if size != (width, height):
             faults[image_id] = ("E_IMG_SIZE", f"{size} for {width}, {height}")
@@ -79,13 +79,13 @@ def decoding_faults(pictures: pd.DataFrame, root: Path) -> Faults:
 
 
 def _answer(
-    predictor: Predictor, rows: pd.DataFrame, pictures: pd.DataFrame, faults: Faults, root: Path
+    predictor: Predictor, rows: pd.DataFrame, images: pd.DataFrame, faults: Faults, root: Path
 ) -> pd.DataFrame | None:
     sound = rows[rows["text"].map(_has_word) & ~rows["image_id"].isin(list(faults))].reset_index(drop=True)
     if not len(sound):
         return None
-    wanted = pictures[pictures["image_id"].isin(sound["image_id"])].reset_index(drop=True)
-    return predictor.answer_pairs(sound, wanted, root)
+    needed = images[images["image_id"].isin(sound["image_id"])].reset_index(drop=True)
+    return predictor.answer_pairs(sound, needed, root)
 
 
 def _has_word(text: Any) -> bool:

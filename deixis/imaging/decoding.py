@@ -1,4 +1,4 @@
-"""Stored pictures, decoded strictly, and brought to 8-bit RGB in one way for every reader."""
+"""Stored images, decoded strictly, and brought to 8-bit RGB in one way for every reader."""
 
 import os
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 
 from deixis.core.errors import DataError
 
-MAX_PIXELS = 64_000_000  # larger pictures are refused from their header, before any decoding
+MAX_PIXELS = 64_000_000  # larger images are refused from their header, before any decoding
 # Pillow knows more; some of those start other programs (EPS) or have a history of unsafe parsers. JPEG includes MPO.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000")
 ORIENTATION = 0x0112  # EXIF tag: how the camera was held, 1 (upright) to 8
@@ -26,26 +26,26 @@ UPRIGHT = {  # source: EXIF 2.3, section 4.6.4
     8: Image.Transpose.ROTATE_90,
 }
 
-# What else helps beside mending a picture that the graph reads
+# What else helps beside fixing an image that the graph reads
 OR_WITHOUT = "or leave it out, then run: dvc repro -f prepare"
 
-PictureCode = Literal["E_IMG_MISSING", "E_IMG_EMPTY", "E_IMG_KIND", "E_IMG_HUGE", "E_IMG_TRUNC"]
+ImageCode = Literal["E_IMG_MISSING", "E_IMG_EMPTY", "E_IMG_KIND", "E_IMG_HUGE", "E_IMG_TRUNC"]
 
 
-class PictureError(DataError):
-    """A picture that cannot be used: what was found, how to mend it, and the code under which a quarantine lists it."""
+class ImageError(DataError):
+    """An image that cannot be used: what was found, how to fix it, and the code under which a quarantine lists it."""
 
-    def __init__(self, code: PictureCode, path: Path, found: str, mend: str, otherwise: str = OR_WITHOUT) -> None:
-        super().__init__(f"{path}: {found}. {mend} {otherwise}")
-        self.code: PictureCode = code
+    def __init__(self, code: ImageCode, path: Path, problem: str, remedy: str, otherwise: str = OR_WITHOUT) -> None:
+        super().__init__(f"{path}: {problem}. {remedy} {otherwise}")
+        self.code: ImageCode = code
         self.path = path
-        self.found = found
-        self.mend = mend
+        self.problem = problem
+        self.remedy = remedy
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A decoded picture and what was done to get there.
+class DecodedImage:
+    """A decoded image and what was done to get there.
 
     Attributes:
         pixels: RGB, upright.
@@ -68,17 +68,17 @@ def open_image(path: Path) -> Image.Image:
     """Decode a whole image as RGB, in stored pixels: EXIF orientation is not applied.
 
     Raises:
-        PictureError: If the file is missing, not an image, cut short, or larger than MAX_PIXELS.
+        ImageError: If the file is missing, not an image, cut short, or larger than MAX_PIXELS.
     """
     with _opened(path) as image:
         return _to_rgb(image, path)
 
 
-def open_upright(path: Path) -> Picture:
+def open_upright(path: Path) -> DecodedImage:
     """Decode a whole image as RGB and turn it as its EXIF orientation says.
 
     Raises:
-        PictureError: As `open_image`.
+        ImageError: As `open_image`.
     """
     with _opened(path) as image:
         mode, kind = image.mode, image.format or ""
@@ -87,50 +87,50 @@ def open_upright(path: Path) -> Picture:
         orientation = _orientation(image)
         turned = image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image
         flattened = image.has_transparency_data or mode == "CMYK" or mode.startswith("I")
-        return Picture(_to_rgb(turned, path), mode, kind, orientation, animated, flattened)
+        return DecodedImage(_to_rgb(turned, path), mode, kind, orientation, animated, flattened)
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
-    """An opened picture of an allowed format and size; whatever goes wrong with it becomes a PictureError."""
+    """An opened image of an allowed format and size; whatever goes wrong with it becomes an ImageError."""
     if not path.exists():
         # Copies lie beside the tables, reached from the image folder by "..", which the folder's absence or its being
         # a link would break; as text the path is still right.
         path = Path(os.path.normpath(path))
     try:
         if path.is_dir():
-            raise PictureError("E_IMG_KIND", path, "a folder and not an image", "Put an image there")
+            raise ImageError("E_IMG_KIND", path, "a folder and not an image", "Put an image there")
         if not path.stat().st_size:
-            raise PictureError("E_IMG_EMPTY", path, "an empty file", "Restore it")
+            raise ImageError("E_IMG_EMPTY", path, "an empty file", "Restore it")
         with Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise _too_large(path, f"{image.width} x {image.height} pixels")
             yield image
-    except PictureError:
+    except ImageError:
         raise
     except FileNotFoundError:
-        raise PictureError("E_IMG_MISSING", path, "no such image", "Restore it") from None
+        raise ImageError("E_IMG_MISSING", path, "no such image", "Restore it") from None
     except UnidentifiedImageError:
-        found = f"not an image of an allowed format ({', '.join(FORMATS)})"
-        raise PictureError("E_IMG_KIND", path, found, "Convert it") from None
+        problem = f"not an image of an allowed format ({', '.join(FORMATS)})"
+        raise ImageError("E_IMG_KIND", path, problem, "Convert it") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large(path, str(error)) from None
     except Exception as error:  # Pillow's readers pass on whatever a damaged file makes of their arithmetic
-        found = f"the image is cut short or damaged ({error})"
-        raise PictureError("E_IMG_TRUNC", path, found, "Restore it") from None
+        problem = f"the image is cut short or damaged ({error})"
+        raise ImageError("E_IMG_TRUNC", path, problem, "Restore it") from None
 
 
-def _too_large(path: Path, found: str) -> PictureError:
-    return PictureError("E_IMG_HUGE", path, f"{found}; allowed: {MAX_PIXELS} pixels", "Resize it")
+def _too_large(path: Path, problem: str) -> ImageError:
+    return ImageError("E_IMG_HUGE", path, f"{problem}; allowed: {MAX_PIXELS} pixels", "Resize it")
 
 
 def _orientation(image: Image.Image) -> int:
     """EXIF orientation, 1 where there is none or none that means anything."""
     try:
-        found = image.getexif().get(ORIENTATION, 1)
-    except Exception:  # damaged metadata takes no sound picture with it
+        value = image.getexif().get(ORIENTATION, 1)
+    except Exception:  # damaged metadata takes no sound image with it
         return 1
-    return found if found in UPRIGHT else 1
+    return value if value in UPRIGHT else 1
 
 
 def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
@@ -140,8 +140,8 @@ def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
         if levels.min() >= 0 and levels.max() <= 65535:
             return Image.fromarray((levels // 257).astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
-        found = f"levels of mode {image.mode}, which say nothing about black and white"
-        raise PictureError("E_IMG_KIND", path, found, "Save it with 8 or 16 bits")
+        problem = f"levels of mode {image.mode}, which say nothing about black and white"
+        raise ImageError("E_IMG_KIND", path, problem, "Save it with 8 or 16 bits")
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), layer).convert("RGB")
