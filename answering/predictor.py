@@ -20,6 +20,11 @@ from deixis.core.registry import resolve
 from deixis.core.runtime import Device, pick_device
 from deixis.imaging.masks import RLE, decode_mask
 from deixis.language.text import normalise
+from models.map_teachers import MAP_TEACHERS
+from models.students import STUDENTS
+from models.teachers import TEACHERS
+
+METHODS = {"teacher": TEACHERS, "map_teacher": MAP_TEACHERS, "student": STUDENTS}  # by role
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,11 @@ class Predictor:
         """Files that decide the answers: checkpoint, frozen models, and what labelling taught."""
         frozen = sorted(self.weights.glob("*/config.json"))  # each holds the checksum of its weights
         return (self.folder / "config.json", *frozen, *self._answers.inputs)
+
+    @property
+    def module(self) -> str:
+        """Module of its method: code that decides the answers beside what this one imports."""
+        return METHODS[self.role][self.card[self.role]].split(":")[0]
 
     @property
     def is_teacher(self) -> bool:

@@ -49,7 +49,10 @@ def label(
             "Name one with --model, or ask the student with: deixis predict"
         )
     source = prepare_pairs(pairs, out / "prepared", images)
-    key = run_key(*predictor.inputs, predictor.device.type, ROWS_PER_CHUNK, source.pairs, source.images)
+    key = run_key(
+        *predictor.inputs, predictor.device.type, ROWS_PER_CHUNK, source.pairs, source.images,
+        entries=("commands.label", predictor.module),
+    )  # fmt: skip
     scratch = out / f".chunks-{key}"
     for old in set(out.glob(".chunks-*")) - {scratch}:
         shutil.rmtree(old)  # of other pairs or another model

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,16 @@ from deixis.core.fingerprint import Code, loaded_modules
 from deixis.core.records import file_sha256, write_atomically, write_json
 
 
-def run_key(*parts: Any) -> str:
-    """Name of a scratch folder: a hash of everything that decides a run's result, the code that is loaded included."""
+def run_key(*parts: Any, entries: Iterable[str] = ()) -> str:
+    """Name of a scratch folder: a hash of everything that decides a run's result, our code included.
+
+    Args:
+        parts: Settings by their text, files (as Path) by their content.
+        entries: Modules whose closures are the code that decides; by default all that is loaded.
+    """
     code = Code()
-    ours = code.fingerprint(loaded_modules(code))
+    modules = {name for entry in entries for name in code.closure(entry)} or loaded_modules(code)
+    ours = code.fingerprint(modules)
     digest = hashlib.sha256(repr((torch.__version__, torch.get_num_threads(), ours)).encode())
     for part in parts:
         digest.update(file_sha256(part).encode() if isinstance(part, Path) else repr(part).encode())
