@@ -4,9 +4,6 @@ torchvision has these too, but importing it takes seconds in each of some forty 
 what the stages without other use for torchvision call.
 """
 
-from collections.abc import Iterable, Sequence
-
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -55,8 +52,3 @@ def cut_to(boxes_xyxy: Float[Tensor, "*n 4"], frames_xyxy: Float[Tensor, "*n 4"]
     low, high = frames_xyxy[..., None, :2], frames_xyxy[..., None, 2:]
     corners = boxes_xyxy.unflatten(-1, (2, 2))
     return torch.minimum(torch.maximum(corners, low), high).flatten(-2)
-
-
-def box_array(boxes: Iterable[Sequence[float] | np.ndarray]) -> Float[np.ndarray, "rows 4"]:
-    """Boxes of a table's column as one array."""
-    return np.stack([np.asarray(box, dtype=float) for box in boxes])

@@ -14,14 +14,13 @@ import numpy as np
 import pandas as pd
 from pydantic.dataclasses import dataclass
 
-from deixis.boxes import box_array
 from deixis.core.cli import run_stage
 from deixis.core.config import STRICT, read_section
 from deixis.core.errors import DataError
 from deixis.core.records import read_json, read_table, write_json, write_table
 from deixis.imaging.masks import decode_mask, mask_overlap
 from deixis.measuring.difficulty import difficulty
-from deixis.measuring.metrics import CARD_FACTS, OTHER_MASKS, THRESHOLD, box_iou, summarise
+from deixis.measuring.metrics import CARD_FACTS, OTHER_MASKS, THRESHOLD, box_array, box_iou, summarise
 from deixis.weights.exposure import worst
 
 MASK_COLUMNS = tuple(f"{name}_mask" for name in OTHER_MASKS)

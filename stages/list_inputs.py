@@ -3,8 +3,8 @@
 A stage of one method depends on that method's entry instead of on whole folders: naming another teacher under `run`, or
 importing another expert, trains nothing again that does not read it.
 
-reads   the folder of frozen models, a dataset's features; params: run, teachers, map_teachers, students,
-        map_labels.mask
+reads   the folder of frozen models, a dataset's features, params.yaml as a file: any edit of it is cheaper than listing
+        all sections of methods in the lock
 writes  the checksums of every method under `run`: teachers where features are given, else students
 run     dvc repro list_inputs@scenes_plus
 """
@@ -21,6 +21,7 @@ from deixis.core.config import read_section
 from deixis.core.records import file_sha256, write_json
 from deixis.core.registry import resolve
 from deixis.core.run_lists import RunParams
+from deixis.core.syntax import HEX_DIGITS
 from deixis.language.text import build_vocabulary
 from deixis.roles import MapTeacher, Student, Teacher
 from models.frozen.starts import named_vectors
@@ -50,7 +51,7 @@ def list_inputs(*, weights: Path, out: Path, features: Path | None = None, param
     write_json(read, out)
 
 
-def teacher_inputs(name: str, features: Path, weights: Path, params: Path) -> dict[str, dict[str, str | None]]:
+def teacher_inputs(name: str, features: Path, weights: Path, params: Path) -> dict[str, str]:
     """Of a teacher of boxes: its stores, and the frozen models behind them, which it asks when it labels again."""
     model: Teacher = outline(TEACHERS, "teacher", name, params)
     models = {"detector", *model.expert_names, *vectors_of(f"teachers.{name}", params)}
@@ -60,7 +61,7 @@ def teacher_inputs(name: str, features: Path, weights: Path, params: Path) -> di
     }
 
 
-def map_teacher_inputs(name: str, features: Path, weights: Path, params: Path) -> dict[str, dict[str, str | None]]:
+def map_teacher_inputs(name: str, features: Path, weights: Path, params: Path) -> dict[str, str]:
     """Of a teacher of response maps: its cues and proposals, what it starts from, and the judge of its maps."""
     model: MapTeacher = outline(MAP_TEACHERS, "map_teacher", name, params)
     weighs = model.needs_proposals or read_section(params, "map_labels", dict).get("mask") == "proposal"
@@ -71,7 +72,7 @@ def map_teacher_inputs(name: str, features: Path, weights: Path, params: Path) -
     }
 
 
-def student_inputs(name: str, weights: Path, params: Path) -> dict[str, str | None]:
+def student_inputs(name: str, weights: Path, params: Path) -> str:
     """Of a student: what it starts from."""
     model: Student = outline(STUDENTS, "student", name, params)
     return checksums(weights, {*model.starts, *vectors_of(f"students.{name}", params)})
@@ -96,16 +97,17 @@ def _no_shard(path: Path) -> bool:
     return not path.name.startswith("shard-")
 
 
-def checksums(
-    folder: Path, names: Iterable[str], counts: Callable[[Path], bool] = lambda path: True
-) -> dict[str, str | None]:
-    """One checksum for each named folder, of all its files that count; None where there is no such folder."""
-    digests: dict[str, str | None] = {}
+def checksums(folder: Path, names: Iterable[str], counts: Callable[[Path], bool] = lambda path: True) -> str:
+    """The named folders, each with one checksum of all its files that count; without one where there is no such folder.
+
+    One line, because `dvc.lock` repeats it for every stage of a method.
+    """
+    digests = []
     for name in sorted(names):
         files = sorted(path for path in (folder / name).rglob("*") if path.is_file() and counts(path))
         listed = "\n".join(f"{path.relative_to(folder)} {file_sha256(path)}" for path in files)
-        digests[name] = hashlib.sha256(listed.encode()).hexdigest() if files else None
-    return digests
+        digests.append(f"{name} {hashlib.sha256(listed.encode()).hexdigest()[:HEX_DIGITS] if files else 'missing'}")
+    return ", ".join(digests)
 
 
 if __name__ == "__main__":

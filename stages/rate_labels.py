@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from deixis.boxes import box_array, paired_iou
+from deixis.boxes import paired_iou
 from deixis.core.cli import run_stage
 from deixis.core.config import read_section
 from deixis.core.errors import ConfigError, DataError
@@ -20,6 +20,7 @@ from deixis.core.progress import say
 from deixis.core.records import read_json, read_table, write_json, write_table
 from deixis.labelling.confidence import rate
 from deixis.labelling.rating import RatingParams
+from deixis.measuring.metrics import box_array
 
 LABEL_COLUMNS = (
     "sample_id", "image_id", "expression", "split", "box", "runner_up", "match_box", "score", "margin", "objectness",

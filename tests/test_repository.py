@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,3 +68,10 @@ def test_stage_headers_say_what_is_read_written_and_run(path):
     header = ast.get_docstring(ast.parse(path.read_text()))
     for word in ("reads ", "writes ", "run "):
         assert word in header
+
+
+@pytest.mark.parametrize("stage", ["evaluate", "build_report", "check_leakage", "list_code", "prepare", "make_scenes"])
+def test_stages_that_compute_no_tensors_do_not_wait_for_torch(stage):
+    code = f"import sys, stages.{stage}; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

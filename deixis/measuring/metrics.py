@@ -35,6 +35,11 @@ def box_iou(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return np.where(sound, shared / np.where(sound, union, 1), 0.0)
 
 
+def box_array(boxes: pd.Series) -> np.ndarray:
+    """Boxes of a table's column as one array, [rows, 4]."""
+    return np.stack([np.asarray(box, dtype=float) for box in boxes])
+
+
 def summarise(samples: pd.DataFrame, *, resamples: int, seed: int) -> dict[str, Any]:
     """Metrics of one split.
 
