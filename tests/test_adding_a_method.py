@@ -18,6 +18,8 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory) -> Path:
+    if (ROOT / "models/teachers/nearest.py").exists():
+        pytest.skip("the page has been followed in this very checkout")
     folder = tmp_path_factory.mktemp("added") / "deixis"
     words = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
