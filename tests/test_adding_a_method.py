@@ -40,6 +40,7 @@ def test_two_files_two_lines_and_one_entry_each(checkout):
     assert len(blocks()) == 8  # for each: file, line, entry, name
 
 
+@pytest.mark.slow
 def test_they_play_their_roles(checkout):
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "PYTHONPATH"))}
     done = subprocess.run(
