@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -52,8 +53,8 @@ def checkout(tmp_path) -> Path:
         (tmp_path / name).write_text(text)
     shutil.copy(ROOT / "stages" / "list_code.py", tmp_path / "stages")
     settings = (tmp_path / "params.yaml").read_text()
-    for line in ("teachers: [refclip, dvin]", "student_teachers: [dvin]", "students: [simrec, transvg]"):
-        settings = settings.replace(line, f"{line.split(':')[0]}: []", 1)
+    for name in ("teachers", "student_teachers", "students"):
+        settings = re.sub(rf"(?m)^  {name}: \[.*?\]", f"  {name}: []", settings, count=1)
     (tmp_path / "params.yaml").write_text(settings)
     return tmp_path
 

@@ -30,7 +30,7 @@ def write(path: Path, text: str = "first") -> None:
 
 def name_methods(folder: Path, sections: dict[str, dict] | None = None, **run: list[str]) -> None:
     settings = YAML(typ="safe").load((ROOT / "params.yaml").read_text())
-    settings["run"] |= run
+    settings["run"] |= {"teachers": ["refclip", "dvin"], "students": ["simrec", "transvg"]} | run
     for section, changes in (sections or {}).items():
         settings[section] |= changes
     YAML().dump(settings, folder / "params.yaml")

@@ -16,7 +16,10 @@ METHODS = {
     "students": ["simrec", "mattnet"],
 }
 READS = {"weakmcn": ("box_masks",), "pcnet": ("proposals",)}
-RUN = replace(read_section(ROOT / "params.yaml", "run", RunParams), students=("simrec",))
+RUN = replace(
+    read_section(ROOT / "params.yaml", "run", RunParams),
+    datasets=("scenes", "scenes_plus"), teachers=("refclip", "dvin"), students=("simrec",),
+)  # fmt: skip
 
 
 def check(**lists) -> None:
