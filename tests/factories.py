@@ -16,6 +16,7 @@ from deixis.types import SCALES, CandidateBoxes, Detections, StudentBatch, Teach
 from models.teachers.dvin import DViN, DViNConfig
 from models.teachers.refclip import RefCLIP, RefCLIPConfig
 from models.text.gru_attention import TextConfig
+from training.files import TrainingFiles
 
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "ball", "big", "left", "red", "star"]
 TINY_TEXT = TextConfig(length=6, word_width=8, width=16, heads=2, feedforward=16, layers=1, pool_hidden=8, dropout=0.0)
@@ -201,3 +202,10 @@ def write_params(folder: Path, **changes: object) -> Path:
         place[name] = value
     yaml.dump(params, folder / "params.yaml")
     return folder / "params.yaml"
+
+
+def training_files(folder: Path, *, params: Path, **places: Path) -> TrainingFiles:
+    """Files of a training in a test's folder, but for those that are named."""
+    usual = {"image_root": folder, "weights": folder, "images": folder / "images.parquet"}
+    usual |= {"out": folder / "out", "curves": folder / "curves.csv"}
+    return TrainingFiles(**(usual | places), params=params)

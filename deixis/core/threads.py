@@ -2,8 +2,8 @@
 
 import os
 
-# OpenMP's default spins for about as long as a small operation takes a hundred times over: beside one busy process a
-# step of the embedded detector took 2,340 ms, and 76 alone. Asleep at once (0) it took 207 and 136; so, 436 and 79.
+# A step of the embedded detector on two cores, ms, alone and beside one busy process: 76 and 2,340 by default, 136 and
+# 207 asleep at once (OMP_WAIT_POLICY=PASSIVE), 79 and 436 with this many.
 SPINS = "20000"
 
 os.environ.setdefault("GOMP_SPINCOUNT", SPINS)

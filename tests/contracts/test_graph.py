@@ -132,6 +132,19 @@ def test_only_prepare_reads_raw_data_and_images_are_tied_to_their_checksums(name
         assert "data/prepared/${item.dataset}/images.parquet" in paths(stage, "deps")
 
 
+@pytest.mark.parametrize("name", ["predict_student", "predict_reference"])
+def test_predictions_are_read_by_evaluation_alone(name):
+    """An upper bound's answers come from truth: nothing may learn from them."""
+    graph = stages()
+    written = [generic(path) for path in outs(graph[name])]
+    readers = {
+        other
+        for other, stage in graph.items()
+        if any(overlap(generic(dep), path) or "data/predictions" in dep for dep in inputs(stage) for path in written)
+    }
+    assert readers == {"evaluate_student", "evaluate_reference"}
+
+
 @pytest.mark.parametrize("name", sorted(MAY_READ_TRUTH - {"train_upper_bound"}))
 def test_what_evaluation_writes_is_read_by_the_report_alone(name):
     graph = stages()

@@ -12,8 +12,7 @@ from deixis.batches.samples import pack_bits
 from deixis.core.errors import ConfigError, DataError
 from models.map_teachers.pcnet import PCNet
 from stages import train_map_teacher as stage
-from tests.factories import write_pairs, write_params
-from training.files import TrainingFiles
+from tests.factories import training_files, write_pairs, write_params
 
 
 @pytest.mark.parametrize(
@@ -31,14 +30,7 @@ def test_a_teacher_that_parts_objects_refuses_phrases_that_nobody_grouped(tmp_pa
             teacher=teacher,
             pairs=pairs,
             device="cpu",
-            files=TrainingFiles(
-                images=nowhere,
-                image_root=nowhere,
-                weights=nowhere,
-                out=tmp_path / "out",
-                curves=tmp_path / "curves.csv",
-                params=params,
-            ),
+            files=training_files(tmp_path, params=params, images=nowhere, image_root=nowhere, weights=nowhere),
         )
 
 
@@ -57,14 +49,7 @@ def test_a_comparison_within_images_is_refused_where_batches_have_one_object_of_
             teacher=teacher,
             pairs=write_pairs(tmp_path, [1] * 48),
             device="cpu",
-            files=TrainingFiles(
-                images=tmp_path,
-                image_root=tmp_path,
-                weights=tmp_path,
-                out=tmp_path / "out",
-                curves=tmp_path / "curves.csv",
-                params=params,
-            ),
+            files=training_files(tmp_path, params=params),
         )
 
 
@@ -85,14 +70,7 @@ def test_the_card_counts_phrases_whose_cues_are_the_rules(tmp_path, monkeypatch,
         pairs=write_pairs(tmp_path, [None] * 48),
         cues=tmp_path / "cues.jsonl",
         device="cpu",
-        files=TrainingFiles(
-            images=tmp_path / "images.parquet",
-            image_root=tmp_path,
-            weights=tmp_path,
-            out=tmp_path / "out",
-            curves=tmp_path / "curves.csv",
-            params=write_params(tmp_path, **off),
-        ),
+        files=training_files(tmp_path, params=write_params(tmp_path, **off)),
     )
     assert card["cue_fallbacks"] == failed
 
@@ -122,13 +100,6 @@ def test_the_card_counts_images_without_a_proposal(tmp_path, monkeypatch):
         cues=tmp_path / "cues.jsonl",
         proposals=tmp_path / "proposals",
         device="cpu",
-        files=TrainingFiles(
-            images=tmp_path / "images.parquet",
-            image_root=tmp_path,
-            weights=tmp_path,
-            out=tmp_path / "out",
-            curves=tmp_path / "curves.csv",
-            params=write_params(tmp_path),
-        ),
+        files=training_files(tmp_path, params=write_params(tmp_path)),
     )
     assert card["images_without_proposals"] == 5

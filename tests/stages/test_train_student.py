@@ -10,8 +10,8 @@ import pytest
 from deixis.core.errors import DataError
 from deixis.imaging.masks import RLE, encode_mask
 from stages.train_student import train_student
+from tests.factories import training_files
 from training import students as student_training
-from training.files import TrainingFiles
 
 ROOT = Path(__file__).parents[2]
 BOX, COUNT = [0.0, 0.0, 20.0, 10.0], 24
@@ -50,14 +50,7 @@ def card(tmp_path, monkeypatch):
             labels=tmp_path / "labels.parquet",
             pairs=tmp_path / "pairs.parquet",
             device="cpu",
-            files=TrainingFiles(
-                images=tmp_path / "images.parquet",
-                image_root=tmp_path,
-                weights=tmp_path,
-                out=tmp_path / "out",
-                curves=tmp_path / "curves.csv",
-                params=ROOT / "params.yaml",
-            ),
+            files=training_files(tmp_path, params=ROOT / "params.yaml"),
         )
         return facts
 
