@@ -2,24 +2,35 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
+from pydantic import TypeAdapter
 
 from answering.live_store import Arrays, LiveStore, detector_arrays, expert_arrays
+from deixis.anchors import Survivors
 from deixis.imaging.images import ImageReader
 from deixis.labelling.matching import Matcher
-from deixis.roles import Detector, Teacher
+from deixis.roles import Detector, Weigher
 from models.frozen.experts import load_expert
 
 
-def encoder_arrays(teacher: Teacher, detector: Detector, weights: Path, device: torch.device) -> dict[str, Arrays]:
+def encoder_arrays(
+    teacher: Weigher, detector: Detector, weights: Path, device: torch.device, *, survivors: Survivors | None
+) -> dict[str, Arrays]:
     """What a teacher reads of its frozen encoders, by name: the detector, and its experts from their folders."""
     arrays = {name: expert_arrays(load_expert(name, weights / name, device)) for name in teacher.expert_names}
-    return arrays | {"detector": detector_arrays(detector, teacher.box_scales)}
+    return arrays | {"detector": detector_arrays(detector, teacher.box_scales, survivors=survivors)}
+
+
+def survivors_of(card: Mapping[str, Any]) -> Survivors | None:
+    """How the candidates of a teacher's training were chosen, by its card; None: by the papers' rule."""
+    rule = card.get("survivors")
+    return None if rule is None else TypeAdapter(Survivors).validate_python(rule)
 
 
 def live_matcher(
-    teacher: Teacher,
+    teacher: Weigher,
     arrays: Mapping[str, Arrays],
     images: ImageReader,
     image_ids: Iterable[int],

@@ -6,7 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deixis.batches.features import BOXES, chunks
+from deixis.anchors import Survivors
+from deixis.batches.features import BOXES, SURVIVORS, chunks
+from deixis.batches.survivors import surviving
 from deixis.core.runtime import autocast
 from deixis.imaging.images import ImageReader
 from deixis.roles import Detector, Expert
@@ -27,19 +29,27 @@ def encode_squares(arrays: Arrays, squares: torch.Tensor, device: torch.device) 
     return {name: tensor.float().cpu().numpy().astype(dtype) for name, (tensor, dtype) in outputs.items()}
 
 
-def detector_arrays(model: Detector, scales: Scales = ("coarse",)) -> Arrays:
+def detector_arrays(model: Detector, scales: Scales = ("coarse",), *, survivors: Survivors | None = None) -> Arrays:
     """Three feature maps in half precision; boxes of some scales in single, because half a pixel matters.
 
-    The boxes of all scales vote on the categories of those that are stored.
+    The boxes of all scales vote on the categories of those that are stored. With `survivors` the stored boxes are what
+    suppression leaves of all scales, with their own categories, their cells and their colours.
     """
 
     def arrays(squares: torch.Tensor) -> dict[str, tuple[torch.Tensor, type]]:
         detections = model.detect(squares, scales=SCALES)
-        maps = dict(zip(SCALES, detections.maps, strict=True))
+        maps: dict[str, tuple[torch.Tensor, type]] = {
+            name: (x, np.float16) for name, x in zip(SCALES, detections.maps, strict=True)
+        }
+        if survivors is not None:
+            left = surviving(detections, squares, survivors)
+            assert left.cells is not None and left.colours is not None
+            arrays = (left.cells, np.int32), (left.boxes, np.float32), (left.colours, np.float16)
+            return maps | dict(zip(SURVIVORS, arrays, strict=True))
         cells = [feature_map[0, 0].numel() for feature_map in detections.maps]
         boxes = dict(zip(SCALES, detections.boxes.split(cells, dim=1), strict=True))
         stored = {BOXES[scale]: (with_voted_categories(boxes[scale], detections.boxes), np.float32) for scale in scales}
-        return {name: (feature_map, np.float16) for name, feature_map in maps.items()} | stored
+        return maps | stored
 
     return arrays
 
@@ -61,14 +71,23 @@ class LiveStore:
         self._device = device
         self._stored: dict[int, dict[str, np.ndarray]] = {}
 
+    def holds(self, array: str) -> bool:
+        """Whether there is an array of that name; looks at one image if none was seen yet."""
+        if not self._stored:
+            self._look([self._images.first_id])
+        return array in next(iter(self._stored.values()))
+
     def read(self, array: str, image_ids: Sequence[int]) -> Tensor:
         """One row per image id, float32: [images, ...]."""
         unseen = [image_id for image_id in dict.fromkeys(image_ids) if image_id not in self._stored]
         for part in chunks(unseen, IMAGES_PER_BATCH):
-            arrays = encode_squares(self._arrays, self._images.squares(part), self._device)
-            for row, image_id in enumerate(part):
-                self._stored[image_id] = {name: values[row] for name, values in arrays.items()}
+            self._look(part)
         rows = torch.from_numpy(np.stack([self._stored[image_id][array] for image_id in image_ids])).float()
         for image_id in list(self._stored)[: max(0, len(self._stored) - KEPT)]:
             del self._stored[image_id]
         return rows
+
+    def _look(self, image_ids: Sequence[int]) -> None:
+        arrays = encode_squares(self._arrays, self._images.squares(image_ids), self._device)
+        for row, image_id in enumerate(image_ids):
+            self._stored[image_id] = {name: values[row] for name, values in arrays.items()}

@@ -55,10 +55,10 @@ class StudentAnswers:
     def _candidates(self, images: pd.DataFrame, root: Path) -> CandidateTable | None:
         if self._detector is None:
             return None
-        side = self._detector.input_size
-        reader = ImageReader(images, root=root, side=side)
+        reader = ImageReader(images, root=root, side=self._detector.input_size, framing=self._detector.framing)
         store = LiveStore(detector_arrays(self._detector), reader, self._at.device)
-        listed = most_confident_boxes(store, images, side=side, keep_fraction=CandidateParams().keep_fraction)
+        frames = {image_id: reader.letterbox(image_id) for image_id in images["image_id"]}
+        listed = most_confident_boxes(store, frames, keep_fraction=CandidateParams().keep_fraction)
         with tempfile.TemporaryDirectory() as folder:
             write_table(listed, Path(folder) / "detections.parquet")
             return read_candidates(self._student, Path(folder) / "detections.parquet", images, source="detections")

@@ -9,7 +9,7 @@ import torch
 from pydantic import TypeAdapter
 
 from answering.answers import Checkpoint, paths_of
-from answering.live_matcher import encoder_arrays, live_matcher
+from answering.live_matcher import encoder_arrays, live_matcher, survivors_of
 from deixis.core.progress import say
 from deixis.core.records import read_json
 from deixis.imaging.images import ImageReader
@@ -29,9 +29,10 @@ class TeacherAnswers:
     def __init__(self, folder: Path, weights: Path, device: torch.device) -> None:
         self._at = Checkpoint(folder, weights, device)
         self._teacher = load_teacher(folder, device)
-        detector = load_detector(weights / "detector", device)
-        self._side = detector.input_size
-        self._arrays = encoder_arrays(self._teacher, detector, weights, device)
+        self._detector = load_detector(weights / "detector", device)
+        self._arrays = encoder_arrays(
+            self._teacher, self._detector, weights, device, survivors=survivors_of(self._at.card)
+        )
         place = find_labelling(folder)
         self.inputs = () if place is None else (place / "labelling.json", place / "location_kinds.parquet")
         self._rules, self._known = LabelParams(), LocationKnowledge()
@@ -40,7 +41,7 @@ class TeacherAnswers:
 
     def rows(self, pairs: pd.DataFrame, images: pd.DataFrame, root: Path, *, with_masks: bool) -> pd.DataFrame:
         """Rows of labels.parquet; experts look only at the images that are routed to them."""
-        reader = ImageReader(images, root=root, side=self._side)
+        reader = ImageReader(images, root=root, side=self._detector.input_size, framing=self._detector.framing)
         matcher = live_matcher(
             self._teacher,
             self._arrays,

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
+from deixis.imaging.letterbox import Framing
 from deixis.types import (
     Candidates,
     CueReading,
@@ -48,6 +49,8 @@ class Detector(Protocol):
 
     Config: ClassVar[Any]
 
+    framing: Framing  # how its images come into the square
+
     @property
     def input_size(self) -> int: ...  # side of its square input, pixels
     @property
@@ -65,8 +68,8 @@ class Expert(Protocol):
 
 
 @runtime_checkable
-class Teacher(Protocol):
-    """Learns from image-phrase pairs alone; weighs the detector's boxes for each phrase."""
+class Weigher(Protocol):
+    """Weighs the detector's boxes for each phrase, learned or not."""
 
     Config: ClassVar[Any]
     needs_box_masks: ClassVar[bool]
@@ -74,11 +77,28 @@ class Teacher(Protocol):
     box_scales: Scales  # of the detector, whose boxes it weighs
     vocabulary: list[str]
     text_length: int  # tokens; longer phrases are cut
+    # of place beside its scores, which are log-plausibilities then; None: what the phrases of a set teach
+    location_weight: float | None
+
+    def match(self, batch: TeacherBatch) -> Candidates: ...
+
+
+@runtime_checkable
+class Teacher(Weigher, Protocol):
+    """Learns from image-phrase pairs alone."""
 
     @property
     def term_weights(self) -> dict[str, float]: ...  # factors of the loss terms; 1 where absent
     def loss(self, batch: TeacherBatch) -> dict[str, Float[Tensor, ""]]: ...
-    def match(self, batch: TeacherBatch) -> Candidates: ...
+
+
+@runtime_checkable
+class ZeroShotTeacher(Weigher, Protocol):
+    """Is not trained: all it knows are frozen models."""
+
+    @property
+    def starts(self) -> tuple[str, ...]: ...  # folders of frozen models that `start_from` reads, beside the detector
+    def start_from(self, weights: Path, device: torch.device) -> None: ...
 
 
 @runtime_checkable

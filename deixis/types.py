@@ -33,10 +33,15 @@ class Detections:
         boxes: Boxes of the scales that were asked for (the coarse one, by default), one scale after the other:
             [batch, cells, boxes per cell, 5 + classes]: cx, cy, w, h in pixels of the letterboxed input, objectness
             and class scores in [0, 1]. Cells of a scale are in row-major order.
+        cells: Numbers of the cells whose boxes these are, most confident first, counted over the maps of all scales,
+            coarse to fine: what suppression left of them (`deixis.anchors.Survivors`). None: of every cell.
+        colours: Shares of the named colours (`deixis.imaging.colour_names`) in parts of each surviving box.
     """
 
     maps: tuple[Tensor, ...]
     boxes: Float[Tensor, "batch cells per_cell values"]
+    cells: Int[Tensor, "batch cells"] | None = None
+    colours: Float[Tensor, "batch cells parts colours"] | None = None
 
 
 @runtime_checkable
@@ -72,6 +77,7 @@ class TeacherBatch:
         image_of: Row of each phrase's image in `detections`, `experts` and `box_masks`.
         box_masks: For teachers that need them; None otherwise, and when labelling.
         epoch: Of training, from 0.
+        texts: The phrases themselves, normalised, for teachers that read words by rule.
     """
 
     tokens: Int[Tensor, "phrases length"]
@@ -80,6 +86,7 @@ class TeacherBatch:
     experts: ExpertMaps
     box_masks: BoxMasks | None = None
     epoch: int = 0
+    texts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -6,19 +6,25 @@ run     dvc repro extract_features@scenes-detector
 """
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic.dataclasses import dataclass
 
 from answering.live_store import detector_arrays, encode_squares, expert_arrays
+from deixis.anchors import Survivors
 from deixis.batches.features import extract
 from deixis.core.checkpoints import run_key
 from deixis.core.cli import run_stage
 from deixis.core.config import STRICT, read_section
+from deixis.core.errors import ConfigError
 from deixis.core.records import file_sha256, read_table
 from deixis.core.runtime import Device, pick_device
 from deixis.imaging.images import ImageReader
+from deixis.imaging.letterbox import CENTRED, Framing
+from deixis.roles import Detector
 from deixis.types import Scales
 from models.frozen.detectors import load_detector
 from models.frozen.experts import load_expert
@@ -31,6 +37,8 @@ class ExtractionParams:
     batch_size: int
     # the detector's, whose boxes are stored; teachers read the coarse ones unless their `scales` say otherwise
     box_scales: Scales = ("coarse",)
+    survivors: Survivors | None = None  # instead: what suppression leaves of the boxes of all scales
+    framing: Framing = CENTRED  # of every encoder's images: as the detector reads them
 
 
 def extract_features(
@@ -49,24 +57,44 @@ def extract_features(
     hardware = pick_device(device)
     columns = ("image_id", "path", "width", "height")
     table = read_table(images, columns=columns, made_by="prepare")
-    reader = ImageReader(table, root=image_root, side=side, cache_bytes=0)
+    reader = ImageReader(table, root=image_root, side=side, framing=config.framing, cache_bytes=0)
     if encoder == "detector":
-        arrays = detector_arrays(load_detector(weights, hardware), config.box_scales)
+        detector = load_detector(weights, hardware)
+        refuse_other_frame(detector, side, config.framing, params)
+        arrays = detector_arrays(detector, config.box_scales, survivors=config.survivors)
     else:
         arrays = expert_arrays(load_expert(encoder, weights, hardware))
 
     def encode(image_ids: Sequence[int]) -> dict[str, np.ndarray]:
         return encode_squares(arrays, reader.squares(image_ids), hardware)
 
+    facts: dict[str, Any] = {"framing": asdict(config.framing)}
+    if encoder == "detector" and config.survivors is not None:
+        facts |= {"survivors": asdict(config.survivors)}
     checksum = file_sha256(weights / "model.safetensors")
     extract(
         table["image_id"].tolist(),
         encode,
         scratch=Path("scratch/extract_features") / run_key(encoder, images, checksum, side, config),
         out=out,
-        meta={"model": encoder, "weights_sha256": checksum, "input_size": side, "letterbox": "centred, pad 127"},
+        meta=facts | {"model": encoder, "weights_sha256": checksum, "input_size": side},
         batch_size=config.batch_size,
     )
+
+
+def refuse_other_frame(detector: Detector, side: int, framing: Framing, params: Path) -> None:
+    """Stop where the square that all encoders are to share is not the detector's.
+
+    Raises:
+        ConfigError: Says what to write.
+    """
+    if (side, framing) != (detector.input_size, detector.framing):
+        whole = ", ".join(f"{name}: {value}" for name, value in asdict(detector.framing).items())
+        raise ConfigError(
+            f"{params}: images come into a square of {side} pixels as {asdict(framing)}, but not the detector's. "
+            f"Write detector.model.input_size: {detector.input_size} and extraction.framing: {{{whole}}}, then run: "
+            "dvc repro"
+        )
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from pydantic.dataclasses import dataclass
 from deixis.core.checkpoints import save_checkpoint
 from deixis.core.cli import run_stage
 from deixis.core.config import STRICT, read_section
+from deixis.core.errors import DataError
 from deixis.core.records import file_sha256, write_json
 from deixis.core.registry import resolve
 from deixis.weights.cards import find_card
@@ -56,6 +57,12 @@ def import_weights(*, name: str, out: Path, params: Path = Path("params.yaml")) 
     kind = resolve(REGISTRIES[role], card.kind, role=role.replace("_", " "))
     config, tensors = kind.read_published(path, **entry.settings)
     vocabulary = {"vocabulary": kind.read_vocabulary(path)} if role == "text" else {}
+    if card.categories and len(card.categories) != config.num_classes:
+        raise DataError(
+            f"{path}: has {config.num_classes} classes, and its card {card.name} names {len(card.categories)}. It is "
+            f"another model's file. Fetch the card's: deixis weights fetch {card.name}"
+        )
+    facts |= {"categories": list(card.categories)} if card.categories else {}
     model = kind(config, *vocabulary.values())
     model.load_state_dict(tensors, strict=True)
     save_checkpoint(model, out, config=facts | {"model": asdict(config)} | vocabulary)

@@ -11,11 +11,11 @@ run     dvc repro label_again@scenes_plus-dvin-refclip, with dvin under run.rate
 
 from pathlib import Path
 
-from answering.live_matcher import encoder_arrays, live_matcher
+from answering.live_matcher import encoder_arrays, live_matcher, survivors_of
 from deixis.batches.samples import grouped_pairs
 from deixis.core.cli import run_stage
 from deixis.core.config import read_section
-from deixis.core.records import read_table, write_table
+from deixis.core.records import read_json, read_table, write_table
 from deixis.core.runtime import Device, pick_device
 from deixis.imaging.images import ImageReader
 from deixis.labelling.rating import RatingParams
@@ -43,8 +43,11 @@ def label_again(
     model = load_teacher(teacher, hardware)
     detector = load_detector(weights / "detector", hardware)
     stored = read_table(images, columns=("image_id", "path", "width", "height"), made_by="prepare")
-    reader = ImageReader(stored, root=image_root, side=detector.input_size, zoom=zoom, cache_bytes=0)
-    arrays = encoder_arrays(model, detector, weights, hardware)
+    reader = ImageReader(
+        stored, root=image_root, side=detector.input_size, framing=detector.framing, zoom=zoom, cache_bytes=0
+    )
+    card = read_json(teacher / "config.json", made_by="train_teacher")
+    arrays = encoder_arrays(model, detector, weights, hardware, survivors=survivors_of(card))
     matcher = live_matcher(model, arrays, reader, stored["image_id"], batch_size=rules.batch_size, device=hardware)
     again = label_pairs(matcher, grouped_pairs(pairs), rules).table
     again = again[["sample_id", "box"]].rename(columns={"box": "box_again"})

@@ -19,7 +19,9 @@ import pandas as pd
 import torch
 from pydantic.dataclasses import dataclass
 
+from answering.live_matcher import survivors_of
 from deixis.batches.samples import PAIR_COLUMNS
+from deixis.batches.survivors import surviving
 from deixis.core.cli import run_stage
 from deixis.core.config import STRICT, read_section
 from deixis.core.records import read_json, read_table, write_json
@@ -144,9 +146,10 @@ def teacher_pass(
 ) -> Pass:
     """Decode, detect, then match (which routes, and runs the chosen expert)."""
     teacher = load_teacher(folder, device)
+    rule = survivors_of(read_json(folder / "config.json", made_by="train_teacher"))
     detector = load_detector(weights / "detector", device)
     experts = {name: load_expert(name, weights / name, device) for name in teacher.expert_names}
-    reader = ImageReader(images, root=image_root, side=detector.input_size, cache_bytes=0)
+    reader = ImageReader(images, root=image_root, side=detector.input_size, framing=detector.framing, cache_bytes=0)
     ids, texts = table["image_id"].tolist(), table["text"].tolist()
     only = torch.zeros(1, dtype=torch.long, device=device)  # one phrase, about the one image
 
@@ -157,8 +160,11 @@ def teacher_pass(
         tokens = encode([texts[index]], teacher.vocabulary, teacher.text_length).to(device)
         watch.lap("preprocess")
         detections = detector.detect(squares, scales=teacher.box_scales)
+        if rule is not None:
+            detections = surviving(detections, squares, rule)
         watch.lap("detector")
-        teacher.match(TeacherBatch(tokens, only, detections, LiveExpertMaps(experts, squares)))
+        experts_here = LiveExpertMaps(experts, squares)
+        teacher.match(TeacherBatch(tokens, only, detections, experts_here, texts=(texts[index],)))
         watch.lap("match")
 
     return answer

@@ -9,13 +9,12 @@ run     dvc repro write_pseudo_labels@scenes-dvin
 from dataclasses import asdict
 from pathlib import Path
 
-from deixis.batches.features import open_stores
+from deixis.batches.features import open_stores, stored_frames
 from deixis.batches.samples import grouped_pairs, refuse_ungrouped
 from deixis.core.cli import run_stage
 from deixis.core.config import read_section
-from deixis.core.records import read_json, read_table, write_json, write_table
+from deixis.core.records import read_table, write_json, write_table
 from deixis.core.runtime import Device, pick_device
-from deixis.imaging.letterbox import Letterbox
 from deixis.labelling.location_knowledge import write_kinds
 from deixis.labelling.matching import Matcher
 from deixis.labelling.rules import LabelParams, label_pairs
@@ -39,9 +38,8 @@ def write_pseudo_labels(
         refuse_ungrouped(table, found_in=pairs, setting="labels.same_image", without="free")
     hardware = pick_device(device)
     model = load_teacher(teacher, hardware)
-    sizes = read_table(images, columns=("image_id", "width", "height"), made_by="prepare").set_index("image_id")
-    side = read_json(features / "detector" / "meta.json", made_by="extract_features")["input_size"]
-    letterboxes = {image_id: Letterbox(int(w), int(h), side) for image_id, w, h in sizes.itertuples()}
+    sizes = read_table(images, columns=("image_id", "width", "height"), made_by="prepare")
+    letterboxes = stored_frames(features / "detector", sizes)
     matcher = Matcher(
         model, open_stores(features, ("detector", *model.expert_names)), letterboxes, rules.batch_size, hardware
     )

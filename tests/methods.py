@@ -51,7 +51,10 @@ SECTIONS = {  # of params.yaml, where it is not <role>s.<name>.model
 TINY_VIT = {"input_size": 64, "patch": 16, "width": 16, "depth": 1, "heads": 2}
 TINY_EFFICIENT = {"patch": 16, "width": 16, "depth": 1, "heads": 2, "neck_width": 16}
 EXTRAS = {"ultralytics_heads": "ultralytics", "mmdet_heads": "mmdet"}  # method -> the extra, and library, it needs
+TINY_BERT = {"vocabulary": None, "length": 8, "width": 16, "layers": 1, "heads": 2, "feedforward": 16}
 UNNAMED: dict[tuple[str, str], dict[str, Any]] = {  # methods that params.yaml does not name: they are only imported
+    ("detector", "yolox"): {"width": 0.125, "num_classes": 3, "input_size": 64},
+    ("teacher", "zero_shot"): {"num_classes": 8, "num_names": 8, "text": TINY_BERT},
     ("expert", "clip_vit"): TINY_VIT,
     ("expert", "dinov2_vit"): TINY_VIT,
     ("expert", "efficient_sam_vit"): TINY_EFFICIENT,

@@ -1,6 +1,6 @@
 """Boxes that a ranking student may answer with, of every image: found by the detector, or annotated."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from deixis.anchors import best_boxes, gather_cells, keep_confident_cells
-from deixis.batches.features import ArrayStore, chunks
+from deixis.batches.features import ArrayStore, chunks, has_survivors
 from deixis.boxes import cut_to, paired_iou
 from deixis.core.config import STRICT
 from deixis.core.errors import DataError
@@ -33,18 +33,27 @@ class CandidateParams:
     mask_stride: int = 4  # pixels of the input per pixel of a stored mask
 
 
-def most_confident_boxes(store: ArrayStore, sizes: pd.DataFrame, *, side: int, keep_fraction: float) -> pd.DataFrame:
-    """Of each image the best box of each kept cell, in stored pixels, most confident first, and its category."""
+def most_confident_boxes(store: ArrayStore, frames: Mapping[int, Letterbox], *, keep_fraction: float) -> pd.DataFrame:
+    """Of each image the best box of each kept cell, in stored pixels, most confident first, and its category.
+
+    Of a store that holds what suppression left, all of that.
+
+    Args:
+        frames: How each image lies in the detector's square.
+    """
     rows = []
-    for part in chunks(sizes.sort_values("image_id")[["image_id", "width", "height"]].values.tolist(), IMAGES_PER_READ):
-        boxes = store.read("boxes", [image_id for image_id, _, _ in part])
-        cells = gather_cells(boxes, keep_confident_cells(boxes, keep_fraction))
+    for ids in chunks(sorted(frames), IMAGES_PER_READ):
+        if has_survivors(store):
+            cells = store.read("survivor_boxes", ids)
+        else:
+            boxes = store.read("boxes", ids)
+            cells = gather_cells(boxes, keep_confident_cells(boxes, keep_fraction))
         order = cells[..., 4].mean(-1).argsort(dim=1, descending=True, stable=True)
         best = best_boxes(cells)
         corners = torch.gather(best.corners, 1, order[..., None].expand(-1, -1, 4))
         categories = best.classes.argmax(-1).gather(1, order)
-        for (image_id, width, height), boxes_in_square, kinds in zip(part, corners, categories, strict=True):
-            stored = Letterbox(width, height, side).boxes_to_image(boxes_in_square)
+        for image_id, boxes_in_square, kinds in zip(ids, corners, categories, strict=True):
+            stored = frames[image_id].boxes_to_image(boxes_in_square)
             rows.append((image_id, stored.flatten().tolist(), kinds.tolist()))
     return pd.DataFrame(rows, columns=["image_id", "boxes", "categories"])
 

@@ -13,14 +13,17 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import pandas as pd
 import torch
+from pydantic import TypeAdapter
 from torch import Tensor
 
 from deixis.core.errors import DataError
 from deixis.core.progress import track
 from deixis.core.records import file_sha256, read_json, read_table, write_atomically, write_json, write_table
+from deixis.imaging.letterbox import Framing, Letterbox
 
 SHARD_BYTES = 256 << 20
 BOXES = {"coarse": "boxes", "middle": "boxes_middle", "fine": "boxes_fine"}  # a detector's arrays, by scale
+SURVIVORS = ("survivor_cells", "survivor_boxes", "survivor_colours")  # instead, where suppression chose
 Encode = Callable[[Sequence[int]], dict[str, np.ndarray]]
 
 
@@ -29,6 +32,12 @@ class ArrayStore(Protocol):
     """What a frozen encoder says about images, by name of the array."""
 
     def read(self, array: str, image_ids: Sequence[int]) -> Tensor: ...
+    def holds(self, array: str) -> bool: ...
+
+
+def has_survivors(detector: ArrayStore) -> bool:
+    """Whether a detector's store holds what suppression left, instead of boxes of every cell."""
+    return detector.holds(SURVIVORS[0])
 
 
 def extract(
@@ -127,6 +136,10 @@ class FeatureStore:
         """Number of images."""
         return len(self._where)
 
+    def holds(self, array: str) -> bool:
+        """Whether there is an array of that name."""
+        return array in self._shards
+
     def read(self, array: str, image_ids: Sequence[int]) -> Tensor:
         """One row per image id, float32: [images, ...]."""
         if array not in self._shards:
@@ -167,6 +180,19 @@ class FeatureStore:
                 f"{stated}. {self._remedy}"
             )
         return shard
+
+
+def stored_frames(folder: Path, images: pd.DataFrame) -> dict[Any, Letterbox]:
+    """How each image lay in the square that a store's encoder saw: its meta.json says so.
+
+    Args:
+        folder: Of the store.
+        images: Columns image_id, width, height.
+    """
+    meta = read_json(folder / "meta.json", made_by="extract_features")
+    framing = TypeAdapter(Framing).validate_python(meta.get("framing", {}))
+    rows = images[["image_id", "width", "height"]].itertuples(index=False)
+    return {row[0]: Letterbox(int(row[1]), int(row[2]), meta["input_size"], framing=framing) for row in rows}
 
 
 def open_stores(folder: Path, names: Sequence[str]) -> dict[str, ArrayStore]:

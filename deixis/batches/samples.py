@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from deixis.batches.features import BOXES, ArrayStore
+from deixis.batches.features import BOXES, SURVIVORS, ArrayStore, has_survivors
 from deixis.core.errors import DataError
 from deixis.core.records import read_table
 from deixis.language.tokens import encode
@@ -82,6 +82,7 @@ class PairReader:
         scales: Scales = ("coarse",),
     ) -> None:
         self._image_ids = pairs["image_id"].tolist()
+        self._texts = pairs["text"].tolist()
         self._tokens = encode(pairs["text"].tolist(), vocabulary, length)
         self._stores = stores
         self._device = device
@@ -94,20 +95,28 @@ class PairReader:
     def batch(self, rows: Sequence[int], *, epoch: int = 0) -> TeacherBatch:
         """Some pairs, by position."""
         ids, image_of = unique_images([self._image_ids[row] for row in rows])
-        detector = self._stores["detector"]
-        maps, boxes = (
-            [detector.read(name, ids).to(self._device) for name in names]
-            for names in (SCALES, [BOXES[scale] for scale in self._scales])
-        )
-        maps = [feature_map.contiguous(memory_format=torch.channels_last) for feature_map in maps]
         return TeacherBatch(
             tokens=self._tokens[list(rows)].to(self._device),
             image_of=image_of.to(self._device),
-            detections=Detections(maps=tuple(maps), boxes=torch.cat(boxes, 1)),
+            detections=self._read_detections(ids),
             experts=StoredExpertMaps(self._stores, ids, self._device),
             box_masks=self._read_box_masks(ids),
             epoch=epoch,
+            texts=tuple(self._texts[row] for row in rows),
         )
+
+    def _read_detections(self, image_ids: Sequence[int]) -> Detections:
+        """Of the survivors of suppression where the store holds them, else of all cells of the teacher's scales."""
+        detector = self._stores["detector"]
+
+        def read(name: str) -> Tensor:
+            return detector.read(name, image_ids).to(self._device)
+
+        maps = tuple(read(scale).contiguous(memory_format=torch.channels_last) for scale in SCALES)
+        if len(self._scales) < len(SCALES) or not has_survivors(detector):
+            return Detections(maps=maps, boxes=torch.cat([read(BOXES[scale]) for scale in self._scales], 1))
+        cells, boxes, colours = (read(name) for name in SURVIVORS)
+        return Detections(maps=maps, boxes=boxes, cells=cells.long(), colours=colours)
 
     def _read_box_masks(self, image_ids: Sequence[int]) -> BoxMasks | None:
         if "box_masks" not in self._stores:

@@ -14,6 +14,7 @@ from deixis.core.config import STRICT
 from deixis.datasets.ref_rows import NO_TARGET, RefRow, TextField
 from deixis.datasets.refer_files import fix_text, read_refer_folder
 from deixis.datasets.referring import ReferringConfig, ReferringSource, ingest_referring
+from deixis.datasets.segmentations import NO_MASK, is_absent
 from deixis.datasets.tables import known_split, names_by_id, whole_ids
 
 
@@ -27,6 +28,7 @@ class ReferConfig(ReferringConfig):
     """
 
     split_by: Literal["unc", "google", "umd", "berkeley"] = "unc"
+    masks: Literal["all", "some"] = "all"  # some: an annotation without segmentation is a box alone, and no fault
     text: TextField = "raw"  # what models read: as typed, or as the authors cleaned it; `expression` stays as typed
 
 
@@ -47,7 +49,7 @@ class ReferAdapter:
 def read_source(raw: Path, config: ReferConfig) -> ReferringSource:
     """The two files of a folder, with the text of Python 2 fixed and ids made whole."""
     folder = read_refer_folder(raw, split_by=config.split_by)
-    annotations = folder.instances["annotations"]
+    annotations = [_boxed(row, config) for row in folder.instances["annotations"]]
     return ReferringSource(
         file=raw / "instances.json",
         images=[whole_ids(row, "id") for row in folder.instances["images"]],
@@ -57,6 +59,12 @@ def read_source(raw: Path, config: ReferConfig) -> ReferringSource:
         refs=[RefRow(folder.refs_path, line, _fixed(ref)) for line, ref in enumerate(folder.refs)],
         text_field=config.text,
     )
+
+
+def _boxed(annotation: Any, config: ReferConfig) -> Any:
+    may_lack = config.masks == "some" and isinstance(annotation, dict)
+    lacks = may_lack and is_absent(annotation.get("segmentation"))
+    return annotation | {"segmentation": NO_MASK} if lacks else annotation
 
 
 def _fixed(ref: Any) -> Any:

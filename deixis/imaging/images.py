@@ -11,7 +11,7 @@ from torch import Tensor
 
 from deixis.core.errors import DataError
 from deixis.imaging.decoding import open_image
-from deixis.imaging.letterbox import Letterbox
+from deixis.imaging.letterbox import CENTRED, Framing, Letterbox
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -28,14 +28,23 @@ class ImageReader:
         side: int,
         zoom: float = 1.0,
         stretch: bool = False,
+        framing: Framing = CENTRED,
         cache_bytes: int = 1 << 30,
     ) -> None:
         self._rows = {
-            row.image_id: (root / row.path, Letterbox(row.width, row.height, side, zoom, stretch))
+            row.image_id: (
+                root / row.path,
+                Letterbox(row.width, row.height, side, zoom, stretch, framing),
+            )
             for row in table.itertuples()
         }
         self._room = cache_bytes
         self._cache: dict[int, np.ndarray] = {}
+
+    @property
+    def first_id(self) -> int:
+        """Some image."""
+        return next(iter(self._rows))
 
     def letterbox(self, image_id: int) -> Letterbox:
         """Geometry of one image."""

@@ -1,13 +1,31 @@
-"""The square input frame: scale the long side, centre, pad, or scale both sides; and back again."""
+"""The square input frame: scale the long side, place, pad, or scale both sides; and back again."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float
 from PIL import Image
+from pydantic.dataclasses import dataclass as settings
 from torch import Tensor
+from torch.nn import functional as F
+
+from deixis.core.config import STRICT
 
 PAD_VALUE = 127
+
+
+@settings(frozen=True, config=STRICT)
+class Framing:
+    """How an image comes into a square: a published model reads images as its own loader scales and places them."""
+
+    place: Literal["centre", "top_left"] = "centre"
+    pad: int = PAD_VALUE  # level of the rest
+    resize: Literal["antialiased", "bilinear"] = "antialiased"  # Pillow's, or OpenCV's, which does not smooth
+
+
+CENTRED = Framing()
 
 
 @dataclass(frozen=True)
@@ -26,6 +44,7 @@ class Letterbox:
     side: int
     zoom: float = 1.0
     stretch: bool = False
+    framing: Framing = CENTRED
 
     @property
     def resized_wh(self) -> tuple[int, int]:
@@ -41,17 +60,23 @@ class Letterbox:
     @property
     def offset_xy(self) -> tuple[int, int]:
         """Left and top padding."""
+        if self.framing.place == "top_left":
+            return 0, 0
         width, height = self.resized_wh
         return (self.side - width) // 2, (self.side - height) // 2
 
     def apply(self, image: Image.Image) -> np.ndarray:
         """RGB image -> uint8 [side, side, 3]."""
-        canvas = np.full((self.side, self.side, 3), PAD_VALUE, np.uint8)
+        canvas = np.full((self.side, self.side, 3), self.framing.pad, np.uint8)
         width, height = self.resized_wh
         left, top = self.offset_xy
-        if image.size != (width, height):
-            image = image.resize((width, height), Image.Resampling.BILINEAR)
-        canvas[top : top + height, left : left + width] = np.asarray(image)
+        if image.size == (width, height):
+            pixels = np.asarray(image)
+        elif self.framing.resize == "bilinear":
+            pixels = resize_bilinear(np.asarray(image), width, height)
+        else:
+            pixels = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
+        canvas[top : top + height, left : left + width] = pixels
         return canvas
 
     def boxes_to_input(self, boxes_xyxy: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n 4"]:
@@ -84,3 +109,10 @@ class Letterbox:
 
     def _shift(self, like: Tensor) -> Tensor:
         return like.new_tensor([*self.offset_xy] * 2)
+
+
+def resize_bilinear(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
+    """OpenCV's `INTER_LINEAR` of uint8 [h, w, 3]: between the four nearest pixels, however much the image shrinks."""
+    image = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float()
+    scaled = F.interpolate(image, size=(height, width), mode="bilinear", align_corners=False)[0]
+    return scaled.round().clamp(0, 255).byte().permute(1, 2, 0).numpy()

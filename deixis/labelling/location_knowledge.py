@@ -71,6 +71,8 @@ def with_location_words(
     placed, about = [words[row] for row in rows], table.iloc[rows]
     rest = [word.rest or text for word, text in zip(placed, about["text"], strict=True)]
     weighed = matcher.weigh(about.assign(text=rest))
+    if matcher.location_weight is not None:
+        return _placed_at_once(matched, weighed, placed, about, rows, matcher, weight=matcher.location_weight)
     classes = weighed.classes.float()
     named = named_kinds(weighed.scores, classes)
     named = pooled(named, rest) if known is None else _recalled(named, rest, known.kinds)
@@ -85,6 +87,24 @@ def with_location_words(
     scores = matched.scores.clone()
     scores[rows] = weighed.scores.amax(1, keepdim=True) + unit * (looks + weight * place)
     return Placed(scores, facts, dict(zip(rest, named, strict=True)))
+
+
+def _placed_at_once(
+    matched: Matched,
+    weighed: Matched,
+    words: list[LocationWords],
+    about: pd.DataFrame,
+    rows: list[int],
+    matcher: Matcher,
+    *,
+    weight: float,
+) -> Placed:
+    """For a teacher whose scores are log-plausibilities: place is added to them, and the phrases teach nothing."""
+    landmarks = _landmark_scores(words, about, weighed.scores, matcher)
+    place = location_scores(words, weighed.boxes_as_shares(), weighed.scores, landmarks)
+    scores = matched.scores.clone()
+    scores[rows] = weighed.scores + weight * place
+    return Placed(scores, {"phrases": len(rows), "weight": weight}, {})
 
 
 def _landmark_scores(words: list[LocationWords], about: pd.DataFrame, own: Tensor, matcher: Matcher) -> Tensor:

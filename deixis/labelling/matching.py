@@ -14,7 +14,7 @@ from deixis.core.progress import track
 from deixis.core.runtime import autocast
 from deixis.imaging.letterbox import Letterbox
 from deixis.imaging.masks import RLE, encode_mask
-from deixis.roles import Teacher
+from deixis.roles import Weigher
 
 OWN_MASK_THRESHOLD = 0.5
 
@@ -41,7 +41,7 @@ class Matcher:
 
     def __init__(
         self,
-        model: Teacher,
+        model: Weigher,
         stores: Mapping[str, ArrayStore],
         letterboxes: Mapping[int, Letterbox],
         batch_size: int,
@@ -52,6 +52,11 @@ class Matcher:
         self._letterboxes = letterboxes
         self._batch_size = batch_size
         self._device = device
+
+    @property
+    def location_weight(self) -> float | None:
+        """The teacher's own, of place beside its scores."""
+        return self._model.location_weight
 
     def weigh(self, table: pd.DataFrame) -> Matched:
         """Weigh the candidates of every row's image for the row's `text`."""

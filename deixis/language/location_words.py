@@ -88,7 +88,12 @@ _NOT_A_PLACE = re.compile(
     rf"|\b(?:left|right|upper|lower|back|front|top) (?!hand\b)(?:{_PARTS})\b(?! side)"
     rf"|\b(?:left|right) hand\b(?=$| (?:{_AFTER_A_HAND})\b)"  # but "left hand side", "left hand guy"
     rf"|\b(?:facing|looking|turned|turning|pointing|leaning) (?:to (?:the )?)?(?:left|right|back|front)\b"
+    r"|\bturned sideways in front\b|\bback turned\b"
     r"|\b(?:tank|crop|halter|tube|table|counter|stove|bikini|pajama) top\b"
+    r"|\b(?:wearing|in) (?!the\b)[a-z]+ [a-z ]*?and [a-z]+ top\b"  # "in dark shorts and pink top"
+    r"|\bwith an? [a-z]+ (?:front|back|top|bottom)\b"  # "an orange front"
+    r"|\bwith [a-z ]+? on (?:the back|the front|(?:the )?top)\b"  # "with a spare tire on the back"
+    r"|\b(?:pile|pieces?|slices?|strips?|bits?) of [a-z ]+? on top\b"
     r"|\b(?:wearing [a-z ]*?|in (?:a |an |the )?(?!the\b)[a-z]+) top\b"
     rf"|\bback to (?:the )?(?:camera|us|me)\b"
 )
@@ -97,6 +102,9 @@ _INTENSIFIER = re.compile(
     rf"|(?:in|at) the (?:{_any((*MIDDLE, *FRONT, *BACK))})\b)"
 )
 _NO_LANDMARK = re.compile(rf"(?:there|here|{VIEWER}|{IMAGE_WORD})")
+_SCENERY = re.compile(
+    r"(?:above|over|below|under|beneath) (?:the )?(?:water|sea|ocean|lake|river|sky|ground|grass|city)\b"
+)
 _OVER_A_PART = re.compile(r"(?:over|above|under|beneath|below) (?:his|her|its|their)\b")  # "a hat over her head"
 
 
@@ -143,7 +151,13 @@ def _landmark(match: re.Match[str]) -> str:
     """What a relation relates to; empty where that is no other thing: "near the left", "closest to us"."""
     mark = _tidy(_unshield(match["mark"]))
     is_part = match[0][: match.start("mark") - match.start()].endswith(("top of ", "bottom of ")) and not match.start()
-    if is_part or _NO_LANDMARK.fullmatch(mark) or _OVER_A_PART.search(match[0]) or not parse_location_words(mark).rest:
+    if (
+        is_part
+        or _NO_LANDMARK.fullmatch(mark)
+        or _OVER_A_PART.search(match[0])
+        or _SCENERY.search(match[0])
+        or not parse_location_words(mark).rest
+    ):
         return ""
     return mark
 

@@ -76,6 +76,8 @@ class Card:
     trained_on: tuple[TrainedOn, ...]
     revision: str | None = None  # of the source: commit or release
     preprocessing: Preprocessing | None = None  # null for text
+    categories: tuple[str, ...] = ()  # of a detector, in the order of its outputs
+    domain: str = ""  # what its training images show, where its answers are to be judged by that: photographs
     notes: str = ""
     variants: tuple[str, ...] = ()  # of a family: each stands for {variant} in the name and in the files
 

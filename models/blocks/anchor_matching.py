@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from deixis.anchors import best_boxes, gather_cells
+from deixis.anchors import best_boxes
 from deixis.training.losses import anchor_contrastive_loss
 from deixis.types import Candidates
 
@@ -36,8 +36,7 @@ class AnchorMatcher(nn.Module):
         anchors: Float[Tensor, "batch kept anchor_width"],
         text: Float[Tensor, "batch text_width"],
         *,
-        kept_cells: Int[Tensor, "batch kept"],
-        boxes: Float[Tensor, "batch cells per_cell values"],
+        boxes: Float[Tensor, "batch kept per_cell values"],
         experts: Int[Tensor, "batch top"],
         code: Float[Tensor, "batch kept joint_width"] | None = None,
     ) -> Candidates:
@@ -45,5 +44,5 @@ class AnchorMatcher(nn.Module):
         projected = self.anchor_project(anchors)
         projected = projected if code is None else projected + code
         scores = torch.einsum("bkd,bd->bk", projected, self.text_project(text)).float()
-        best = best_boxes(gather_cells(boxes, kept_cells))
+        best = best_boxes(boxes)
         return Candidates(best.corners, scores, best.objectness, best.classes, experts)

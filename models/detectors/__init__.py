@@ -3,6 +3,7 @@
 DETECTORS = {
     "yolov3": "models.detectors.yolov3:YOLOv3",
     "ultralytics_heads": "models.detectors.ultralytics_heads:UltralyticsHeads",
+    "yolox": "models.detectors.yolox:YOLOX",
     "mmdet_heads": "models.detectors.mmdet_heads:MMDetHeads",
 }
 

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from deixis.core.config import STRICT
 from deixis.core.errors import ConfigError, DataError
 from deixis.core.published import check_names, read_tensors
+from deixis.imaging.letterbox import CENTRED
 from deixis.types import SCALES, Detections, Scales
 
 STRIDES = (32, 16, 8)  # pixels per cell of the scales that we read, coarse to fine
@@ -55,6 +56,7 @@ class MMDetHeads(nn.Module):
     """Images in, three feature maps and the boxes of their cells out."""
 
     Config = MMDetConfig
+    framing = CENTRED
 
     def __init__(self, config: MMDetConfig) -> None:
         super().__init__()

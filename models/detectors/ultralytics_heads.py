@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from deixis.core.config import STRICT
 from deixis.core.errors import ConfigError, DataError
 from deixis.core.published import check_names
+from deixis.imaging.letterbox import CENTRED
 from deixis.types import SCALES, Detections, Scales
 
 STRIDES = (32, 16, 8)  # pixels per cell of the scales that we read, coarse to fine
@@ -56,6 +57,7 @@ class UltralyticsHeads(nn.Module):
     """Images in, three feature maps and one box per cell out."""
 
     Config = UltralyticsConfig
+    framing = CENTRED
 
     def __init__(self, config: UltralyticsConfig) -> None:
         super().__init__()

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from deixis.core.config import STRICT
 from deixis.imaging.images import standardise
+from deixis.imaging.letterbox import CENTRED
 from deixis.types import SCALES, Detections, Scales
 from models.blocks.layers import conv_bn
 from models.detectors.published_yolov3 import count_classes, read_detector, with_our_names
@@ -59,6 +60,7 @@ class YOLOv3(nn.Module):
     """Images in, three feature maps and four boxes per cell out."""
 
     Config = YOLOv3Config
+    framing = CENTRED
 
     def __init__(self, config: YOLOv3Config) -> None:
         super().__init__()

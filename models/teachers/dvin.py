@@ -17,7 +17,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deixis.anchors import gather_cells, keep_confident_cells, maps_to_cells
+from deixis.anchors import gather_cells, kept_anchors, maps_to_cells
 from deixis.core.config import STRICT
 from deixis.core.errors import ConfigError
 from deixis.training.losses import diversity_loss, text_guided_loss, vision_guided_loss
@@ -87,6 +87,7 @@ class DViN(nn.Module):
 
     Config = DViNConfig
     needs_box_masks = False
+    location_weight = None
 
     def __init__(self, config: DViNConfig, vocabulary: Sequence[str]) -> None:
         super().__init__()
@@ -121,7 +122,7 @@ class DViN(nn.Module):
         routing = self.route(detector[self._first], text)
         experts = {scale: self._chosen_maps(batch, routing.chosen, x) for scale, x in detector.items()}
         fused = {scale: self._mix(x, experts[scale], routing) for scale, x in detector.items()}
-        kept_cells = keep_confident_cells(batch.detections.boxes, self.config.keep_fraction)[batch.image_of]
+        kept_cells = kept_anchors(batch.detections, self.config.keep_fraction)[0][batch.image_of]
         anchors = gather_cells(maps_to_cells(fused, self.config.scales), kept_cells)
         if self.config.compat == "paper":  # the mixture, not the expert alone, is aligned with the detector
             expert_mean = anchors.mean(1)
@@ -153,10 +154,9 @@ class DViN(nn.Module):
         detector = self._detector_maps(batch)
         routing = self.route(detector[self._first], text)
         fused = {s: self._mix(x, self._chosen_maps(batch, routing.chosen, x), routing) for s, x in detector.items()}
-        boxes = batch.detections.boxes[batch.image_of]
-        kept_cells = keep_confident_cells(boxes, self.config.keep_fraction)
-        anchors = gather_cells(maps_to_cells(fused, self.config.scales), kept_cells)
-        return self.matcher.match(anchors, text, kept_cells=kept_cells, boxes=boxes, experts=routing.chosen)
+        kept_cells, boxes = kept_anchors(batch.detections, self.config.keep_fraction)
+        anchors = gather_cells(maps_to_cells(fused, self.config.scales), kept_cells[batch.image_of])
+        return self.matcher.match(anchors, text, boxes=boxes[batch.image_of], experts=routing.chosen)
 
     def route(self, detector: Float[Tensor, "batch width h w"], text: Float[Tensor, "batch text_width"]) -> Routing:
         """Choose experts from the fused detector map and, where so configured, the phrase; neither gets a gradient."""

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from deixis.anchors import gather_cells, keep_confident_cells, maps_to_cells
+from deixis.anchors import gather_cells, kept_anchors, maps_to_cells
 from deixis.core.config import STRICT
 from deixis.types import SCALES, Candidates, Scales, TeacherBatch
 from models.blocks.anchor_matching import AnchorMatcher
@@ -46,6 +46,7 @@ class RefCLIP(nn.Module):
 
     Config = RefCLIPConfig
     needs_box_masks = False
+    location_weight = None
     expert_names: tuple[str, ...] = ()
 
     def __init__(self, config: RefCLIPConfig, vocabulary: Sequence[str]) -> None:
@@ -74,14 +75,13 @@ class RefCLIP(nn.Module):
     @torch.no_grad()
     def match(self, batch: TeacherBatch) -> Candidates:
         """The kept cells' boxes, weighed for every phrase."""
-        anchors, kept_cells = self._anchors(batch)
+        anchors, boxes = self._anchors(batch)
         text = self.text_encoder(batch.tokens).flat
-        boxes = batch.detections.boxes[batch.image_of]
         none = torch.empty(len(text), 0, dtype=torch.long, device=text.device)
-        return self.matcher.match(anchors, text, kept_cells=kept_cells, boxes=boxes, experts=none)
+        return self.matcher.match(anchors, text, boxes=boxes, experts=none)
 
     def _anchors(self, batch: TeacherBatch) -> tuple[Tensor, Tensor]:
-        """Features and numbers of the kept cells of each phrase's image."""
-        kept_cells = keep_confident_cells(batch.detections.boxes, self.config.keep_fraction)
+        """Features and boxes of the kept cells of each phrase's image."""
+        kept_cells, boxes = kept_anchors(batch.detections, self.config.keep_fraction)
         cells = maps_to_cells(self.fusion(*batch.detections.maps), self.config.scales)
-        return gather_cells(cells, kept_cells).index_select(0, batch.image_of), kept_cells[batch.image_of]
+        return gather_cells(cells, kept_cells).index_select(0, batch.image_of), boxes[batch.image_of]

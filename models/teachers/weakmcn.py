@@ -62,6 +62,7 @@ class WeakMCN(nn.Module):
 
     Config = WeakMCNConfig
     needs_box_masks = True
+    location_weight = None
     box_scales = ("coarse",)  # the segmenter has drawn no other boxes, and the fine map is the mask head's
 
     def __init__(self, config: WeakMCNConfig, vocabulary: Sequence[str]) -> None:
@@ -127,7 +128,11 @@ class WeakMCN(nn.Module):
         anchors = gather_cells(map_to_cells(maps["coarse"]), kept_cells)
         none = torch.empty(len(text), 0, dtype=torch.long, device=text.device)
         candidates = self.matcher.match(
-            anchors, text, kept_cells=kept_cells, boxes=boxes, experts=none, code=self._code(boxes, kept_cells)
+            anchors,
+            text,
+            boxes=gather_cells(boxes, kept_cells),
+            experts=none,
+            code=self._code(boxes, kept_cells),
         )
         return replace(candidates, masks=self._mask_logits(maps, text, side=self.config.input_size).sigmoid())
 

@@ -13,13 +13,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deixis.core.config import STRICT
+from deixis.core.errors import DataError
 from deixis.core.published import check_published, count_layers, published_tensor, read_tensors, renamed
+from deixis.core.records import read_json
 from deixis.language.text import PAD
 from deixis.language.word_pieces import read_word_pieces
 
 MAX_POSITIONS = 512
 NORM_EPS = 1e-12
-HEAD_WIDTH = 64  # of every published size
+HEAD_WIDTH = 64  # of every size that BERT's authors published
 TO_OURS = {r"^bert\.": "", r"\.LayerNorm\.gamma$": ".LayerNorm.weight", r"\.LayerNorm\.beta$": ".LayerNorm.bias"}
 
 
@@ -48,15 +50,19 @@ class BERT(nn.Module):
 
     @staticmethod
     def read_published(path: Path) -> tuple[BERTConfig, dict[str, Tensor]]:
-        """Sizes and state from a published file, also with the older names of norms; pretraining heads are left out."""
+        """Sizes and state from a published file, also with the older names of norms; pretraining heads are left out.
+
+        How many heads the attention has, no tensor tells: the `config.json` beside the file does, and without one each
+        head is as wide as in BERT.
+        """
         tensors = renamed(read_tensors(path), TO_OURS)
         tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("cls.")}
         tensors.pop("embeddings.position_ids", None)
         words, width = published_tensor(tensors, "embeddings.word_embeddings.weight", path=path).shape
         inner = published_tensor(tensors, "encoder.layer.0.intermediate.dense.weight", path=path).shape[0]
         config = BERTConfig(
-            vocabulary=words, width=width, layers=count_layers(tensors, "encoder.layer."), heads=width // HEAD_WIDTH,
-            feedforward=inner,
+            vocabulary=words, width=width, layers=count_layers(tensors, "encoder.layer."),
+            heads=_published_heads(path, width), feedforward=inner,
         )  # fmt: skip
         return config, check_published(lambda: BERT(config, ()), tensors, path=path)
 
@@ -133,6 +139,15 @@ class AddAndNorm(nn.Module):
     def forward(self, hidden: Tensor, before: Tensor) -> Tensor:
         """[batch, length, inputs] and [batch, length, width] -> [batch, length, width]."""
         return self.LayerNorm(self.dropout(self.dense(hidden)) + before)
+
+
+def _published_heads(path: Path, width: int) -> int:
+    beside = path.parent / "config.json"
+    stated = read_json(beside, made_by="") if beside.exists() else {}
+    heads = stated.get("num_attention_heads", width // HEAD_WIDTH) if isinstance(stated, dict) else 0
+    if not isinstance(heads, int) or heads < 1 or width % heads:
+        raise DataError(f"{beside}: num_attention_heads is {heads!r}. Allowed: a divisor of {width}. Fetch it again")
+    return heads
 
 
 @torch.no_grad()

@@ -60,7 +60,7 @@ def test_pinning_says_what_was_pinned_and_lets_the_file_pass(folder, say):
 def test_verify_of_an_empty_folder_and_of_an_unknown_name(folder, say):
     with pytest.raises(DataError, match="holds no published weights"):
         say("verify")
-    with pytest.raises(ConfigError, match=r'no card "yolo". Known: bert-base-uncased'):
+    with pytest.raises(ConfigError, match=r'no card "yolo". Known: all-minilm-l6-v2, bert-base-uncased'):
         say("verify", "yolo")
 
 

@@ -15,10 +15,13 @@ import torch
 from segment_anything.build_sam import _build_sam, sam_model_registry
 from torch import Tensor, nn
 
+from deixis.anchors import Survivors
+from deixis.batches.survivors import surviving
 from deixis.core.checkpoints import save_checkpoint
 from deixis.core.frozen import freeze
+from deixis.core.records import write_json
 from deixis.language.tokens import encode
-from deixis.roles import MapSettings, RankingStudent, Settings, Teacher, parameter_groups
+from deixis.roles import MapSettings, RankingStudent, Settings, Teacher, ZeroShotTeacher, parameter_groups
 from deixis.training.fit import Recipe, fit
 from deixis.types import SCALES, BoxMasks, MapBatch, StudentBatch, TeacherBatch
 from models.blocks.csp_darknet import CSPDarkNet
@@ -31,6 +34,7 @@ from models.loading.map_teachers import load_map_teacher
 from models.loading.students import load_student
 from models.loading.teachers import load_teacher
 from models.teachers import TEACHERS
+from models.text.bert import BERT
 from tests.factories import refclip, student_batch, with_candidates
 from tests.methods import ROLES, TEXTS, build, check_same, methods, settings
 
@@ -92,6 +96,8 @@ def members(protocol: type) -> set[str]:
 
 def role_of(role: str, model: Any) -> type:
     """The Protocol of a role; a student that asks for candidates plays a larger one."""
+    if role == "teacher" and not isinstance(model, Teacher):
+        return ZeroShotTeacher
     return RankingStudent if getattr(model, "needs_candidates", False) else ROLES[role].protocol
 
 
@@ -122,7 +128,14 @@ def train(model: Any, batch: Any, folder: Path, **options: Any) -> set[str]:
 
 
 def train_teacher(model: Any, folder: Path) -> None:
-    """On features and boxes of the detector."""
+    """On features and boxes of the detector; one that is not trained takes what it knows from frozen models."""
+    if isinstance(model, ZeroShotTeacher):
+        bert = BERT(model.config.text, model.vocabulary)
+        save_checkpoint(bert, folder / "weights" / "bert", config={})
+        categories = [f"kind {number}" for number in range(model.config.num_classes)]
+        write_json({"categories": categories}, folder / "weights" / "detector" / "config.json")
+        model.start_from(folder / "weights", CPU)
+        return
     assert not train(model, teacher_batch(model), folder, weights=model.term_weights)
 
 
@@ -193,13 +206,17 @@ def teacher_batch(model: Any) -> TeacherBatch:
         drawn = torch.rand(3, cells, 16, 16, generator=torch.Generator().manual_seed(2)) > 0.5
         content = torch.tensor([[0.0, 0.0, detector.input_size, detector.input_size]]).repeat(3, 1)
         masks = BoxMasks(torch.arange(cells).expand(3, cells), drawn, content)
+    detections = detector.detect(images, scales=model.box_scales)
+    if len(model.box_scales) == len(SCALES):
+        detections = surviving(detections, images, Survivors(most=6))
     return TeacherBatch(
         tokens=encode(TEXTS, model.vocabulary, model.text_length),
         image_of=torch.tensor([0, 1, 2, 2]),
-        detections=detector.detect(images, scales=model.box_scales),
+        detections=detections,
         experts=FrozenExperts(images),
         box_masks=masks,
         epoch=LATE,
+        texts=tuple(TEXTS),
     )
 
 
