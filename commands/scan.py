@@ -8,8 +8,9 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.compat import StringIO
 
-from deixis.core.config import load_params, read_section, refuse_misread_names
+from deixis.core.config import load_params, read_section
 from deixis.core.errors import ConfigError, DataError
+from deixis.core.yaml_names import refuse_misread_names
 from deixis.datasets.pairs.adapter import PairsAdapter, bad_and_all, then_run
 from deixis.datasets.pairs.guess import guess_fields, read_names
 from deixis.datasets.pairs.settings import BoxConvention, Fields, Format, PairsConfig

@@ -14,13 +14,14 @@ from typing import Any
 
 from deixis.core.cli import run_stage
 from deixis.core.code_list import LISTED, PARSED, changed_files, look_up, read_list, read_parsed, storable
-from deixis.core.config import load_params, read_section, refuse_misread_names
+from deixis.core.config import load_params, read_section
 from deixis.core.errors import ConfigError
 from deixis.core.fingerprint import ROOT, Code, CodeList
 from deixis.core.progress import say
 from deixis.core.records import write_json
 from deixis.core.run_lists import RunParams, refuse_misfits
 from deixis.core.syntax import Syntax
+from deixis.core.yaml_names import refuse_misread_names
 from models.map_teachers import MAP_TEACHERS
 from models.map_teachers import READS as MAP_READS
 from models.students import STUDENTS

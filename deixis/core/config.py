@@ -1,7 +1,6 @@
 """From `params.yaml` to checked, frozen dataclasses; nothing below a stage ever sees a dictionary."""
 
 import copy
-import datetime
 import reprlib
 from functools import lru_cache
 from pathlib import Path
@@ -12,14 +11,13 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from deixis.core.errors import ConfigError
+from deixis.core.yaml_names import advise_quotes, refuse_misread_names
 
 STRICT = ConfigDict(extra="forbid", validate_default=True)
 
 # Aliases let a page of YAML stand for a value of gigabytes: messages show its beginning.
 SHOWN = reprlib.Repr()
 SHOWN.maxlevel, SHOWN.maxstring, SHOWN.maxother = 2, 80, 80
-
-READ_AS = {bool: "true or false", int: "a number", float: "a number", type(None): "nothing", datetime.date: "a date"}
 
 T = TypeVar("T")
 
@@ -71,41 +69,6 @@ def read_section(params_path: Path, section: str, kind: type[T]) -> T:
         raise ConfigError(f"{params_path}: " + "; ".join(lines) + f". {remedy}") from None
 
 
-def refuse_misread_names(values: dict[Any, Any], section: str, params_path: Path, *, wanted: str = "") -> None:
-    """Refuse keys that a user meant as text and YAML reads as something else: 2024, 1e3, null.
-
-    Args:
-        wanted: The only name that matters, as it is written.
-
-    Raises:
-        ConfigError: With the name in quotes, which makes it text.
-    """
-    for key in values:
-        if not isinstance(key, str) and (not wanted or _reads_as(wanted, key)):
-            written = wanted or _spelled(key)
-            raise ConfigError(
-                f"{params_path}: {section} has the name {written}, which YAML reads as {_kind(key)}. Allowed: text. "
-                f'Write "{written}": in place of {written}: there, and "{written}" in the lists of run'
-            )
-
-
-def _reads_as(written: str, key: Any) -> bool:
-    try:
-        value = _parse(written)
-    except YAMLError:
-        return False
-    return type(value) is type(key) and value == key
-
-
-def _spelled(value: Any) -> str:
-    """A value that YAML did not read as text, as text."""
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _kind(value: Any) -> str:
-    return next((name for kind, name in READ_AS.items() if isinstance(value, kind)), type(value).__name__)
-
-
 def _explain(problem: Any, section: str, kind: Any) -> str:
     path = [part for part in problem["loc"] if not str(part).startswith("function-")]
     if problem["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
@@ -114,11 +77,7 @@ def _explain(problem: Any, section: str, kind: Any) -> str:
         known = ", ".join(_fields_at(kind, parents)) or "none"
         return f'{where} has no setting "{name}" ({SHOWN.repr(problem["input"])}). Known: {known}'
     said = f"{'.'.join([section, *map(str, path)])} is {SHOWN.repr(problem['input'])}: {problem['msg']}"
-    if problem["type"] == "string_type" and isinstance(problem["input"], tuple(READ_AS)):
-        said += (
-            f', and YAML reads {_kind(problem["input"])} there; write it in quotes, as "{_spelled(problem["input"])}"'
-        )
-    return said
+    return said + (advise_quotes(problem["input"]) if problem["type"] == "string_type" else "")
 
 
 def _fields_at(kind: Any, parents: list[Any]) -> list[str]:

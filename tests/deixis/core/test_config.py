@@ -3,8 +3,9 @@
 import pytest
 from pydantic.dataclasses import dataclass
 
-from deixis.core.config import STRICT, load_params, read_section, refuse_misread_names
+from deixis.core.config import STRICT, load_params, read_section
 from deixis.core.errors import ConfigError
+from deixis.core.yaml_names import refuse_misread_names
 from deixis.training.fit import Recipe
 from deixis.weights.cards import find_card
 from deixis.weights.locate import PINS, read_pins
