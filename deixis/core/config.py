@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from deixis.core.errors import ConfigError
+from deixis.core.yaml_names import advise_quotes, refuse_misread_names
 
 STRICT = ConfigDict(extra="forbid", validate_default=True)
 
@@ -52,6 +53,8 @@ def read_section(params_path: Path, section: str, kind: type[T]) -> T:
     values: Any = load_params(params_path)
     walked: list[str] = []
     for name in section.split("."):
+        if isinstance(values, dict) and name not in values:
+            refuse_misread_names(values, ".".join(walked), params_path, wanted=name)
         if not isinstance(values, dict) or name not in values:
             where = ".".join(walked) or "the top level"
             known = ", ".join(sorted(map(str, values))) if isinstance(values, dict) else type(values).__name__
@@ -73,7 +76,8 @@ def _explain(problem: Any, section: str, kind: Any) -> str:
         where = ".".join([section, *map(str, parents)])
         known = ", ".join(_fields_at(kind, parents)) or "none"
         return f'{where} has no setting "{name}" ({SHOWN.repr(problem["input"])}). Known: {known}'
-    return f"{'.'.join([section, *map(str, path)])} is {SHOWN.repr(problem['input'])}: {problem['msg']}"
+    said = f"{'.'.join([section, *map(str, path)])} is {SHOWN.repr(problem['input'])}: {problem['msg']}"
+    return said + (advise_quotes(problem["input"]) if problem["type"] == "string_type" else "")
 
 
 def _fields_at(kind: Any, parents: list[Any]) -> list[str]:

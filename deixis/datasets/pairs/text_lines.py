@@ -35,6 +35,14 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes | None]]:
         yield from _bounded(stream)
 
 
+def read_whole(path: Path, file: str) -> tuple[str, Remark | None]:
+    """Text of a file, whatever its encoding, with a remark where it is not Unicode."""
+    content = path.read_bytes()
+    if content[:2] in BOMS_16:
+        return content.decode("utf-16", "replace"), None
+    return decode(content.removeprefix(codecs.BOM_UTF8), file, 0)
+
+
 def _bounded(stream):  # type: ignore[no-untyped-def] # of text or of bytes, and of the same again
     line = 0
     while content := stream.readline(MAX_LINE):
@@ -52,7 +60,7 @@ def decode(raw: bytes, file: str, line: int) -> tuple[str, Remark | None]:
         return raw.decode("utf-8"), None
     except UnicodeDecodeError:
         text = _windows(raw)
-        return text, Remark(file, line, "W_ENCODING", f"not UTF-8, read as Windows-1252: {text.strip()}")
+        return text, Remark(file, line, "W_ENCODING", f"not UTF-8, read as Windows-1252: {text.strip()[:200]}")
 
 
 def _windows(raw: bytes) -> str:

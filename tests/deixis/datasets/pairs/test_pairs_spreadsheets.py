@@ -1,5 +1,7 @@
 """Tables as Excel and other people's systems leave them."""
 
+import json
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -38,6 +40,18 @@ def test_windows_text_is_what_was_typed(raw, tmp_path):
         assert codes(tables) == ([] if encoding == "utf-8" else ["W_ENCODING"] * 4)
         texts[encoding] = tables["pairs"]["text"].tolist()
     assert texts["cp1252"] == texts["utf-8"] and "the black white dog" in texts["utf-8"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "cp1252"])
+@pytest.mark.parametrize("kind", ["list", "COCO"])
+def test_json_in_any_encoding(raw, tmp_path, kind, encoding):
+    row = {"image": "a.png", "text": TYPED[0]}
+    note = {"id": 1, "image_id": 1, "caption": TYPED[0]}
+    whole = [row] if kind == "list" else {"images": [{"id": 1, "file_name": "a.png"}], "annotations": [note]}
+    start = "\ufeff\n" if encoding == "utf-16-be" else "\n"
+    (raw / "pairs.json").write_bytes((start + json.dumps(whole, ensure_ascii=False)).encode(encoding))
+    tables = read(raw, tmp_path / "out")
+    assert (expressions(tables), codes(tables)) == ([TYPED[0]], ["W_ENCODING"] if encoding == "cp1252" else [])
 
 
 def test_bytes_that_windows_leaves_open_are_read_all_the_same(raw, tmp_path):
