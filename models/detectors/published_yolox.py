@@ -129,7 +129,7 @@ def _sizes_with(stem: int, path: Path) -> tuple[float, float, bool]:
 
 
 def _count_classes(bias: Tensor | None, path: Path) -> int:
-    if bias is None:
+    if bias is None or bias.dim() != 1:
         raise DataError(f"{path}: has no class outputs (head.cls_preds). Fetch the file that the model's card names")
     return len(bias)
 
@@ -161,7 +161,8 @@ def _onnx_convolutions(path: Path) -> list[tuple[Tensor, Tensor]]:
         raise DataError(f"{path}: no such file. Put the published weights there, or name their place")
     try:
         graph = onnx.load(path, load_external_data=False).graph
-        values = {tensor.name: tensor for tensor in graph.initializer}
+        inside = (tensor for tensor in graph.initializer if tensor.data_location != onnx.TensorProto.EXTERNAL)
+        values = {tensor.name: tensor for tensor in inside}
         convolutions = [
             tuple(torch.from_numpy(onnx.numpy_helper.to_array(values[name]).copy()).float() for name in node.input[1:3])
             for node in graph.node
@@ -170,9 +171,14 @@ def _onnx_convolutions(path: Path) -> list[tuple[Tensor, Tensor]]:
     except (DecodeError, KeyError, TypeError, ValueError, OSError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0][:200]
         raise DataError(f"{path}: not a whole ONNX file with its weights inside ({reason}). Fetch it again") from None
-    if not convolutions or any(len(pair) != 2 or pair[0].dim() != 4 for pair in convolutions):
+    if not convolutions or not all(_is_whole(*tensors) for tensors in convolutions):
         raise DataError(
             f"{path}: holds no convolutions that each have a weight and a bias. Allowed: an export of a trained YOLOX, "
             "whose norms are folded. Fetch the file that the model's card names"
         )
     return [(weight, bias) for weight, bias in convolutions]
+
+
+def _is_whole(weight: Tensor, bias: Tensor | None = None) -> bool:
+    """Whether a convolution has its four axes, and a bias of each of its outputs."""
+    return weight.dim() == 4 and bias is not None and bias.shape == weight.shape[:1]
