@@ -30,7 +30,7 @@ CENTRED = Framing()
 
 @dataclass(frozen=True)
 class Letterbox:
-    """Geometry of one image in a square input. Source: RefCLIP and SimREC loaders (integer truncation).
+    """Geometry of one image in a square input. Source: RefCLIP, SimREC and YOLOX loaders (integer truncation).
 
     Attributes:
         width, height: Stored image, pixels.
@@ -53,6 +53,9 @@ class Letterbox:
         longest = max(1, int(self.side * self.zoom))
         if self.stretch:
             return longest, longest
+        if self.framing.place == "top_left":  # YOLOX multiplies where RefCLIP divides; truncation shows the last bit
+            scale = longest / max(self.width, self.height)
+            return max(1, int(self.width * scale)), max(1, int(self.height * scale))
         if ratio < 1:
             return max(1, int(longest * ratio)), longest
         return longest, max(1, int(longest / ratio))
