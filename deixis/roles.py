@@ -144,7 +144,7 @@ class Segmenter(Protocol):
     Config: ClassVar[Any]
 
     def segment(
-        self, image: np.ndarray, boxes_xyxy: Float[Tensor, "boxes 4"]
+        self, image: np.ndarray, boxes_xyxy: Float[Tensor, "boxes 4"], *, best_of_three: bool = False
     ) -> tuple[Bool[np.ndarray, "boxes h w"], Float[np.ndarray, " boxes"]]: ...
     def segment_points(
         self, image: np.ndarray, points_xy: Float[Tensor, "points 2"]
