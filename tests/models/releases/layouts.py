@@ -1,0 +1,85 @@
+"""Names and shapes of released checkpoints, written out from their sources, and random values for them."""
+
+import math
+
+import torch
+from torch import Tensor
+
+Shapes = dict[str, tuple[int, ...]]
+ANNOTATIONS = {
+    "train": [
+        {"refs": ["Red ball!", "the left-star"]}
+    ],  # not the order of the model's words: splits come first to last
+    "val": [{"refs": ["star on the/ball"]}, {"refs": ["big star"]}],
+}
+# What it numbers: words as they first appear, also those of val.
+TOKENS = ["[PAD]", "[UNK]", "[CLS]", "red", "ball", "the", "left", "star", "on", "big"]
+
+
+def linear(name: str, inputs: int, outputs: int) -> Shapes:
+    return {f"{name}.weight": (outputs, inputs), f"{name}.bias": (outputs,)}
+
+
+def conv(name: str, inputs: int, outputs: int, kernel: int, *, bias: bool = True) -> Shapes:
+    shapes: Shapes = {f"{name}.weight": (outputs, inputs, kernel, kernel)}
+    return shapes | ({f"{name}.bias": (outputs,)} if bias else {})
+
+
+def norm(name: str, width: int) -> Shapes:
+    values = {f"{name}.{value}": (width,) for value in ("weight", "bias", "running_mean", "running_var")}
+    return values | {f"{name}.num_batches_tracked": ()}
+
+
+def darknet(name: str, inputs: int, outputs: int, kernel: int) -> Shapes:
+    """A convolution without bias and its BatchNorm, as the family names them."""
+    return conv(f"{name}.conv", inputs, outputs, kernel, bias=False) | norm(f"{name}.batch_norm", outputs)
+
+
+def text(*, words: int, word_width: int, width: int, feedforward: int, layers: int) -> Shapes:
+    shapes: Shapes = {
+        "lang_encoder.embedding.weight": (words, word_width),
+        "lang_encoder.lstm.weight_ih_l0": (3 * width, word_width), "lang_encoder.lstm.bias_ih_l0": (3 * width,),
+        "lang_encoder.lstm.weight_hh_l0": (3 * width, width), "lang_encoder.lstm.bias_hh_l0": (3 * width,),
+    }  # fmt: skip
+    for number in range(layers):
+        name = f"lang_encoder.sa_list.{number}."
+        for part in ("v", "k", "q", "merge"):
+            shapes |= linear(f"{name}mhatt.linear_{part}", width, width)
+        shapes |= linear(f"{name}ffn.mlp.fc.linear", width, feedforward)
+        shapes |= linear(f"{name}ffn.mlp.linear", feedforward, width)
+        for part in ("norm1", "norm2"):
+            shapes |= {f"{name}{part}.weight": (width,), f"{name}{part}.bias": (width,)}
+    shapes |= linear("lang_encoder.att_flat.mlp.fc.linear", width, width // 2)
+    shapes |= linear("lang_encoder.att_flat.mlp.linear", width // 2, 1)
+    return shapes | linear("lang_encoder.att_flat.linear_merge", width, width)
+
+
+def fusion(name: str, channels: tuple[int, int, int], width: int) -> Shapes:
+    """Of the fine, middle and coarse maps."""
+    fine, middle, coarse = channels
+    half, shapes = width // 2, {}
+    for part, inputs in (
+        ("up_modules.0", middle + half), ("up_modules.1", coarse), ("down_modules.0", half + fine),
+        ("down_modules.1", width + middle),
+    ):  # fmt: skip
+        shapes |= darknet(f"{name}.{part}.1", inputs, half, 1) | darknet(f"{name}.{part}.2", half, half, 3)
+    for part, inputs in (("top_proj", coarse + half), ("mid_proj", middle + width), ("bot_proj", fine + half)):
+        shapes |= darknet(f"{name}.{part}", inputs, width, 1)
+    return shapes
+
+
+def draw(shapes: Shapes, *, seed: int = 0) -> dict[str, Tensor]:
+    """Values under which signals neither die nor explode, no bias is zero and no norm the identity."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def value(name: str, shape: tuple[int, ...]) -> Tensor:
+        if name.endswith("num_batches_tracked"):
+            return torch.tensor(7)
+        if name.endswith("running_var") or (len(shape) == 1 and name.endswith("weight")):
+            return 0.7 + 0.6 * torch.rand(shape, generator=generator)
+        values = torch.randn(shape, generator=generator)
+        if "embedding" in name:
+            return values
+        return values * (0.1 if len(shape) < 2 else 1.4 / math.sqrt(math.prod(shape[1:])))
+
+    return {name: value(name, shape) for name, shape in shapes.items()}
