@@ -1,5 +1,6 @@
 """Trained models as their authors released them: name -> how the file is read, loaded when asked for."""
 
 RELEASES = {
+    "dvin": "models.releases.dvin:DVIN",
     "refclip": "models.releases.refclip:REFCLIP",
 }
