@@ -3,4 +3,5 @@
 RELEASES = {
     "dvin": "models.releases.dvin:DVIN",
     "refclip": "models.releases.refclip:REFCLIP",
+    "weakmcn": "models.releases.weakmcn:WEAKMCN",
 }

@@ -36,6 +36,20 @@ FUSION = {
     r"\.mid_proj\.": ".project.middle.",
     r"\.bot_proj\.": ".project.fine.",
 }
+PRODUCT = {r"\.v_proj\.": ".image.", r"\.q_proj\.": ".text.", r"^(merge\b.*)\.norm\.": r"\1.after."}
+ATTENTION = {  # GARAN
+    r"\.w_qs\.": ".query.",
+    r"\.w_kc\.": ".collect_key.",
+    r"\.w_kd\.": ".diffuse_key.",
+    r"\.w_vs\.": ".value.",
+    r"\.w_o\.": ".output.0.",
+    r"\.layer_norm\.": ".output.1.",
+}
+MASK_HEAD = {  # ASPP
+    r"\.sconv\.0\.conv([0-3])\.": r".branches.\1.",
+    r"\.sconv\.0\.conv4\.": ".pooled.",
+    r"\.sconv\.0\.out_proj\.": ".output.",
+}
 LAYERS = {r"\.conv\.": ".0.", r"\.batch_norm\.": ".1."}  # of a convolution with its BatchNorm
 
 

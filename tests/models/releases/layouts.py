@@ -68,6 +68,29 @@ def fusion(name: str, channels: tuple[int, int, int], width: int) -> Shapes:
     return shapes
 
 
+def product(name: str, inputs: int, text_width: int, width: int) -> Shapes:
+    """SimpleFusion: its convolutions have a bias before BatchNorm."""
+    shapes = conv(f"{name}.v_proj.0", inputs, width, 1) | norm(f"{name}.v_proj.1", width)
+    shapes |= conv(f"{name}.q_proj.0", text_width, width, 1) | norm(f"{name}.q_proj.1", width)
+    return shapes | norm(f"{name}.norm.0", width)
+
+
+def attention(name: str, text_width: int, width: int) -> Shapes:
+    """GaranAttention; nothing reads `w_m`."""
+    shapes = linear(f"{name}.w_qs", text_width, width) | conv(f"{name}.w_m", width, 1, 3)
+    for part in ("w_kc", "w_kd", "w_vs", "w_o"):
+        shapes |= conv(f"{name}.{part}", width, width, 1)
+    return shapes | norm(f"{name}.layer_norm", width)
+
+
+def mask_head(name: str, inputs: int, width: int) -> Shapes:
+    """The pyramid that ends in one channel."""
+    shapes = conv(f"{name}.out_proj", 5 * width, 1, 1)
+    for number, kernel in enumerate((1, 3, 3, 3, 1)):
+        shapes |= darknet(f"{name}.conv{number}", inputs, width, kernel)
+    return shapes
+
+
 def draw(shapes: Shapes, *, seed: int = 0) -> dict[str, Tensor]:
     """Values under which signals neither die nor explode, no bias is zero and no norm the identity."""
     generator = torch.Generator().manual_seed(seed)

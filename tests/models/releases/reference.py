@@ -86,6 +86,44 @@ def fusion(state: State, name: str, maps: list[Tensor], *, bilinear: bool = Fals
     return [darknet(state, f"{name}.{part}", x) for part, x in projections]
 
 
+def product(state: State, name: str, x: Tensor, phrase: Tensor) -> Tensor:
+    def half(part: str, y: Tensor) -> Tensor:
+        return F.leaky_relu(batch_norm(state, f"{name}.{part}.1", convolve(state, f"{name}.{part}.0", y)), 0.1)
+
+    joined = half("v_proj", x) * half("q_proj", phrase[:, :, None, None])
+    return F.leaky_relu(batch_norm(state, f"{name}.norm.0", joined), 0.1)
+
+
+def attention(state: State, name: str, phrase: Tensor, x: Tensor, *, heads: int = 2) -> Tensor:
+    """GaranAttention, whose last step puts columns where rows were."""
+    batch, width, rows, columns = x.shape
+    depth = width // heads
+    query = affine(state, f"{name}.w_qs", phrase).view(batch * heads, 1, depth)
+    collect, diffuse, value = (
+        convolve(state, f"{name}.{part}", x).view(batch * heads, depth, rows * columns).transpose(1, 2)
+        for part in ("w_kc", "w_kd", "w_vs")
+    )
+    gathered = torch.bmm((torch.bmm(query, collect.transpose(1, 2)) / depth**0.5).softmax(2), value)
+    spread = torch.bmm((torch.bmm(diffuse, query.transpose(1, 2)) / depth**0.5).sigmoid(), gathered)
+    swapped = (
+        spread.view(batch, heads, rows, columns, depth).permute(0, 1, 4, 3, 2).reshape(batch, width, rows, columns)
+    )
+    return F.leaky_relu(batch_norm(state, f"{name}.layer_norm", convolve(state, f"{name}.w_o", swapped)) + x, 0.1)
+
+
+def mask_head(state: State, name: str, x: Tensor) -> Tensor:
+    """Logits at eight times the grid of `x`, the outermost cells' centres on the border."""
+    branches = [darknet(state, f"{name}.conv0", x)]
+    branches += [
+        darknet(state, f"{name}.conv{number}", x, padding=rate, dilation=rate)
+        for number, rate in ((1, 6), (2, 12), (3, 18))
+    ]
+    pooled = darknet(state, f"{name}.conv4", F.adaptive_avg_pool2d(x, 1))
+    joined = torch.cat([*branches, pooled.expand_as(branches[0])], 1)
+    logits = convolve(state, f"{name}.out_proj", joined)
+    return F.interpolate(logits, scale_factor=8, mode="bilinear", align_corners=True)[:, 0]
+
+
 def kept_cells(boxes: Tensor, count: int) -> Tensor:
     """The cells of highest mean objectness, in the order of the grid: [images, count]."""
     return boxes[..., 4].mean(2).topk(count, dim=1).indices.sort(1).values
