@@ -3,5 +3,6 @@
 RELEASES = {
     "dvin": "models.releases.dvin:DVIN",
     "refclip": "models.releases.refclip:REFCLIP",
+    "simrec": "models.releases.simrec:SIMREC",
     "weakmcn": "models.releases.weakmcn:WEAKMCN",
 }

@@ -1,10 +1,12 @@
 """Names of the parts that the releases of RefCLIP's and SimREC's family share, and the sizes that they tell."""
 
+import re
 from typing import Any
 
 from deixis.core.published import count_layers
 from models.releases.release import State
 
+BIAS = re.compile(r"((?:merge\b.*\.(?:image|text)|\w*attention\.output))\.0\.bias")
 HEADS = 8  # of the text encoder's attention, in every release; no tensor tells
 
 TEXT = {
@@ -76,3 +78,13 @@ def fusion_settings(state: State, prefix: str = "fusion.") -> dict[str, Any]:
         state[f"{prefix}down_middle.0.0.weight"].shape[1] - half,
     )
     return {"fused_width": width, "detector_channels": channels}
+
+
+def fold_biases(state: State) -> State:
+    """Biases before BatchNorm, which our students do not have, into its running means: the same in evaluation."""
+    folded = dict(state)
+    for name in state:
+        if found := BIAS.fullmatch(name):
+            mean = f"{found[1]}.1.running_mean"
+            folded[mean] = folded[mean] - folded.pop(name)
+    return folded

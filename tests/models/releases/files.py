@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import Tensor
 
 from models.releases.importing import Report, import_release
+from stages.evaluate import evaluate
 from tests.models.releases.layouts import ANNOTATIONS
 
 
@@ -29,3 +31,20 @@ def import_state(name: str, state: dict[str, Tensor], folder: Path, **options: A
     tokens = options.pop("tokens", None) or write_annotations(folder / "annotations.json")
     report = import_release(name, file, folder / "imported", tokens=tokens, **options)
     return folder / "imported", report
+
+
+def score_as_right(predictions: Path, world: Path, card: Path, folder: Path) -> dict[str, Any]:
+    """The metrics file of answers about the small world, where every one of them is the truth."""
+    (folder / "toy").mkdir()
+    for name in ("pairs", "images"):
+        (folder / f"toy/{name}.parquet").symlink_to(world / f"data/prepared/toy/{name}.parquet")
+    pd.read_parquet(predictions)[["sample_id", "box"]].assign(mask=None).to_parquet(folder / "toy/truth.parquet")
+    (folder / "params.yaml").write_text("seed: 0\nevaluation: {resamples: 10}\n")
+    seen_nothing = {"toy": {"val": {"detector": {"level": "none", "overlap": None}}}}
+    (folder / "leakage.json").write_text(json.dumps(seen_nothing))
+    evaluate(
+        predictions=predictions, candidates=world / "data/candidates/toy/detections.parquet", card=card,
+        prepared=folder / "toy", leakage=folder / "leakage.json", out=folder / "metrics.json",
+        samples_out=folder / "samples.parquet", params=folder / "params.yaml",
+    )  # fmt: skip
+    return json.loads((folder / "metrics.json").read_text())

@@ -91,6 +91,26 @@ def mask_head(name: str, inputs: int, width: int) -> Shapes:
     return shapes
 
 
+def silu(name: str, inputs: int, outputs: int, kernel: int) -> Shapes:
+    """ConvBnAct and BaseConv."""
+    return conv(f"{name}.conv", inputs, outputs, kernel, bias=False) | norm(f"{name}.bn", outputs)
+
+
+def csp_backbone(name: str, *, stem: int, widths: tuple[int, ...], blocks: tuple[int, ...]) -> Shapes:
+    """YOLOv5's: a stem, a strided convolution and a C3 per stage, SPPF."""
+    shapes, before = silu(f"{name}.0", 3, stem, 6), stem
+    for stage, (width, count) in enumerate(zip(widths, blocks, strict=True)):
+        cross, half = f"{name}.{2 * stage + 2}", width // 2
+        shapes |= silu(f"{name}.{2 * stage + 1}", before, width, 3)
+        shapes |= silu(f"{cross}.cv1", width, half, 1) | silu(f"{cross}.cv2", width, half, 1)
+        shapes |= silu(f"{cross}.cv3", width, width, 1)
+        for block in range(count):
+            shapes |= silu(f"{cross}.m.{block}.cv1", half, half, 1) | silu(f"{cross}.m.{block}.cv2", half, half, 3)
+        before = width
+    pyramid = f"{name}.{2 * len(widths) + 1}"
+    return shapes | silu(f"{pyramid}.cv1", before, before // 2, 1) | silu(f"{pyramid}.cv2", 2 * before, before, 1)
+
+
 def draw(shapes: Shapes, *, seed: int = 0) -> dict[str, Tensor]:
     """Values under which signals neither die nor explode, no bias is zero and no norm the identity."""
     generator = torch.Generator().manual_seed(seed)

@@ -86,6 +86,27 @@ def fusion(state: State, name: str, maps: list[Tensor], *, bilinear: bool = Fals
     return [darknet(state, f"{name}.{part}", x) for part, x in projections]
 
 
+def silu(state: State, name: str, x: Tensor, **options: Any) -> Tensor:
+    return F.silu(batch_norm(state, f"{name}.bn", convolve(state, f"{name}.conv", x, **options)))
+
+
+def csp_backbone(state: State, name: str, images: Tensor) -> list[Tensor]:
+    """Fine, middle and coarse map of four stages: after modules 4, 6 and 9."""
+    x, maps = silu(state, f"{name}.0", images, stride=2, padding=2), []
+    for place in (2, 4, 6, 8):
+        x = silu(state, f"{name}.{place - 1}", x, stride=2, padding=1)
+        through, around = silu(state, f"{name}.{place}.cv1", x), silu(state, f"{name}.{place}.cv2", x)
+        blocks = {key.split(".m.")[1].split(".")[0] for key in state if key.startswith(f"{name}.{place}.m.")}
+        for block in sorted(blocks):
+            hidden = silu(state, f"{name}.{place}.m.{block}.cv1", through)
+            through = through + silu(state, f"{name}.{place}.m.{block}.cv2", hidden, padding=1)
+        x = silu(state, f"{name}.{place}.cv3", torch.cat([through, around], 1))
+        maps.append(x)
+    x = silu(state, f"{name}.9.cv1", x)
+    pooled = [F.max_pool2d(x, side, 1, side // 2) for side in (5, 9, 13)]
+    return [maps[1], maps[2], silu(state, f"{name}.9.cv2", torch.cat([x, *pooled], 1))]
+
+
 def product(state: State, name: str, x: Tensor, phrase: Tensor) -> Tensor:
     def half(part: str, y: Tensor) -> Tensor:
         return F.leaky_relu(batch_norm(state, f"{name}.{part}.1", convolve(state, f"{name}.{part}.0", y)), 0.1)

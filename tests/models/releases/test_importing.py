@@ -1,8 +1,5 @@
 """What an import refuses and reports, and that an imported checkpoint answers, labels and is scored as one of ours."""
 
-import json
-import shutil
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,9 +11,8 @@ from commands.weights import app
 from deixis.core.errors import ConfigError, DataError
 from deixis.core.records import read_json
 from models.releases.importing import import_release
-from stages.evaluate import evaluate
 from tests.models.releases import layouts
-from tests.models.releases.files import import_state, write_annotations, write_checkpoint
+from tests.models.releases.files import import_state, score_as_right, write_annotations, write_checkpoint
 
 
 def released(words: int = len(layouts.TOKENS)) -> dict[str, torch.Tensor]:
@@ -124,23 +120,11 @@ def test_it_answers_labels_and_is_scored(world, imported, tmp_path, monkeypatch)
     image = world / "data/raw/toy/images/4.png"
     answers = Predictor(imported).predict(image, ["red ball", "the star"])
     assert all(answer.box is not None and answer.mask is not None for answer in answers)
-    prepared = tmp_path / "toy"
-    shutil.copytree(world / "data/prepared/toy", prepared)
-    label(pairs=prepared, images=world / "data/raw/toy/images", out=tmp_path / "labels", model=imported)
-    labels = pd.read_parquet(tmp_path / "labels/labels.parquet")
+    out = tmp_path / "labels"
+    label(pairs=world / "data/prepared/toy", images=world / "data/raw/toy/images", out=out, model=imported)
+    labels = pd.read_parquet(out / "labels.parquet")
     assert len(labels) == 42 and (labels["teacher"] == "refclip").all()
-    true_box = pd.DataFrame({"sample_id": labels["sample_id"], "box": labels["box"]})  # whatever it says is right
-    true_box.assign(mask=None).to_parquet(prepared / "truth.parquet")
-    (tmp_path / "params.yaml").write_text("seed: 0\nevaluation: {resamples: 10}\n")
-    (tmp_path / "leakage.json").write_text(
-        json.dumps({"toy": {"val": {"detector": {"level": "none", "overlap": None}}}})
-    )
-    evaluate(
-        predictions=tmp_path / "labels/labels.parquet", candidates=world / "data/candidates/toy/detections.parquet",
-        card=imported / "config.json", prepared=prepared, leakage=tmp_path / "leakage.json",
-        out=tmp_path / "metrics.json", samples_out=tmp_path / "samples.parquet",
-    )  # fmt: skip
-    report = json.loads((tmp_path / "metrics.json").read_text())
-    assert report["val"]["acc50"] == 1.0 and report["meta"]["effective_ema_decay"] is None
     box = labels.set_index("expression")[labels["image_id"].to_numpy() == 4].loc["red ball", "box"]
     np.testing.assert_allclose(answers[0].box, box, atol=1e-3)
+    report = score_as_right(out / "labels.parquet", world, imported / "config.json", tmp_path)
+    assert report["val"]["acc50"] == 1.0 and report["meta"]["effective_ema_decay"] is None
