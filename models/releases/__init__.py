@@ -4,5 +4,6 @@ RELEASES = {
     "dvin": "models.releases.dvin:DVIN",
     "refclip": "models.releases.refclip:REFCLIP",
     "simrec": "models.releases.simrec:SIMREC",
+    "transvg": "models.releases.transvg:TRANSVG",
     "weakmcn": "models.releases.weakmcn:WEAKMCN",
 }

@@ -1,6 +1,7 @@
 """A released file as its training script writes it, imported as a user imports it."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,10 @@ from stages.evaluate import evaluate
 from tests.models.releases.layouts import ANNOTATIONS
 
 
-def write_checkpoint(state: dict[str, Tensor], path: Path, *, inside: str = "state_dict") -> Path:
-    """Tensors as they are saved beside an optimiser's state."""
+def write_checkpoint(state: dict[str, Tensor], path: Path, *, inside: str = "state_dict", **beside: Any) -> Path:
+    """Tensors as they are saved beside an optimiser's state and, in some releases, other things."""
     optimiser = {"state": {0: {"step": torch.tensor(3.0)}}, "param_groups": [{"lr": 1e-4, "params": [0]}]}
-    torch.save({"epoch": 25, inside: state, "optimizer": optimiser, "scheduler": {"lr_lambdas": [None]}}, path)
+    torch.save({"epoch": 25, inside: state, "optimizer": optimiser, "scheduler": {"lr_lambdas": [None]}} | beside, path)
     return path
 
 
@@ -25,11 +26,20 @@ def write_annotations(path: Path) -> Path:
     return path
 
 
-def import_state(name: str, state: dict[str, Tensor], folder: Path, **options: Any) -> tuple[Path, Report]:
-    """The folder of the imported checkpoint, and what the import said of it."""
-    file = write_checkpoint(state, folder / f"{name}.pth", inside=options.pop("inside", "state_dict"))
-    tokens = options.pop("tokens", None) or write_annotations(folder / "annotations.json")
-    report = import_release(name, file, folder / "imported", tokens=tokens, **options)
+def import_state(
+    name: str,
+    state: dict[str, Tensor],
+    folder: Path,
+    *,
+    tokens: Path | None = None,
+    weights: Path | None = None,
+    settings: Sequence[str] = (),
+    **saved: Any,
+) -> tuple[Path, Report]:
+    """The folder of the imported checkpoint, and what the import said of it; `saved` is of `write_checkpoint`."""
+    file = write_checkpoint(state, folder / f"{name}.pth", **saved)
+    tokens = tokens or write_annotations(folder / "annotations.json")
+    report = import_release(name, file, folder / "imported", tokens=tokens, weights=weights, settings=settings)
     return folder / "imported", report
 
 
