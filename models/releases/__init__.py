@@ -5,5 +5,6 @@ RELEASES = {
     "refclip": "models.releases.refclip:REFCLIP",
     "simrec": "models.releases.simrec:SIMREC",
     "transvg": "models.releases.transvg:TRANSVG",
+    "tris": "models.releases.tris:TRIS",
     "weakmcn": "models.releases.weakmcn:WEAKMCN",
 }

@@ -19,7 +19,7 @@ from deixis.core.records import file_sha256
 from deixis.core.registry import resolve
 from deixis.language.text import SPECIAL
 from deixis.language.token_lists import read_token_list
-from deixis.language.word_pieces import read_byte_pairs, read_word_pieces
+from deixis.language.word_pieces import byte_pair_ids, read_byte_pairs, read_word_pieces
 from models.detectors import DETECTORS
 from models.experts import EXPERTS
 from models.map_teachers import MAP_TEACHERS
@@ -31,7 +31,7 @@ from models.teachers import TEACHERS
 METHODS = {"teacher": TEACHERS, "map_teacher": MAP_TEACHERS, "student": STUDENTS}
 FROZEN = {"detector": DETECTORS, "expert": EXPERTS}
 TOKEN_LISTS = {"words": read_token_list, "word_pieces": read_word_pieces, "byte_pairs": read_byte_pairs}
-WORD_TABLES = ("text_encoder.embedding.weight", "bert.embeddings.word_embeddings.weight")
+WORD_TABLES = ("text_encoder.embedding.weight", "bert.embeddings.word_embeddings.weight")  # as names end
 SELECTION = "as released: its authors' code chooses the epoch by the true boxes or masks of val"
 REMEDY = (
     "Where you trust it, keep its tensors alone: "
@@ -132,22 +132,22 @@ def build(
     config = with_settings(kind.Config, found, settings, release)
     model = kind(config, vocabulary)
     expected = model.state_dict()
-    check_words(state, vocabulary, file)
+    check_words(state, len(byte_pair_ids(vocabulary)) if release.words == "byte_pairs" else len(vocabulary), file)
     add_counters(state, expected)
     check_names(state, dict(expected), path=file, what=what)
     return model, config
 
 
-def check_words(state: State, vocabulary: list[str], file: Path) -> None:
-    """Whether the token list is as long as the word table.
+def check_words(state: State, tokens: int, file: Path) -> None:
+    """Whether there are as many tokens as the word table has vectors.
 
     Raises:
         DataError: If it is not.
     """
-    table = next((state[name] for name in WORD_TABLES if name in state), None)
-    if table is not None and len(table) != len(vocabulary):
+    table = next((tensor for name, tensor in state.items() if name.endswith(WORD_TABLES)), None)
+    if table is not None and len(table) != tokens:
         raise DataError(
-            f"{file}: has vectors of {len(table)} tokens, and the token list has {len(vocabulary)}, the "
+            f"{file}: has vectors of {len(table)} tokens, and the token list has {tokens}, the "
             f"{len(SPECIAL)} special ones included. Name the annotation file of the set that it was trained on"
         )
 
