@@ -3,6 +3,7 @@
 RELEASES = {
     "dvin": "models.releases.dvin:DVIN",
     "refclip": "models.releases.refclip:REFCLIP",
+    "mcn": "models.releases.mcn:MCN",
     "simrec": "models.releases.simrec:SIMREC",
     "transvg": "models.releases.transvg:TRANSVG",
     "tris": "models.releases.tris:TRIS",

@@ -91,6 +91,24 @@ def mask_head(name: str, inputs: int, width: int) -> Shapes:
     return shapes
 
 
+def darknet_backbone(name: str, *, stem: int, widths: tuple[int, ...], blocks: tuple[int, ...]) -> Shapes:
+    """DarkNet-53 and the beginning of YOLOv3: a list in which each strided convolution has a number, and its blocks."""
+
+    def block(place: str, width: int, count: int) -> Shapes:
+        shapes: Shapes = {}
+        for number in range(count):
+            shapes |= darknet(f"{place}.module_list.{number}.0", width, width // 2, 1)
+            shapes |= darknet(f"{place}.module_list.{number}.1", width // 2, width, 3)
+        return shapes
+
+    shapes, before = darknet(f"{name}.0", 3, stem, 3), stem
+    for stage, (width, count) in enumerate(zip(widths, blocks, strict=True)):
+        shapes |= darknet(f"{name}.{2 * stage + 1}", before, width, 3) | block(f"{name}.{2 * stage + 2}", width, count)
+        before = width
+    shapes |= block(f"{name}.11", before, 2) | darknet(f"{name}.12", before, before // 2, 1)
+    return shapes | darknet(f"{name}.13", before // 2, before, 3)
+
+
 def silu(name: str, inputs: int, outputs: int, kernel: int) -> Shapes:
     """ConvBnAct and BaseConv."""
     return conv(f"{name}.conv", inputs, outputs, kernel, bias=False) | norm(f"{name}.bn", outputs)

@@ -107,6 +107,28 @@ def csp_backbone(state: State, name: str, images: Tensor) -> list[Tensor]:
     return [maps[1], maps[2], silu(state, f"{name}.9.cv2", torch.cat([x, *pooled], 1))]
 
 
+def darknet_backbone(state: State, name: str, images: Tensor) -> list[Tensor]:
+    """Fine, middle and coarse map: after modules 6, 8 and 13."""
+    x, maps = images, []
+    for place in range(14):
+        blocks = {
+            key.split(".module_list.")[2].split(".")[0]
+            for key in state
+            if key.startswith(f"{name}.{place}.module_list.")
+        }
+        for block in sorted(blocks):
+            inside = darknet(state, f"{name}.{place}.module_list.{block}.0", x)
+            inside = darknet(state, f"{name}.{place}.module_list.{block}.1", inside, padding=1)
+            x = inside if place == 11 else x + inside
+        if not blocks:
+            x = darknet(
+                state, f"{name}.{place}", x, stride=2 if place in (1, 3, 5, 7, 9) else 1, padding=int(place != 12)
+            )
+        if place in (6, 8, 13):
+            maps.append(x)
+    return maps
+
+
 def product(state: State, name: str, x: Tensor, phrase: Tensor) -> Tensor:
     def half(part: str, y: Tensor) -> Tensor:
         return F.leaky_relu(batch_norm(state, f"{name}.{part}.1", convolve(state, f"{name}.{part}.0", y)), 0.1)
