@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 
 from deixis.batches.features import open_stores
-from deixis.batches.order import count_batches, shuffled_batches
 from deixis.batches.samples import PAIR_COLUMNS, PairReader
 from deixis.core.checkpoints import run_key, save_checkpoint
 from deixis.core.cli import run_stage
@@ -23,6 +22,7 @@ from deixis.roles import module_of, parameter_groups
 from deixis.training.fit import Recipe, fit
 from models.frozen.starts import start_named_words
 from models.loading.teachers import build_teacher, feature_names, teacher_config
+from training.epochs import epoch_batches
 
 
 def train_teacher(
@@ -42,10 +42,12 @@ def train_teacher(
     seed = read_section(params, "seed", int)
     seed_everything(seed)
     hardware = pick_device(device)
-    table = read_table(pairs, columns=PAIR_COLUMNS, made_by="prepare")
+    table = read_table(pairs, columns=PAIR_COLUMNS, optional=("ref_id",), made_by="prepare")
     train = table[table["split"] == "train"]
-    setting = f"teachers.{teacher}.recipe.batch_size"
-    steps = count_batches(len(train), recipe.batch_size, of="training pairs", setting=setting, found_in=pairs)
+    section = f"teachers.{teacher}.recipe"
+    order, steps, of_epoch = epoch_batches(
+        train, recipe, section=section, of="training pairs", seed=seed, found_in=pairs
+    )
     vocabulary = build_vocabulary(train["text"])
     model = build_teacher(teacher, config, vocabulary)
     module = module_of(model).to(hardware).to(memory_format=torch.channels_last)
@@ -58,7 +60,6 @@ def train_teacher(
         device=hardware,
         scales=model.box_scales,
     )
-    order = shuffled_batches(len(reader), recipe.batch_size, seed=seed)
     of_words, origins = start_named_words(module, f"teachers.{teacher}", params=params, weights=weights)
     inputs = [*(features / name / "meta.json" for name in names), *origins]
     facts = fit(
@@ -74,7 +75,7 @@ def train_teacher(
         groups=parameter_groups(model),
     )
     card = {"teacher": teacher, "model": asdict(config), "vocabulary": vocabulary, "training": facts}
-    about = {"selection": "last epoch, averaged weights", "seed": seed}
+    about = {"selection": "last epoch, averaged weights", "seed": seed, **of_epoch}
     save_checkpoint(module, out, config=card | about | of_words)
 
 
