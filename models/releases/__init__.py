@@ -1,11 +1,12 @@
 """Trained models as their authors released them: name -> how the file is read, loaded when asked for."""
 
 RELEASES = {
-    "dvin": "models.releases.dvin:DVIN",
     "refclip": "models.releases.refclip:REFCLIP",
-    "mcn": "models.releases.mcn:MCN",
+    "dvin": "models.releases.dvin:DVIN",
+    "weakmcn": "models.releases.weakmcn:WEAKMCN",
     "simrec": "models.releases.simrec:SIMREC",
+    "mcn": "models.releases.mcn:MCN",
     "transvg": "models.releases.transvg:TRANSVG",
     "tris": "models.releases.tris:TRIS",
-    "weakmcn": "models.releases.weakmcn:WEAKMCN",
+    "pcnet": "models.releases.pcnet:PCNET",
 }

@@ -73,12 +73,14 @@ def import_release(
         ConfigError: If there is no such release or setting.
     """
     release: Release = resolve(RELEASES, name, role="release")
-    tensors = read_tensors(file, remedy=REMEDY)
-    parts = split_carried(tensors, release)
-    kept, unread = split_unread(parts.pop(""), release)
+    parts = split_carried(read_tensors(file, remedy=REMEDY), release)
+    state, released_names = with_our_names(parts.pop(""), release)
     vocabulary = TOKEN_LISTS[release.words](tokens)
-    model, config = build(release, kept, vocabulary, file, settings)
-    model.load_state_dict(kept, strict=True)
+    config = read_config(release, state, file, settings)
+    unread = take_unread(state, release, config)
+    model = build(release, config, state, vocabulary, file)
+    model.load_state_dict(state, strict=True)
+    unread = sorted(released_names[ours] for ours in unread)
     facts = {"release": name, "file": file.name, "sha256": file_sha256(file), "unread": unread}
     card = {release.role: release.method, "model": asdict(config), "vocabulary": vocabulary, "imported": facts}
     about = {"supervision": release.supervision, "selection": SELECTION, "seed": None}
@@ -88,7 +90,7 @@ def import_release(
         carried[frozen.folder] = write_frozen(frozen, part, file, out / "weights" / frozen.folder)
     linked, lacking = link_frozen(needed_frozen(model, release), weights, out / "weights")
     save_checkpoint(model, out, config=card | about)
-    return Report(len(kept), unread, carried, linked, lacking)
+    return Report(len(state), unread, carried, linked, lacking)
 
 
 def split_carried(tensors: State, release: Release) -> dict[str, State]:
@@ -100,42 +102,53 @@ def split_carried(tensors: State, release: Release) -> dict[str, State]:
     return parts
 
 
-def split_unread(tensors: State, release: Release) -> tuple[State, list[str]]:
-    """Tensors by our names, shaped as ours; and the released names of those that nothing reads.
+def with_our_names(tensors: State, release: Release) -> tuple[State, dict[str, str]]:
+    """Tensors by our names, shaped as ours, and what the release calls each.
 
     Raises:
         DataError: If two tensors get one name.
     """
-    names = {old: next(iter(renamed({old: tensor}, release.rules))) for old, tensor in tensors.items()}
-    unread = sorted(old for old, new in names.items() if new.startswith(release.unread))
-    kept = {names[old]: tensor for old, tensor in tensors.items() if old not in unread}
-    if len(kept) + len(unread) < len(tensors):
-        raise DataError(
-            f"two of the {len(tensors)} tensors mean the same one of {release.method}. Fetch the file again"
-        )
-    return kept if release.reshape is None else release.reshape(kept), unread
+    released_names = {next(iter(renamed({name: tensor}, release.rules))): name for name, tensor in tensors.items()}
+    if len(released_names) < len(tensors):
+        raise DataError(f"two of {len(tensors)} tensors mean the same one of {release.method}. Fetch the file again")
+    state = {ours: tensors[name] for ours, name in released_names.items()}
+    return state if release.reshape is None else release.reshape(state), released_names
 
 
-def build(
-    release: Release, state: State, vocabulary: list[str], file: Path, settings: Sequence[str]
-) -> tuple[nn.Module, Any]:
-    """The model and its settings, once the file's tensors fit it in every name and shape."""
-    kind = resolve(METHODS[release.role], release.method, role=release.role)
-    what = f"a released {release.method}, by our names"
+def read_config(release: Release, state: State, file: Path, settings: Sequence[str]) -> Any:
+    """The model's settings, from its tensors and from the user.
+
+    Raises:
+        DataError: If a tensor is lacking that tells one.
+    """
     try:
         found = release.configure(state)
     except (KeyError, IndexError) as error:
         raise DataError(
             f"{file}: lacks {error.args[0]}, by our names; has {len(state)} other tensors, "
-            f"{', '.join(sorted(state)[:5])}, ... Allowed: {what}. Name another release, or another file"
+            f"{', '.join(sorted(state)[:5])}, ... Allowed: a released {release.method}. Name another release, or file"
         ) from None
-    config = with_settings(kind.Config, found, settings, release)
-    model = kind(config, vocabulary)
+    kind = resolve(METHODS[release.role], release.method, role=release.role)
+    return with_settings(kind.Config, found, settings, release)
+
+
+def take_unread(state: State, release: Release, config: Any) -> list[str]:
+    """Take out of `state` what nothing reads; by our names."""
+    beginnings = release.unread + (() if release.spare is None else release.spare(config))
+    unread = [name for name in state if name.startswith(beginnings)]
+    for name in unread:
+        del state[name]
+    return unread
+
+
+def build(release: Release, config: Any, state: State, vocabulary: list[str], file: Path) -> nn.Module:
+    """The model, once the file's tensors fit it in every name and shape."""
+    model = resolve(METHODS[release.role], release.method, role=release.role)(config, vocabulary)
     expected = model.state_dict()
     check_words(state, len(byte_pair_ids(vocabulary)) if release.words == "byte_pairs" else len(vocabulary), file)
     add_counters(state, expected)
-    check_names(state, dict(expected), path=file, what=what)
-    return model, config
+    check_names(state, dict(expected), path=file, what=f"a released {release.method}, by our names")
+    return model
 
 
 def check_words(state: State, tokens: int, file: Path) -> None:

@@ -31,7 +31,8 @@ class Release:
             must have got one of our names in the end.
         configure: Settings of the model from its tensors, by our names.
         words: Kind of its token list.
-        unread: Names, by ours, of tensors that nothing reads.
+        unread: How names, by ours, of tensors begin that nothing reads.
+        spare: The same, where the model's settings decide it.
         carried: Prefix of a frozen model's names in the file -> which one it is.
         reshape: Changes tensors, by our names, where their shapes are others than ours.
     """
@@ -43,5 +44,6 @@ class Release:
     configure: Callable[[State], dict[str, Any]]
     words: Words = "words"
     unread: tuple[str, ...] = ()
+    spare: Callable[[Any], tuple[str, ...]] | None = None
     carried: Mapping[str, Carried] = field(default_factory=dict)
     reshape: Callable[[State], State] | None = None
