@@ -164,6 +164,13 @@ class SlowParts(Protocol):
     def parameter_groups(self) -> ParameterGroups: ...
 
 
+@runtime_checkable
+class Stretches(Protocol):
+    """Optional, of students: images are stretched to their square. Without it they are letterboxed."""
+
+    stretch: bool
+
+
 def parameter_groups(model: object) -> ParameterGroups | None:
     """What `fit` takes as `groups`."""
     return model.parameter_groups() if isinstance(model, SlowParts) else None

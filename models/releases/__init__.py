@@ -8,5 +8,6 @@ RELEASES = {
     "mcn": "models.releases.mcn:MCN",
     "transvg": "models.releases.transvg:TRANSVG",
     "tris": "models.releases.tris:TRIS",
+    "tris_step2": "models.releases.tris_step2:TRIS_STEP2",
     "pcnet": "models.releases.pcnet:PCNET",
 }
