@@ -140,7 +140,7 @@ def import_model(
     *,
     tokens: Path,
     weights: Path | None = None,
-    settings: Annotated[tuple[str, ...], Parameter(name="--set")] = (),
+    settings: Annotated[tuple[str, ...], Parameter(name="--set", negative_iterable="")] = (),
 ) -> None:
     """Turn a trained model that its authors released into a checkpoint as those trained here are.
 

@@ -19,7 +19,9 @@ from deixis.core.errors import DataError
 CONTAINERS = ("state_dict", "net_state_dict", "model")  # under which training scripts file the tensors
 DATA_PARALLEL = "module."
 REMEDY = "Unzip it if the release zipped it, else fetch it again or save it as safetensors"
-INERT = [argparse.Namespace]  # that training scripts save beside the tensors: it holds values and does nothing
+INERT: list[Any] = [
+    argparse.Namespace
+]  # what training scripts save beside the tensors: it holds values and does nothing
 FILE_NAMES = ("model.safetensors", "open_clip_model.safetensors", "pytorch_model.bin", "open_clip_pytorch_model.bin")
 
 
