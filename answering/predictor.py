@@ -139,7 +139,12 @@ def read_phrases(phrases: Sequence[str]) -> list[str]:
 
 
 def default_weights(folder: Path) -> Path:
-    """The embedded frozen models of the data folder that a checkpoint lies in: <data>/<kind>/<dataset>/<name>."""
+    """Frozen models in the checkpoint's own folder, as released ones have; else the embedded ones of its data folder.
+
+    A checkpoint of ours lies in <data>/<kind>/<dataset>/<name>.
+    """
+    if (folder / "weights").is_dir():
+        return folder / "weights"
     parents = folder.resolve().parents
     return parents[min(2, len(parents) - 1)] / "weights" / "embedded"
 

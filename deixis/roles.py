@@ -164,7 +164,7 @@ class Segmenter(Protocol):
     Config: ClassVar[Any]
 
     def segment(
-        self, image: np.ndarray, boxes_xyxy: Float[Tensor, "boxes 4"]
+        self, image: np.ndarray, boxes_xyxy: Float[Tensor, "boxes 4"], *, best_of_three: bool = False
     ) -> tuple[Bool[np.ndarray, "boxes h w"], Float[np.ndarray, " boxes"]]: ...
     def segment_points(
         self, image: np.ndarray, points_xy: Float[Tensor, "points 2"]
@@ -182,6 +182,13 @@ class SlowParts(Protocol):
     """Optional, of whatever trains: some parts learn slower than others. Without it all learn at the full rate."""
 
     def parameter_groups(self) -> ParameterGroups: ...
+
+
+@runtime_checkable
+class Stretches(Protocol):
+    """Optional, of students: images are stretched to their square. Without it they are letterboxed."""
+
+    stretch: bool
 
 
 def parameter_groups(model: object) -> ParameterGroups | None:

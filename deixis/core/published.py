@@ -1,5 +1,6 @@
 """Weights that others published: read without running anything that a file says, checked name by name."""
 
+import argparse
 import pickle
 import re
 import zipfile
@@ -18,6 +19,9 @@ from deixis.core.errors import DataError
 CONTAINERS = ("state_dict", "net_state_dict", "model")  # under which training scripts file the tensors
 DATA_PARALLEL = "module."
 REMEDY = "Unzip it if the release zipped it, else fetch it again or save it as safetensors"
+INERT: list[Any] = [
+    argparse.Namespace
+]  # what training scripts save beside the tensors: it holds values and does nothing
 FILE_NAMES = ("model.safetensors", "open_clip_model.safetensors", "pytorch_model.bin", "open_clip_pytorch_model.bin")
 
 
@@ -75,7 +79,8 @@ def _read_saved(path: Path, remedy: str) -> dict[str, Any]:
             "safetensors, for CLIP from openai/clip-vit-base-patch32 or timm/resnet50_clip.openai"
         )
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(INERT):
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         reason = str(error).splitlines()[-1][:200]
         raise DataError(
