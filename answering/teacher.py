@@ -1,5 +1,6 @@
 """Answers of a teacher that weighs the detector's boxes."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -17,6 +18,7 @@ from deixis.labelling.label_table import BOX_COLUMNS, finish_labels
 from deixis.labelling.location_knowledge import LocationKnowledge, read_location_knowledge
 from deixis.labelling.rules import LabelParams, label_pairs
 from deixis.labelling.segmenting import segment_table
+from deixis.language.tokens import cut_texts
 from models.frozen.detectors import load_detector
 from models.loading.teachers import load_teacher
 
@@ -37,6 +39,10 @@ class TeacherAnswers:
         self._rules, self._known = LabelParams(), LocationKnowledge()
         if place is not None:
             self._rules, self._known = read_rules(place), read_location_knowledge(place)
+
+    def cut(self, texts: Sequence[str]) -> list[str]:
+        """Those that are longer than its text encoder reads."""
+        return cut_texts(texts, self._teacher.vocabulary, self._teacher.text_length)
 
     def rows(self, pairs: pd.DataFrame, images: pd.DataFrame, root: Path, *, with_masks: bool) -> pd.DataFrame:
         """Rows of labels.parquet; experts look only at the images that are routed to them."""

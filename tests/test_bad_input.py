@@ -167,6 +167,14 @@ def test_checkpoint_of_another_architecture(tmp_path):
         load_checkpoint(refclip(fused_width=32), tmp_path, made_by="train_teacher")
 
 
+def test_checkpoint_whose_card_states_no_checksum(tmp_path):
+    """As a card written by hand: nobody can tell whether its weights are whole."""
+    save_checkpoint(refclip(), tmp_path, config={})
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(DataError, match=r"states no sha256.*dvc repro -f train_teacher; .*sha256sum .*model.saf"):
+        load_checkpoint(refclip(), tmp_path, made_by="train_teacher")
+
+
 def test_checkpoint_cut_short(tmp_path):
     save_checkpoint(refclip(), tmp_path, config={})
     path = tmp_path / "model.safetensors"

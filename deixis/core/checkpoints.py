@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from deixis.core.errors import DataError
 from deixis.core.fingerprint import Code, loaded_modules
-from deixis.core.records import file_sha256, write_atomically, write_json
+from deixis.core.records import described_file, file_sha256, write_atomically, write_json
 
 
 def run_key(*parts: Any, entries: Iterable[str] = ()) -> str:
@@ -60,11 +60,10 @@ def load_checkpoint(model: nn.Module, folder: Path, *, made_by: str) -> None:
     """Load weights into `model`, strictly.
 
     Raises:
-        DataError: If the file is missing or cut short, or was written for another architecture.
+        DataError: If the file is missing or not the one that the card describes, or was written for another
+            architecture.
     """
-    path = folder / "model.safetensors"
-    if not path.exists():
-        raise DataError(f"{path}: missing. It is written by {made_by}; run: dvc repro {made_by}")
+    path = described_file(folder, made_by=made_by)
     tensors, _ = load_state(path)
     differences = compare_states(model.state_dict(), tensors)
     summary = "; ".join(f"{len(names)} {what} ({names[0]}, ...)" for what, names in differences.items())

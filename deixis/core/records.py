@@ -81,3 +81,27 @@ def file_sha256(path: Path) -> str:
     """SHA-256 of a file, hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def described_file(folder: Path, name: str = "model.safetensors", *, made_by: str) -> Path:
+    """A file of a checkpoint's folder, once it has the checksum that the card states. Its format would not tell damage.
+
+    Raises:
+        DataError: If it is missing or has another checksum, or the card states none.
+    """
+    path = folder / name
+    if not path.is_file():
+        raise DataError(f"{path}: missing. It is written by {made_by}; run: dvc repro {made_by}")
+    card = read_json(folder / "config.json", made_by=made_by)
+    stated = card.get("sha256") if isinstance(card, dict) else None
+    if not isinstance(stated, str):
+        raise DataError(
+            f"{folder}/config.json: states no sha256, so that nobody can tell whether {name} is whole. Write the "
+            f"checkpoint again: dvc repro -f {made_by}; or, if you trust the file, add its checksum: sha256sum {path}"
+        )
+    if file_sha256(path) != stated:
+        raise DataError(
+            f"{path}: not the file that config.json describes (another SHA-256). Restore it, or run: dvc repro -f "
+            f"{made_by}"
+        )
+    return path
