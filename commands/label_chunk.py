@@ -10,7 +10,8 @@ from commands.chunks import rows_about
 from commands.pair_source import PairSource
 from deixis.core.errors import DataError
 from deixis.datasets.quarantine import Code, Quarantine
-from deixis.imaging.decoding import ImageError, open_image
+from deixis.imaging.decoding import ImageError, as_reached, open_image
+from deixis.imaging.places import is_allowed
 
 IMAGE_COLUMNS = ("image_id", "path", "width", "height")
 Faults = dict[Any, tuple[Code, str]]  # image id -> what is wrong with its image
@@ -56,10 +57,10 @@ def path_faults(images: pd.DataFrame, source: PairSource) -> Faults:
     """Images that are not there, or outside the folders of images."""
     faults, folders = Faults(), source.image_folders
     for image_id, path in images[["image_id", "path"]].itertuples(index=False):
-        whole = (source.image_root / path).resolve()
-        if not any(whole.is_relative_to(folder) for folder in folders):
+        whole = source.image_root / path
+        if not is_allowed(whole, folders):
             faults[image_id] = ("E_IMG_PATH", path)
-        elif not whole.is_file():
+        elif not as_reached(whole).is_file():
             faults[image_id] = ("E_IMG_MISSING", path)
     return faults
 

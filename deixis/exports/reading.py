@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import pandas as pd
 
 from deixis.core.errors import DataError
 from deixis.core.records import read_table
+from deixis.exports.image_names import name_images
 from deixis.exports.rows import MADE_BY, LabelRows
 from deixis.exports.types import ExportedImage, Label, LabelledImage
 from deixis.imaging.masks import RLE, area
@@ -42,9 +43,12 @@ class Tally:
 class LabelReader:
     """The labels of a table with their images; `tally` is complete once `images` has been read to its end.
 
+    `names_root` is the folder that names of images start from; None where that is whichever folder the user keeps.
+
     Args:
         labels: labels.parquet.
         images: images.parquet of the same images.
+        image_root: Folder that its paths start from; looked for in the usual places where it matters.
         pairs: pairs.parquet with `ref_id`, to bring the phrases of one object together; None for one label per phrase.
         everything: Labels that were not accepted, too.
     """
@@ -54,6 +58,7 @@ class LabelReader:
         labels: Path,
         images: Path,
         *,
+        image_root: Path | None = None,
         pairs: Path | None = None,
         everything: bool = False,
         min_score: float | None = None,
@@ -62,6 +67,8 @@ class LabelReader:
         self._everything, self._min_score = everything, min_score
         self._image_table = _read_images(images)
         index = pd.Index(self._image_table["image_id"])
+        paths = self._image_table["path"].tolist()
+        self._names, self.names_root = name_images(paths, images=images, root=image_root)
         self._groups = None if pairs is None else _groups(pairs)
         self._rows = LabelRows(labels, index, images=images)
         self.tally = Tally()
@@ -84,16 +91,10 @@ class LabelReader:
 
     def _image(self, place: int) -> ExportedImage:
         row = self._image_table.iloc[place]
-        path = PurePosixPath(str(row["path"]).replace("\\", "/"))
-        if path.is_absolute() or ".." in path.parts:
-            raise DataError(
-                f"{self._images}: {row['path']!r} leaves the image root. Allowed: paths inside it. "
-                "Run: dvc repro -f prepare"
-            )
         image_id = row["image_id"]
         return ExportedImage(
             image_id=image_id.item() if isinstance(image_id, np.generic) else image_id,
-            path=str(path),
+            path=self._names[place],
             width=int(row["width"]),
             height=int(row["height"]),
             number=place,

@@ -113,13 +113,19 @@ def _decode(image: Image.Image, path: Path) -> DecodedImage:
     return DecodedImage(_to_rgb(turned, path), mode, kind, orientation, animated, change, is_dark)
 
 
+def as_reached(path: Path) -> Path:
+    """The path under which a file can be opened.
+
+    Copies lie beside the tables, reached from the image folder by "..", which the folder's absence or its being a link
+    would break; as text the path is still right.
+    """
+    return path if os.path.exists(path) else Path(os.path.normpath(path))  # Path.exists raises at names too long
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
     """An opened image of an allowed format and size."""
-    if not os.path.exists(path):  # of a name that is too long, Path.exists raises
-        # Copies lie beside the tables, reached from the image folder by "..", which the folder's absence or its being
-        # a link would break; as text the path is still right.
-        path = Path(os.path.normpath(path))
+    path = as_reached(path)
     with _explained(path):
         if path.is_dir():
             raise ImageError("E_IMG_KIND", path, "a folder and not an image", "Put an image there")
