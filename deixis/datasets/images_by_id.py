@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from deixis.core.errors import DataError
 from deixis.core.progress import track
 from deixis.core.records import file_sha256
 from deixis.datasets.quarantine import Quarantine
-from deixis.datasets.tables import id_key, is_storable, natural
+from deixis.datasets.tables import id_key, is_storable, natural, whole
 from deixis.datasets.targets import Refusal
 from deixis.imaging.decoding import MAX_PIXELS, ImageError, open_image
 
@@ -32,30 +33,36 @@ class SoundImage:
     licence: str
 
 
-def index_images(rows: list[Any], *, file: Path, quarantine: Quarantine) -> dict[str, tuple[int, dict[str, Any]]]:
-    """Line and row of each image by the key of its id; the first of two with one id is kept."""
-    images: dict[str, tuple[int, dict[str, Any]]] = {}
+ImageRows = dict[str, tuple[int, list[dict[str, Any]]]]  # line of the first row of an id, and all its rows
+
+
+def index_images(rows: list[Any], *, file: Path, quarantine: Quarantine) -> ImageRows:
+    """Rows of each image by the key of its id; every one but the first is listed."""
+    images: ImageRows = {}
     for line, row in enumerate(rows):
         key = id_key(row.get("id")) if isinstance(row, dict) else None
         if key is None:
             quarantine.add(file, line, "E_ROW_BROKEN", "an image without an id")
         elif key in images:
             quarantine.add(file, line, "E_ID_DUP", f"image {key}")
+            images[key][1].append(row)
         else:
-            images[key] = (line, row)
+            images[key] = (line, [row])
     return images
 
 
 def check_images(
-    images: Mapping[str, tuple[int, dict[str, Any]]],
+    images: ImageRows,
     needed: set[str],
     *,
     root: Path,
     file: Path,
-    licences: Mapping[Any, str],
+    licences: Mapping[str, str],
     quarantine: Quarantine,
 ) -> dict[str, SoundImage]:
     """Decode every wanted image, in the order of ids.
+
+    An id that leads to two files is left out: which of them a phrase is about cannot be told.
 
     Raises:
         DataError: If the root is not there at all.
@@ -66,11 +73,13 @@ def check_images(
             "then run: dvc repro prepare"
         )
     sound = {}
-    order = sorted((key for key in needed if key in images), key=lambda key: natural(images[key][1]["id"]))
+    order = sorted((key for key in needed if key in images), key=lambda key: natural(images[key][1][0]["id"]))
     for key in track(order, "checking images", total=len(order)):
-        line, row = images[key]
+        line, rows = images[key]
+        if len(rows) > 1 and _lead_to_two(rows, root):
+            continue  # listed as E_ID_DUP
         try:
-            sound[key] = _check_image(row, root=root, licences=licences)
+            sound[key] = _check_image(rows[0], root=root, licences=licences)
         except Refusal as refusal:
             quarantine.add(file, line, refusal.code, refusal.value)
     return sound
@@ -86,7 +95,7 @@ def names_of(row: Mapping[str, Any]) -> Iterator[str]:
             yield name.format(int(key), folder=int(key) // 1000)
 
 
-def _check_image(row: Mapping[str, Any], *, root: Path, licences: Mapping[Any, str]) -> SoundImage:
+def _check_image(row: Mapping[str, Any], *, root: Path, licences: Mapping[str, str]) -> SoundImage:
     name, path = _locate(row, root)
     if _pixels_in_header(path) > MAX_PIXELS:
         raise Refusal("E_IMG_HUGE", f"{name}: more than {MAX_PIXELS} pixels")
@@ -97,8 +106,7 @@ def _check_image(row: Mapping[str, Any], *, root: Path, licences: Mapping[Any, s
     stated = row.get("width"), row.get("height")
     if stated not in ((None, None), size):
         raise Refusal("E_IMG_SIZE", f"{name}: {size} for {stated}")
-    licence = row.get("license")
-    known = licences.get(licence, "unknown") if isinstance(licence, int | str) else "unknown"
+    known = licences.get(id_key(whole(row.get("license"))) or "", "unknown")
     return SoundImage(row["id"], name, file_sha256(path), *size, known)
 
 
@@ -115,6 +123,14 @@ def _locate(row: Mapping[str, Any], root: Path) -> tuple[str, Path]:
         except (OSError, ValueError, RuntimeError):  # too long, a zero byte, a ring of links
             raise Refusal("E_IMG_PATH", repr(name)) from None
     raise Refusal("E_IMG_MISSING", ", ".join(names_of(row)))
+
+
+def _lead_to_two(rows: list[dict[str, Any]], root: Path) -> bool:
+    paths = set()
+    for row in rows:
+        with suppress(Refusal):
+            paths.add(_locate(row, root)[1])
+    return len(paths) > 1
 
 
 def _pixels_in_header(path: Path) -> int:

@@ -5,7 +5,6 @@
 refcoco and refcocoplus is testA.
 """
 
-import json
 from dataclasses import field
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,9 @@ from pydantic.dataclasses import dataclass
 
 from deixis.core.config import STRICT
 from deixis.core.errors import DataError
+from deixis.datasets.foreign_json import parse_json
 from deixis.datasets.referring import ReferringConfig, ReferringSource, RefRow, TextField, ingest_referring
-from deixis.datasets.tables import id_key
+from deixis.datasets.tables import id_key, known_split, whole_ids
 
 COLUMNS = ("ref_id", "image_id", "category_id", "split", "sentences", "raw_anns", "raw_image_info")
 
@@ -57,16 +57,16 @@ def read_rows(raw: Path) -> list[tuple[Path, int, dict[str, Any]]]:
     for file in files:
         try:
             names = pq.read_schema(file).names
-            missing = set(COLUMNS) - set(names)
-            table = pq.read_table(file, columns=[name for name in COLUMNS if name in names])
+            missing, repeated = set(COLUMNS) - set(names), {name for name in COLUMNS if names.count(name) > 1}
+            table = None if missing | repeated else pq.read_table(file, columns=list(COLUMNS))
         except (OSError, pa.ArrowInvalid) as error:
             raise DataError(
                 f"{file}: not a whole Parquet file ({error}). Fetch it again, then run: dvc repro prepare"
             ) from None
-        if missing:
+        if table is None:
+            wrong = f"lacks {', '.join(sorted(missing))}" if missing else f"has {', '.join(sorted(repeated))} twice"
             raise DataError(
-                f"{file}: lacks {', '.join(sorted(missing))}; has {', '.join(names)}. "
-                "Fetch the set's current files, then run: dvc repro prepare"
+                f"{file}: {wrong}; has {', '.join(names)}. Fetch the set's current files, then run: dvc repro prepare"
             )
         rows += [(file, line, row) for line, row in enumerate(table.to_pylist())]
     return rows
@@ -78,9 +78,11 @@ def translate(rows: list[tuple[Path, int, dict[str, Any]]], *, raw: Path, config
     annotations: list[Any] = []
     refs: list[RefRow] = []
     for file, line, row in rows:
-        image, annotation = _parsed(row["raw_image_info"]), _parsed(row["raw_anns"])
+        row = whole_ids(row, "ref_id", "image_id", "category_id")
+        image = whole_ids(_parsed(row["raw_image_info"]), "id")
+        annotation = whole_ids(_parsed(row["raw_anns"]), "image_id")
         ref = {name: row[name] for name in ("ref_id", "image_id", "category_id", "sentences")}
-        ref["split"] = config.splits.get(row["split"], row["split"])
+        ref["split"] = config.splits.get(row["split"], known_split(row["split"]))
         key = id_key(row["image_id"])
         if image is not None and annotation is not None and key is not None and str(image.get("id")) == key:
             images.setdefault(key, image)
@@ -101,7 +103,7 @@ def translate(rows: list[tuple[Path, int, dict[str, Any]]], *, raw: Path, config
 def _parsed(text: Any) -> dict[str, Any] | None:
     """A JSON text with an object, or None."""
     try:
-        value = json.loads(text)
+        value = parse_json(text)
     except (TypeError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None

@@ -11,11 +11,10 @@ from pydantic.dataclasses import dataclass
 
 from deixis.core.config import STRICT
 from deixis.core.errors import DataError
-from deixis.datasets.refer import names_by_id
 from deixis.datasets.refer_files import read_json
 from deixis.datasets.referring import ReferringConfig, ReferringSource, RefRow, ingest_referring
 from deixis.datasets.segmentations import NO_MASK
-from deixis.datasets.tables import id_key
+from deixis.datasets.tables import id_key, known_split, names_by_id, whole_ids
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -51,15 +50,15 @@ def read_source(raw: Path, name: str) -> ReferringSource:
         raise DataError(f"{raw}: no {start}<split>.json. Put MDETR's files there, then run: dvc repro prepare")
     images: dict[str, Any] = {}
     annotations: list[Any] = []
-    categories: dict[Any, str] = {}
-    licences: dict[Any, str] = {}
+    categories: dict[str, str] = {}
+    licences: dict[str, str] = {}
     refs: list[RefRow] = []
     for file in files:
         whole = _read_split(file)
-        categories |= names_by_id(whole.get("categories"))
-        licences |= names_by_id(whole.get("licenses"))
-        boxes, split = _boxes_by_image(whole["annotations"]), file.stem.removeprefix(start)
-        for line, row in enumerate(whole["images"]):
+        categories |= names_by_id(whole.get("categories"))[0]
+        licences |= names_by_id(whole.get("licenses"))[0]
+        boxes, split = _boxes_by_image(whole["annotations"]), known_split(file.stem.removeprefix(start))
+        for line, row in enumerate(whole_ids(row, "id", "original_id") for row in whole["images"]):
             annotation = _annotation(row, f"{file.name}:{line}", boxes)
             if annotation is not None:
                 annotations.append(annotation)
@@ -88,7 +87,7 @@ def _image(row: dict[str, Any]) -> dict[str, Any]:
 def _boxes_by_image(rows: list[Any]) -> dict[str, list[dict[str, Any]]]:
     """Annotations by the running number of their phrase."""
     boxes: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
+    for row in (whole_ids(row, "image_id", "original_id", "category_id") for row in rows):
         key = id_key(row.get("image_id")) if isinstance(row, dict) else None
         if key is not None:
             boxes.setdefault(key, []).append(row)

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from deixis.datasets.quarantine import Quarantine
-from deixis.datasets.tables import id_key, is_storable
+from deixis.datasets.tables import id_key, is_storable, whole_ids
 from deixis.language.text import normalise
 
 TextField = Literal["raw", "sent"]
+NO_TARGET = -1  # gRefCOCO's target of a phrase that means nothing in its image
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,10 @@ def ref_problem(ref: Any) -> str | None:
     """What a ref lacks to be one, or None."""
     if not isinstance(ref, dict) or not isinstance(ref.get("sentences"), list):
         return f"not a ref with sentences: {reprlib.repr(ref)}"
+    targets = ref.get("ann_id")
+    if isinstance(targets, list):
+        number = sum(target != NO_TARGET for target in targets) or "no"
+        return f"it has {number} targets; only phrases about one object can be used: {reprlib.repr(ref)}"
     missing = [name for name in ("ref_id", "ann_id", "image_id") if id_key(ref.get(name)) is None]
     if missing:
         return f"its {', '.join(missing)} is no id: {reprlib.repr(ref)}"
@@ -81,7 +86,7 @@ def sound_sentences(row: RefRow, text_field: TextField, quarantine: Quarantine) 
     """The sound sentences of a ref and their texts as models read them."""
     if not row.ref["sentences"]:
         quarantine.add(row.file, row.line, "E_TEXT_EMPTY", f"ref {row.ref['ref_id']} has no sentence")
-    for sentence in row.ref["sentences"]:
+    for sentence in (whole_ids(sentence, "sent_id") for sentence in row.ref["sentences"]):
         if not isinstance(sentence, dict):
             quarantine.add(row.file, row.line, "E_ROW_BROKEN", f"not a sentence: {reprlib.repr(sentence)}")
             continue

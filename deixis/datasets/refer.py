@@ -11,9 +11,10 @@ from typing import Any, Literal
 from pydantic.dataclasses import dataclass
 
 from deixis.core.config import STRICT
+from deixis.datasets.ref_rows import NO_TARGET, RefRow, TextField
 from deixis.datasets.refer_files import fix_text, read_refer_folder
-from deixis.datasets.referring import ReferringConfig, ReferringSource, RefRow, TextField, ingest_referring
-from deixis.datasets.tables import id_key, is_storable
+from deixis.datasets.referring import ReferringConfig, ReferringSource, ingest_referring
+from deixis.datasets.tables import known_split, names_by_id, whole_ids
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -44,30 +45,32 @@ class ReferAdapter:
 
 
 def read_source(raw: Path, config: ReferConfig) -> ReferringSource:
-    """The two files of a folder, with the text of Python 2 fixed."""
+    """The two files of a folder, with the text of Python 2 fixed and ids made whole."""
     folder = read_refer_folder(raw, split_by=config.split_by)
+    annotations = folder.instances["annotations"]
     return ReferringSource(
         file=raw / "instances.json",
-        images=folder.instances["images"],
-        annotations=folder.instances["annotations"],
-        categories=names_by_id(folder.instances["categories"]),
-        licences=names_by_id(folder.instances.get("licenses")),
+        images=[whole_ids(row, "id") for row in folder.instances["images"]],
+        annotations=[whole_ids(row, "id", "image_id", "category_id") for row in annotations],
+        categories=names_by_id(folder.instances["categories"])[0],
+        licences=names_by_id(folder.instances.get("licenses"))[0],
         refs=[RefRow(folder.refs_path, line, _fixed(ref)) for line, ref in enumerate(folder.refs)],
         text_field=config.text,
     )
 
 
-def names_by_id(rows: Any) -> dict[Any, str]:
-    """Names of COCO's categories or licences; rows that name nothing are left out."""
-    entries = rows if isinstance(rows, list) else []
-    named = [row for row in entries if isinstance(row, dict) and isinstance(row.get("name"), str)]
-    return {row["id"]: row["name"] for row in named if id_key(row.get("id")) and is_storable(row["name"])}
-
-
 def _fixed(ref: Any) -> Any:
     if not isinstance(ref, dict) or not isinstance(ref.get("sentences"), list):
         return ref
+    ref = ref | {name: _only(ref[name]) for name in ("ann_id", "category_id") if isinstance(ref.get(name), list)}
+    ref = whole_ids(ref, "ref_id", "ann_id", "image_id", "category_id")
+    ref["split"] = known_split(ref.get("split"))
     return ref | {"sentences": [_fixed_sentence(sentence) for sentence in ref["sentences"]]}
+
+
+def _only(targets: list[Any]) -> Any:
+    """The target of a list of one, as gRefCOCO writes it; -1 is its sign for none."""
+    return targets[0] if len(targets) == 1 and targets != [NO_TARGET] else targets
 
 
 def _fixed_sentence(sentence: Any) -> Any:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from deixis.core.errors import DataError
+from deixis.datasets.foreign_json import parse_json
 
 BROKEN_PICKLE = (
     pickle.UnpicklingError, EOFError, ValueError, IndexError, KeyError, AttributeError, TypeError, OverflowError,
@@ -28,9 +29,16 @@ class ReferFolder:
     refs_path: Path
 
 
+PLAIN = "pickle.dump(json.loads(json.dumps(refs, default=lambda value: value.tolist())), file)"
+
+
 class _PlainUnpickler(pickle.Unpickler):
     def find_class(self, module_name: str, global_name: str) -> Any:
-        raise pickle.UnpicklingError(f"it names the object {module_name}.{global_name}")
+        raise _NamedObject(f"it names the object {module_name}.{global_name}")
+
+
+class _NamedObject(pickle.UnpicklingError):
+    """The file holds more than plain values, such as numbers of NumPy."""
 
 
 def read_plain_pickle(path: Path) -> Any:
@@ -53,9 +61,10 @@ def read_plain_pickle(path: Path) -> Any:
             "Put it there, then run: dvc repro prepare"
         ) from None
     except BROKEN_PICKLE as error:
+        own = f", or write plain values if you made it: {PLAIN}" if isinstance(error, _NamedObject) else ""
         raise DataError(
             f"{path}: refused: {error}. Allowed: a whole pickle of lists, dictionaries, text and numbers. "
-            "Fetch the file again, then run: dvc repro prepare"
+            f"Fetch the file again{own}, then run: dvc repro prepare"
         ) from None
 
 
@@ -85,7 +94,7 @@ def read_json(path: Path, *, what: str) -> Any:
         DataError: If the file is missing or no JSON; names `what` it should be.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        return parse_json(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise DataError(f"{path}: no such file. Put {what} there, then run: dvc repro prepare") from None
     except (ValueError, RecursionError) as error:

@@ -53,9 +53,9 @@ class ReferringSource:
     file: Path  # which holds images and annotations, as the quarantine names it
     images: list[Any]
     annotations: list[Any]
-    categories: Mapping[Any, str]
+    categories: Mapping[str, str]
     refs: list[RefRow]
-    licences: Mapping[Any, str] = field(default_factory=dict)
+    licences: Mapping[str, str] = field(default_factory=dict)
     text_field: TextField = "raw"  # the field of a sentence that models read; `raw` is kept as it is
     lists_every_object: bool = True  # else there are no objects to write: those referred to would give truth away
 
@@ -77,6 +77,7 @@ def ingest_referring(source: ReferringSource, config: ReferringConfig, *, raw: P
     finally:
         write_table(quarantine.table(), out / "quarantine.parquet")
     rows = sum(len(ref["sentences"]) for ref in shaped) + len({str(ref["image_id"]) for ref in shaped})
+    rows += len(source.refs) - len(shaped)
     quarantine.refuse_above(config.max_quarantined, of=rows, dataset=dataset)
     if not tables.pairs:
         raise DataError(
@@ -138,7 +139,7 @@ class _PairReader:
     def read(self, row: RefRow, image: SoundImage, target: Target | None) -> None:
         """Take the sound sentences of a ref."""
         ref = row.ref
-        category = self._source.categories.get(ref.get("category_id"), "?")
+        category = self._source.categories.get(str(ref["category_id"]), "?")
         for sentence, text in sound_sentences(row, self._source.text_field, self._quarantine):
             sample_id = f"{self._dataset}/{ref['ref_id']}/{sentence['sent_id']}"
             if sample_id in self._pairs:

@@ -15,7 +15,9 @@ from deixis.core.errors import DataError
 from deixis.datasets.refer_files import read_json
 from deixis.datasets.referring import ReferringConfig, ReferringSource, RefRow, ingest_referring
 from deixis.datasets.segmentations import NO_MASK
-from deixis.datasets.tables import id_key
+from deixis.datasets.tables import id_key, known_split, whole_ids
+
+IDS = ("iid", "mask_id", "cat_id")
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -57,7 +59,7 @@ def translate(splits: Any, *, file: Path, masks: Path | None) -> ReferringSource
     annotations: list[Any] = []
     refs: list[RefRow] = []
     sentences = 0
-    for split, row in [(split, row) for split, rows in splits.items() for row in rows]:
+    for split, row in [(split, whole_ids(row, *IDS)) for split, rows in splits.items() for row in rows]:
         line = len(refs)
         if _is_row(row):
             images.setdefault(str(row["iid"]), {"id": row["iid"]})
@@ -65,7 +67,7 @@ def translate(splits: Any, *, file: Path, masks: Path | None) -> ReferringSource
             texts = [{"sent_id": sentences + place, "raw": text} for place, text in enumerate(row["refs"])]
             sentences += len(texts)
             ids = {"ref_id": row["mask_id"], "ann_id": f"{file.name}:{line}", "image_id": row["iid"]}
-            row = ids | {"category_id": row.get("cat_id"), "split": split, "sentences": texts}
+            row = ids | {"category_id": row.get("cat_id"), "split": known_split(split), "sentences": texts}
         refs.append(RefRow(file, line, row))
     return ReferringSource(
         file=file,

@@ -27,6 +27,11 @@ COLUMNS: dict[str, dict[str, pa.DataType | None]] = {  # None: an id, whole numb
     "objects": {"image_id": None, "boxes": pa.list_(pa.float64()), "categories": pa.list_(pa.int64())},
 }  # fmt: skip
 
+SPLITS = {
+    "train": "train", "training": "train", "val": "val", "validation": "val", "valid": "val", "dev": "val",
+    "test": "test",
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Tables:
@@ -62,6 +67,39 @@ def id_key(value: Any) -> str | None:
         return value if value and is_storable(value) else None
     whole = isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
     return str(value) if whole else None
+
+
+def whole(value: Any) -> Any:
+    """An id without the ".0" that numbers get in tables with gaps; any other value as it is."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def whole_ids(row: Any, *names: str) -> Any:
+    """A row whose ids of these names are whole; what is no row stays as it is."""
+    if not isinstance(row, dict) or not any(isinstance(row.get(name), float) for name in names):
+        return row
+    return row | {name: whole(row[name]) for name in names if name in row}
+
+
+def names_by_id(rows: Any) -> tuple[dict[str, str], list[tuple[int, str]]]:
+    """Names of COCO's categories or licences by the key of their id; rows that name nothing are left out.
+
+    An id with two names has none; where that is so, and which names, comes beside.
+    """
+    names: dict[str, str] = {}
+    unclear: dict[str, tuple[int, str]] = {}
+    for line, row in enumerate(rows if isinstance(rows, list) else []):
+        key = id_key(whole(row.get("id"))) if isinstance(row, dict) else None
+        if key is None or not isinstance(name := row.get("name"), str) or not is_storable(name):
+            continue
+        if names.setdefault(key, name) != name:
+            unclear[key] = (line, f"{key} is {names[key]} and {name}")
+    return {key: name for key, name in names.items() if key not in unclear}, list(unclear.values())
+
+
+def known_split(name: Any) -> Any:
+    """`train`, `val` or `test` for what people call them, in any case; any other name as it is."""
+    return SPLITS.get(name.lower(), name) if isinstance(name, str) else name
 
 
 def natural(value: int | str) -> tuple[bool, int, str]:

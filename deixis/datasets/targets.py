@@ -9,8 +9,8 @@ import numpy as np
 
 from deixis.core.errors import ConfigError
 from deixis.datasets.quarantine import Code
-from deixis.datasets.segmentations import is_number, is_run_length, read_mask, tight_box
-from deixis.imaging.masks import RLE, area, coco_mask
+from deixis.datasets.segmentations import is_number, is_run_length, read_mask
+from deixis.imaging.masks import RLE, area, coco_mask, tight_box
 
 BoxConvention = Literal["xywh", "xywh_inclusive", "xyxy_inclusive"]
 LOOSE = 0.9  # intersection over union of a given box and the tight box of its mask
@@ -110,15 +110,15 @@ def read_target(
         return Target(box, None, (right - left) * (bottom - top)), odd
     if not area(mask):
         raise Refusal("E_MASK_EMPTY", name)
-    tight = tight_box(mask)
+    tight = list(tight_box(mask))
     if is_run_length(annotation["segmentation"]):
         check.see(given, tight)
-    if _overlap(clipped, tight) < LOOSE:
+    if overlap(clipped, tight) < LOOSE:
         odd.append(("W_BOX_LOOSE", f"{name}: {given}, its mask fills {tight}"))
     return Target(box, mask, float(area(mask))), odd
 
 
-def _overlap(one: Sequence[float], other: Sequence[float]) -> float:
+def overlap(one: Sequence[float], other: Sequence[float]) -> float:
     """Intersection over union of two boxes given by corners."""
     sizes = [np.array([[a, b, c - a, d - b]]) for a, b, c, d in (one, other)]
     return float(coco_mask.iou(*sizes, [0])[0, 0])

@@ -145,9 +145,8 @@ def then_run(command: str) -> Iterator[None]:
 
 
 def bad_and_all(report: dict[str, Any]) -> tuple[int, int]:
-    """How many rows and images of a survey are bad, and how many there are."""
-    bad = sum(facts["count"] for code, facts in report["codes"].items() if code.startswith("E_"))
-    return bad, report["rows"] + report["pictures_named"]
+    """How many rows and images of a survey are bad, each once, and how many there are."""
+    return report["rows_bad"], report["rows"] + report["pictures_named"]
 
 
 def summarise(ledger: Ledger, left_out: int, dataset: str) -> dict[str, Any]:
@@ -166,6 +165,7 @@ def summarise(ledger: Ledger, left_out: int, dataset: str) -> dict[str, Any]:
         "dataset": dataset,
         "rows": ledger.one("SELECT COALESCE(SUM(count), 0) FROM files"),
         "rows_left_out": left_out,
+        "rows_bad": ledger.one("SELECT COUNT(*) FROM (SELECT DISTINCT file, line FROM remarks WHERE code GLOB 'E_*')"),
         "pairs": ledger.one(f"SELECT COUNT(*) FROM {usable}"),
         "pairs_with_box": ledger.one(f"SELECT COUNT(x0) FROM {usable}"),
         "pictures_named": ledger.one("SELECT COUNT(*) FROM images"),

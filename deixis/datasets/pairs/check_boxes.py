@@ -1,17 +1,22 @@
 """Boxes and masks of all rows, once the sizes of their images are known. They become truth and nothing else."""
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
 from deixis.core.errors import DataError
-from deixis.datasets.pairs.box_conventions import to_corners
+from deixis.datasets.pairs.box_conventions import Corners, to_corners
 from deixis.datasets.pairs.check_rows import GIVEN_BUT_BAD
 from deixis.datasets.pairs.ledger import BATCH, Ledger
 from deixis.datasets.pairs.rows import Remark
 from deixis.datasets.pairs.settings import BoxConvention
-from deixis.imaging.masks import area, polygons_to_rle
+from deixis.datasets.quarantine import Code
+from deixis.datasets.segmentations import read_mask
+from deixis.datasets.targets import ENOUGH, LOOSE, overlap
+from deixis.imaging.masks import RLE, area, tight_box
 
 COLUMNS = "seq, rows.file, rows.line, box, segmentation, images.width, images.height"
+Odd = tuple[Code, object]
 
 
 def check_boxes(ledger: Ledger, convention: BoxConvention) -> None:
@@ -22,6 +27,7 @@ def check_boxes(ledger: Ledger, convention: BoxConvention) -> None:
     """
     last, misfits, boxes = -1, 0, 0
     example = ""
+    check = MaskCheck()
     while page := list(
         ledger.select(
             f"SELECT {COLUMNS} FROM rows JOIN images ON image = key "
@@ -31,17 +37,14 @@ def check_boxes(ledger: Ledger, convention: BoxConvention) -> None:
         )
     ):
         updates, remarks = [], []
-        for seq, file, line, box, segmentation, width, height in page:
-            corners, code = to_corners(json.loads(box), convention, width=width, height=height)
+        for seq, file, line, *stated in page:
+            corners, mask, odd = _read_row(*stated, convention=convention, check=check)
             boxes += 1
-            if code == "E_BOX_RANGE":
-                misfits, example = misfits + 1, example or f"{file} row {line}: {box}"
-            if code:
-                remarks.append(Remark(file, line, code, f"{convention} {box} in {width} x {height}"))
+            remarks += [Remark(file, line, *remark) for remark in odd]
+            if any(code == "E_BOX_RANGE" for code, _ in odd):
+                misfits, example = misfits + 1, example or f"{file} row {line}: {stated[0]}"
             if corners:
-                mask, remark = _read_mask(segmentation, width, height)
-                remarks += [Remark(file, line, *remark)] if remark else []
-                updates.append((*corners, mask, seq))
+                updates.append((*corners, json.dumps(mask) if mask else None, seq))
         ledger.run("UPDATE rows SET x0=?, y0=?, x1=?, y1=?, mask=? WHERE seq=?", updates)
         ledger.add_remarks(remarks)
         last = page[-1][0]
@@ -51,25 +54,69 @@ def check_boxes(ledger: Ledger, convention: BoxConvention) -> None:
             "datasets.<name>.boxes: xyxy_abs, xywh_abs, cxcywh_norm, yxyx_norm, xyxy_norm_1000, none. "
             "Name the right one in params.yaml"
         )
+    check.hold()
 
 
-def _read_mask(segmentation: str | None, width: int, height: int) -> tuple[str | None, Any]:
-    """RLE as JSON, and code and value of a remark; a bad mask leaves its box as it is."""
+def _read_row(
+    box: str, segmentation: str | None, width: int, height: int, *, convention: BoxConvention, check: "MaskCheck"
+) -> tuple[Corners | None, RLE | None, list[Odd]]:
+    """Corners, mask, and what is odd about them."""
+    given = json.loads(box)
+    corners, code = to_corners(given, convention, width=width, height=height)
+    odd: list[Odd] = [(code, f"{convention} {box} in {width} x {height}")] if code else []
+    if corners is None:
+        return None, None, odd
+    mask, of_mask = _read_mask(segmentation, width, height)
+    if mask is not None:
+        of_mask += check.see(given, corners, mask)
+    return corners, mask, odd + of_mask
+
+
+@dataclass
+class MaskCheck:
+    """How well boxes hold their masks, which only COCO files have."""
+
+    seen: int = 0
+    loose: int = 0
+    corners: int = 0  # boxes that would hold their masks if they were corners
+
+    def see(self, given: list[float], box: Corners, mask: RLE) -> list[Odd]:
+        """Count one annotation; what is odd about it."""
+        self.seen += 1
+        height, width = mask["size"]
+        tight = tight_box(mask)
+        inside = (max(box[0], 0), max(box[1], 0), min(box[2], width), min(box[3], height))
+        if overlap(inside, tight) >= LOOSE:
+            return []
+        self.loose += 1
+        self.corners += overlap(given, tight) >= LOOSE
+        return [("W_BOX_LOOSE", f"{list(box)}, its mask fills {list(tight)}")]
+
+    def hold(self) -> None:
+        """Refuse corners where COCO has width and height, if enough masks say so.
+
+        Raises:
+            DataError: Saying how to write the boxes.
+        """
+        if self.seen >= ENOUGH and self.corners > self.seen / 2:
+            raise DataError(
+                f"{self.corners} of {self.seen} boxes with a mask hold the corners left, top, right and bottom, for "
+                "that is where their masks lie. Allowed in COCO files: left, top, width and height. Write bbox so, or "
+                "leave the boxes out with datasets.<name>.boxes: none"
+            )
+
+
+def _read_mask(segmentation: str | None, width: int, height: int) -> tuple[RLE | None, list[Odd]]:
+    """Mask, and what is odd about it; a bad mask leaves its box as it is."""
     if segmentation is None:
-        return None, None
+        return None, []
     parts: Any = json.loads(segmentation)
     try:
-        _refuse_far_points(parts, 2 * max(width, height))
-        rle = polygons_to_rle(parts, height=height, width=width)
-        if not area(rle):
-            return None, ("E_MASK_EMPTY", segmentation)
-    except (TypeError, ValueError, KeyError, OverflowError) as error:
-        return None, ("E_MASK_BROKEN", f"{error}: {segmentation}")
-    return json.dumps(rle), None
-
-
-def _refuse_far_points(segmentation: Any, limit: int) -> None:
-    """Outlines are walked pixel by pixel: one point far away would take all memory."""
-    for part in segmentation if isinstance(segmentation, list) else []:
-        if isinstance(part, list) and not all(-limit <= value <= limit for value in part):
-            raise ValueError("points far outside the image")
+        mask, dropped = read_mask(parts, width=width, height=height)
+    except ValueError as error:
+        return None, [("E_MASK_BROKEN", f"{error}: {segmentation}")]
+    if mask is None or not area(mask):
+        return None, [("E_MASK_EMPTY", segmentation)]
+    return mask, [
+        ("W_MASK_PART", f"{dropped} of its parts have fewer than three points: {segmentation}")
+    ] if dropped else []

@@ -14,11 +14,12 @@ from deixis.datasets.pairs.box_conventions import parse_box, stored
 from deixis.datasets.pairs.ledger import BATCH, Ledger
 from deixis.datasets.pairs.rows import Remark, Row, RowOrRemark, refuse_unnamed_boxes
 from deixis.datasets.pairs.settings import PairsConfig
+from deixis.datasets.segmentations import is_absent
+from deixis.datasets.tables import known_split, whole
 from deixis.language.text import normalise
 
 MAX_CHARACTERS = 10_000
 MAX_NAME = 200
-SPLITS = {"validation": "val", "valid": "val", "dev": "val", "training": "train"}
 GIVEN_BUT_BAD = "[]"  # stands for a box that was refused, so that it does not count as missing too
 _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://|data:")
 _SPLIT = re.compile(r"[A-Za-z0-9_-]{1,32}")
@@ -74,7 +75,7 @@ def _stage(
     given = _read_name(row.id)
     group = _read_name(row.group)
     box = _read_box(row, config, remarks)
-    segmentation = json.dumps(row.segmentation) if row.segmentation and box else None
+    segmentation = json.dumps(row.segmentation, default=repr) if box and not is_absent(row.segmentation) else None
     name = f"{dataset}/{given or f'{row.file}:{row.line}'}"
     truth = (box, row.category_id, row.category, segmentation)
     if row.text is None:
@@ -146,8 +147,7 @@ def _read_name(value: Any) -> str | None:
     """An id or group as text; numbers lose the ".0" that tables with gaps give them. None where there is none."""
     if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
         return None
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
+    value = whole(value)
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise BadValue("E_ID_BAD", f"a {type(value).__name__}: {value}")
     name = str(value).strip()
@@ -167,7 +167,7 @@ def _read_split(value: Any) -> str | None:
 def _rename(split: str | None, config: PairsConfig) -> str | None:
     if split is None:
         return None
-    return config.splits[split] if config.splits else SPLITS.get(split.lower(), split)
+    return config.splits[split] if config.splits else known_split(split)
 
 
 def _read_box(row: Row, config: PairsConfig, remarks: list[Remark]) -> str | None:
@@ -184,4 +184,5 @@ def _read_box(row: Row, config: PairsConfig, remarks: list[Remark]) -> str | Non
 
 
 def _side(value: Any) -> int | None:
+    value = whole(value)
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 1 << 31 else None

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from deixis.core.errors import ConfigError, DataError
 from deixis.datasets.pairs.arrow_files import read_hf, read_parquet
+from deixis.datasets.pairs.coco_files import is_coco, read_coco
 from deixis.datasets.pairs.csv_files import read_csv
-from deixis.datasets.pairs.json_files import is_coco, read_coco, read_json_list, read_jsonl
+from deixis.datasets.pairs.json_files import read_json_list, read_jsonl
 from deixis.datasets.pairs.rows import RowOrRemark
 from deixis.datasets.pairs.settings import Format, PairsConfig
 from deixis.datasets.pairs.sidecars import read_sidecars

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from deixis.datasets.segmentations import read_mask, run_lengths, tight_box
-from deixis.imaging.masks import area, decode_mask, encode_mask
+from deixis.datasets.segmentations import read_mask
+from deixis.imaging.masks import area, decode_mask, encode_mask, run_lengths, tight_box
 
 MASKS = st.tuples(st.integers(1, 40), st.integers(1, 40)).flatmap(lambda shape: arrays(bool, shape))
 
@@ -52,7 +52,7 @@ def test_a_stored_sum_of_parts_is_a_union(tmp_path):
     np.save(tmp_path / "7.npy", summed)
     mask, _ = read_mask(tmp_path / "7.npy", width=3, height=2)
     assert (decode_mask(mask) == (summed > 0)).all()
-    assert tight_box(mask) == [1, 0, 3, 2]
+    assert tight_box(mask) == (1, 0, 3, 2)
 
 
 def objects(path):
