@@ -31,7 +31,7 @@ class StudentAnswers:
         self._student = load_student(folder, device)
         self._detector = None
         if self._student.needs_candidates:
-            if self._at.card["candidates"] != "detections":
+            if self._at.card.get("candidates") != "detections":
                 raise ConfigError(
                     f"{folder}: this student chooses among annotated boxes, and new images have none. Allowed: "
                     "students that learned with the detector's boxes. Run: dvc repro train_student, and name that one"

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 
 from answering.answers import Checkpoint, paths_of
 from answering.live_matcher import encoder_arrays, live_matcher
+from deixis.core.foreign import foreign_bytes
 from deixis.core.progress import say
 from deixis.core.records import read_json
 from deixis.imaging.images import ImageReader
@@ -81,5 +82,8 @@ def find_labelling(folder: Path) -> Path | None:
 
 def read_rules(place: Path) -> LabelParams:
     """The rules of a labelling, without those that look at a whole set and not at a pair: coverage, same_image."""
-    stated = read_json(place / "labelling.json", made_by="write_pseudo_labels")["rules"]
-    return replace(TypeAdapter(LabelParams).validate_python(stated), coverage=1.0, same_image="free")
+    path, made_by = place / "labelling.json", "write_pseudo_labels"
+    facts = read_json(path, made_by=made_by)
+    with foreign_bytes(path, "what labelling writes", f"Run: dvc repro -f {made_by}"):
+        stated = TypeAdapter(LabelParams).validate_python(facts["rules"])
+    return replace(stated, coverage=1.0, same_image="free")

@@ -54,14 +54,16 @@ def _refused(rows: pd.DataFrame, faults: Faults, file: str) -> pd.DataFrame:
 
 
 def path_faults(images: pd.DataFrame, source: PairSource) -> Faults:
-    """Images that are not there, or outside the folders of images."""
+    """Images that are not there, or outside the folders of images, or of no size."""
     faults, folders = Faults(), source.image_folders
-    for image_id, path in images[["image_id", "path"]].itertuples(index=False):
+    for image_id, path, *size in images[list(IMAGE_COLUMNS)].itertuples(index=False):
         whole = source.image_root / path
         if not is_allowed(whole, folders):
             faults[image_id] = ("E_IMG_PATH", path)
         elif not as_reached(whole).is_file():
             faults[image_id] = ("E_IMG_MISSING", path)
+        elif min(size) < 1:
+            faults[image_id] = ("E_IMG_SIZE", f"{size[0]} x {size[1]}")
     return faults
 
 

@@ -155,7 +155,7 @@ def test_shard_cut_short(tmp_path):
     extract([1, 2, 3], encode, scratch=tmp_path / "scratch", out=store, meta={}, batch_size=2)
     shard = store / "shard-00000.map.npy"
     shard.write_bytes(shard.read_bytes()[:-8])
-    with pytest.raises(DataError, match=r"shard-00000\.map\.npy: missing or cut short.*dvc repro -f extract_features"):
+    with pytest.raises(DataError, match=r"shard-00000\.map\.npy: not a whole array.*dvc repro -f extract_features"):
         FeatureStore(store)
 
 

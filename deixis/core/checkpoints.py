@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from deixis.core.errors import DataError
 from deixis.core.fingerprint import Code, loaded_modules
+from deixis.core.foreign import foreign_bytes
 from deixis.core.records import described_file, file_sha256, write_atomically, write_json
 
 
@@ -41,12 +42,10 @@ def save_state(tensors: dict[str, Tensor], facts: Any, path: Path) -> None:
 
 def load_state(path: Path) -> tuple[dict[str, Tensor], Any]:
     """Read what `save_state` wrote."""
-    try:
-        with safe_open(path, "pt") as stored:
-            tensors = {name: stored.get_tensor(name) for name in stored.keys()}
-            return tensors, json.loads((stored.metadata() or {}).get("facts", "null"))
-    except (SafetensorError, OSError, json.JSONDecodeError) as error:
-        raise DataError(f"{path}: not a whole safetensors file ({error}). Delete it, then run: dvc repro") from None
+    remedy = "Delete it, then run: dvc repro"
+    with foreign_bytes(path, "a whole safetensors file", remedy), safe_open(path, "pt") as stored:
+        tensors = {name: stored.get_tensor(name) for name in stored.keys()}
+        return tensors, json.loads((stored.metadata() or {}).get("facts", "null"))
 
 
 def save_checkpoint(model: nn.Module, folder: Path, *, config: dict[str, Any]) -> None:

@@ -52,7 +52,7 @@ def _read_set(folder: Path, prefix: str, config: PairsConfig, *, split: str | No
     state = _facts(folder / "state.json")
     if state.get("_indices_data_files") or state.get("_indices_files"):
         raise DataError(f"{folder}: rows are chosen by an index file. Call flatten_indices() and save_to_disk() again")
-    for entry in state.get("_data_files") or []:
+    for entry in _data_files(state, folder):
         path = folder / str(entry["filename"])
         if not path.resolve().is_relative_to(folder.resolve()):
             raise DataError(f"{folder}/state.json: names {path}, outside its folder. Save it again")
@@ -65,6 +65,16 @@ def _read_set(folder: Path, prefix: str, config: PairsConfig, *, split: str | No
             raise _damaged(path, error) from None
 
 
+def _data_files(state: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
+    files = state.get("_data_files") or []
+    if not isinstance(files, list) or not all(isinstance(entry, dict) and "filename" in entry for entry in files):
+        raise DataError(
+            f"{folder}/state.json: _data_files is {str(files)[:80]!r}; allowed: a list of objects with filename. Save "
+            "the dataset again with save_to_disk()"
+        )
+    return files
+
+
 def column_names(path: Path, kind: Format) -> list[str]:
     """Names of the columns of a Parquet file, or of the first part of a saved dataset."""
     try:
@@ -72,7 +82,7 @@ def column_names(path: Path, kind: Format) -> list[str]:
             return list(pq.read_schema(path).names)
         if (path / "dataset_dict.json").exists():
             path = path / str(sorted(map(str, _facts(path / "dataset_dict.json")["splits"]))[0])
-        first = path / str(_facts(path / "state.json")["_data_files"][0]["filename"])
+        first = path / str(_data_files(_facts(path / "state.json"), path)[0]["filename"])
         with pa.OSFile(str(first), "rb") as stream, pa.ipc.open_stream(stream) as reader:
             return list(reader.schema.names)
     except (pa.ArrowException, OSError, LookupError, TypeError) as error:
