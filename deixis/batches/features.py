@@ -115,6 +115,7 @@ class FeatureStore:
         counts = index.groupby("shard").size().tolist()
         with foreign_bytes(folder / "meta.json", "the description of a feature store", self._remedy):
             stated = [int(shard["rows"]) for shard in self.meta["shards"]]
+            self._checksums = [dict(shard["sha256"]) for shard in self.meta["shards"]]
             self._arrays = {
                 str(name): (str(facts["dtype"]), tuple(map(int, facts["shape"])))
                 for name, facts in self.meta["arrays"].items()
@@ -124,6 +125,9 @@ class FeatureStore:
                 f"{folder}: a mixed set: index.parquet counts {counts} rows per shard, meta.json {stated}. "
                 f"{self._remedy}"
             )
+        rows = pd.Series(stated).reindex(index["shard"]).to_numpy()
+        if not ((index["row"] >= 0) & (index["row"] < rows)).all():
+            raise DataError(f"{folder}: a mixed set: index.parquet names rows that no shard has. {self._remedy}")
         self._where = {image_id: (shard, row) for image_id, shard, row in index.itertuples(index=False)}
         self._shards = {
             name: [self._open(number, name, rows) for number, rows in enumerate(stated)] for name in self._arrays
@@ -154,9 +158,9 @@ class FeatureStore:
 
     def verify(self) -> None:
         """Read every shard and compare its checksum."""
-        for number, shard in enumerate(self.meta["shards"]):
-            for name, checksum in shard["sha256"].items():
-                path = self.folder / f"shard-{number:05d}.{name}.npy"
+        for number, checksums in enumerate(self._checksums):
+            for name in self._arrays:
+                path, checksum = self.folder / f"shard-{number:05d}.{name}.npy", checksums.get(name)
                 if file_sha256(path) != checksum:
                     raise DataError(f"{path}: its checksum is not the one in meta.json. {self._remedy}")
 

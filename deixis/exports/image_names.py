@@ -8,6 +8,8 @@ from pathlib import Path
 from deixis.core.errors import DataError
 from deixis.imaging.places import allowed_folders, find_root, is_allowed
 
+LONGEST = 255  # bytes of a file's name, on every usual file system
+
 
 def name_images(paths: Sequence[str], *, images: Path, root: Path | None) -> tuple[list[str], Path | None]:
     """Each image's name below one folder, with forward slashes; and that folder, None where any will do.
@@ -25,6 +27,11 @@ def name_images(paths: Sequence[str], *, images: Path, root: Path | None) -> tup
         DataError: If that folder is needed and not found, or a path leads to where preparing puts no images.
     """
     plain = [posixpath.normpath(path.replace("\\", "/")) for path in paths]
+    if unusable := [path for path in paths if not _is_name(path)]:
+        raise DataError(
+            f"{images}: {unusable[0][:80]!r} is no path of an image; allowed: parts of up to {LONGEST} bytes, without "
+            "zero bytes. Run: dvc repro -f prepare"
+        )
     leaving = [path for path in plain if _leaves(path)]
     if not leaving:
         return plain, root
@@ -43,6 +50,11 @@ def name_images(paths: Sequence[str], *, images: Path, root: Path | None) -> tup
     whole = len(outside) == len(places)
     top = os.path.commonpath({*map(os.path.dirname, outside), *(() if whole else (start,))})
     return [Path(place).relative_to(top).as_posix() for place in places], Path(top)
+
+
+def _is_name(path: str) -> bool:
+    parts = path.replace("\\", "/").split("/")
+    return bool(parts[-1]) and "\0" not in path and all(len(part.encode()) <= LONGEST for part in parts)
 
 
 def _leaves(path: str) -> bool:
