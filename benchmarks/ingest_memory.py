@@ -1,5 +1,7 @@
 """Memory of an ingest of own pairs at ten thousand and at a million rows: it must not grow with them.
 
+One row in a hundred is bad, in several ways in turn, and every good one must be kept.
+
 Each ingest runs in a process of its own, which reports its highest resident memory before it begins (Python with the
 libraries loaded) and after. The corpora are made in processes of their own too, since a process begins with its
 parent's highest mark.
@@ -31,13 +33,15 @@ from deixis.datasets.pairs import PairsAdapter
 KIBIBYTE = 1 if sys.platform == "darwin" else 1024  # unit of ru_maxrss
 ROWS_AT_A_TIME = 10_000
 SHAPES = ("ball", "cube", "cone", "ring", "star")
+BAD_EVERY = 100
+BAD = ({"text": ""}, {"image": "nowhere.png"}, {"id": "x" * 300}, {"text": "word " * 3000}, {"image": "../out.png"})
 
 app = App(name="python -m benchmarks.ingest_memory", version_flags=[])
 
 
 @app.command(name="make")
 def make_corpus(raw: Path, *, rows: int, images: int, layout: Literal["jsonl", "csv", "parquet"]) -> None:
-    """A corpus of tiny distinct images and distinct phrases with ids and boxes; one row in a hundred is bad."""
+    """A corpus of tiny distinct images and distinct phrases with ids and boxes, and of bad rows among them."""
     (raw / "images").mkdir(parents=True)
     for number in range(images):
         pixels = np.frombuffer(number.to_bytes(4, "big") * 48, np.uint8).reshape(8, 8, 3)
@@ -57,13 +61,15 @@ def make_corpus(raw: Path, *, rows: int, images: int, layout: Literal["jsonl", "
 
 def _rows(rows: int, images: int) -> Iterator[dict[str, Any]]:
     for number in range(rows):
-        yield {
+        row = {
             "image": f"{number % images:07d}.png",
-            "text": "" if number % 100 == 0 else f"the {SHAPES[number % 5]} with the number {number} left of the door",
+            "text": f"the {SHAPES[number % 5]} with the number {number} left of the door",
             "id": f"phrase-{number}",
             "box": [1, 1, 2 + number % 5, 6],
             "group": number % 3,
         }
+        which, rest = divmod(number, BAD_EVERY)
+        yield row if rest else row | BAD[which % len(BAD)]
 
 
 def _write_parquet(path: Path, rows: int, images: int) -> None:
@@ -97,7 +103,7 @@ def ingest_memory(
     layout: Literal["jsonl", "csv", "parquet"] = "jsonl",
     out: Path = Path("benchmarks/ingest_memory.json"),
 ) -> None:
-    """Measure both sizes and write the ratio of their peaks.
+    """Measure both sizes and write the ratio of their peaks; ends where a good row is lost.
 
     Args:
         rows_per_image: By default 200 images whatever the number of rows, so that decoding does not dominate.
@@ -110,6 +116,9 @@ def ingest_memory(
             _start("make", raw, "--rows", rows, "--images", images, "--layout", layout)
             answer = _start("once", raw, Path(folder) / "out")
             kept = pq.read_metadata(Path(folder) / "out" / "pairs.parquet").num_rows
+        good = rows - -(-rows // BAD_EVERY)
+        if kept != good:
+            raise SystemExit(f"{name}: {kept} pairs of {good} good rows")
         facts = json.loads(answer.splitlines()[-1])
         growth = facts["peak_bytes"] - facts["baseline_bytes"]
         measured[name] = {"rows": rows, "pictures": images, "pairs_kept": kept, **facts, "growth_bytes": growth}

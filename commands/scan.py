@@ -10,6 +10,7 @@ from ruamel.yaml.compat import StringIO
 
 from deixis.core.config import load_params, read_section
 from deixis.core.errors import ConfigError, DataError
+from deixis.core.yaml_names import refuse_misread_names
 from deixis.datasets.pairs.adapter import PairsAdapter, bad_and_all, then_run
 from deixis.datasets.pairs.guess import guess_fields, read_names
 from deixis.datasets.pairs.settings import BoxConvention, Fields, Format, PairsConfig
@@ -48,15 +49,19 @@ def scan(corpus: Path, /, *, boxes: BoxConvention | None = None, params: Path = 
         print(line)
     if not ingested["pairs"]:
         raise DataError(f"{corpus}: no usable pair of image and phrase. Fix it (docs/quarantine.md), then run: {again}")
+    named = entry(name, config)
+    text = named.split(":")[0]  # in quotes where YAML would read a number or nothing
     print(
-        f"To train on it: the folder as data/raw/{name}, {name} under run.datasets, and under datasets in params.yaml:"
+        f"To train on it: the folder as data/raw/{name}, {text} under run.datasets, and under datasets in params.yaml:"
     )
-    print(f"  {name}: {entry(config)}")
+    print(f"  {named}")
 
 
 def stated(name: str, params: Path) -> PairsConfig | None:
     """What params.yaml says of a dataset of that name, where that is one of own pairs."""
     known = load_params(params).get("datasets") if params.exists() else None
+    if isinstance(known, dict):
+        refuse_misread_names(known, "datasets", params, wanted=name)
     entry = known.get(name) if isinstance(known, dict) else None
     if not isinstance(entry, dict) or entry.get("adapter") != "pairs":
         return None
@@ -100,13 +105,13 @@ def report(ingested: dict[str, Any], config: PairsConfig, kind: Format) -> list[
     return lines
 
 
-def entry(config: PairsConfig) -> str:
-    """The settings that are not the default, as params.yaml takes them on one line."""
+def entry(name: str, config: PairsConfig) -> str:
+    """A dataset's name and the settings that are not the default, as params.yaml takes them on one line."""
     usual = PairsConfig()
     stated = {name: value for name, value in vars(config).items() if value != getattr(usual, name)}
     if config.fields != Fields():
         stated["fields"] = {name: column for name, column in vars(config.fields).items() if column != name}
     yaml, text = YAML(typ="safe", pure=True), StringIO()
     yaml.default_flow_style, yaml.width = True, 10_000
-    yaml.dump({"adapter": "pairs"} | stated, text)
-    return text.getvalue().strip()
+    yaml.dump({name: {"adapter": "pairs"} | stated}, text)
+    return text.getvalue().strip()[1:-1]

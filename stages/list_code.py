@@ -3,7 +3,7 @@
 Stages depend on their entries as on parameters. A comment, a docstring or a help text changes no fingerprint. As every
 other stage comes after this one, it is also where lists under `run` that do not fit together are refused.
 
-reads   every module of our code; dvc.lock, to tell what is stale; params: run
+reads   every module of our code; dvc.lock, to tell what is stale; params: run, and the names of datasets
 writes  code.json: a fingerprint for every stage and method, and one for each module alone
 run     dvc repro list_code
 """
@@ -21,6 +21,7 @@ from deixis.core.progress import say
 from deixis.core.records import write_json
 from deixis.core.run_lists import RunParams, refuse_misfits
 from deixis.core.syntax import Syntax
+from deixis.core.yaml_names import refuse_misread_names
 from models.map_teachers import MAP_TEACHERS
 from models.map_teachers import READS as MAP_READS
 from models.students import STUDENTS
@@ -32,6 +33,9 @@ LOCKS = (Path("dvc.lock"), Path("claims/dvc.lock"))
 def list_code(*, out: Path, root: Path = ROOT, params: Path = Path("params.yaml")) -> None:
     """List the fingerprints of all code, and tell what changed since the last list."""
     methods = {"teachers": TEACHERS, "map_teachers": MAP_TEACHERS, "students": STUDENTS}
+    datasets = load_params(params).get("datasets")
+    if isinstance(datasets, dict):
+        refuse_misread_names(datasets, "datasets", params)
     refuse_misfits(read_section(params, "run", RunParams), methods=methods, reads=READS | MAP_READS)
     known = read_parsed(PARSED)
     code = Code(root, known=known)

@@ -107,6 +107,7 @@ def test_json_that_is_none(tmp_path, text):
         ("val_share: .nan", r"a\.val_share is nan\. Allowed: a finite number"),
         ("val_share: 1.5", r"a\.val_share is 1\.5: Input should be less than or equal to 1"),
         ("splits: {train: .inf}", r"a\.splits\.train is inf"),
+        ("splits: &y [*y], licence: 2024-13-45", r"a\.licence is '2024-13-45': month must be"),
         ("licence: &x [*x]", r"a\.licence is .*: Input should be a valid string"),
     ],
 )

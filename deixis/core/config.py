@@ -15,6 +15,7 @@ from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
 from deixis.core.errors import ConfigError
 from deixis.core.foreign import first_words
+from deixis.core.yaml_names import advise_quotes, refuse_misread_names
 
 STRICT = ConfigDict(extra="forbid", validate_default=True)
 
@@ -49,9 +50,12 @@ def load_params(path: Path) -> dict[str, Any]:
 def _unreadable_value(path: Path) -> str | None:
     """Which setting's value its loader cannot make, where that can be told: its name, and the value as written."""
     yaml = YAML(typ="safe", pure=True)
-    waiting = [("", yaml.compose(path))]
+    waiting, seen = [("", yaml.compose(path))], set[int]()
     while waiting:
         name, node = waiting.pop()
+        if id(node) in seen:  # an alias, which may lead back to where it stands
+            continue
+        seen.add(id(node))
         if isinstance(node, ScalarNode):
             try:
                 YAML(typ="safe", pure=True).load(f"!<{node.tag}> {json.dumps(node.value)}")
@@ -79,6 +83,8 @@ def read_section(params_path: Path, section: str, kind: type[T]) -> T:
     values: Any = load_params(params_path)
     walked: list[str] = []
     for name in section.split("."):
+        if isinstance(values, dict) and name not in values:
+            refuse_misread_names(values, ".".join(walked), params_path, wanted=name)
         if not isinstance(values, dict) or name not in values:
             where = ".".join(walked) or "the top level"
             known = ", ".join(sorted(map(str, values))) if isinstance(values, dict) else type(values).__name__
@@ -119,7 +125,8 @@ def _explain(problem: Any, section: str, kind: Any) -> str:
         where = ".".join([section, *map(str, parents)])
         known = ", ".join(_fields_at(kind, parents)) or "none"
         return f'{where} has no setting "{name}" ({SHOWN.repr(problem["input"])}). Known: {known}'
-    return f"{'.'.join([section, *map(str, path)])} is {SHOWN.repr(problem['input'])}: {problem['msg']}"
+    said = f"{'.'.join([section, *map(str, path)])} is {SHOWN.repr(problem['input'])}: {problem['msg']}"
+    return said + (advise_quotes(problem["input"]) if problem["type"] == "string_type" else "")
 
 
 def _fields_at(kind: Any, parents: list[Any]) -> list[str]:

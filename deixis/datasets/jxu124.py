@@ -15,6 +15,7 @@ from pydantic.dataclasses import dataclass
 
 from deixis.core.config import STRICT
 from deixis.core.errors import DataError
+from deixis.datasets.companions import is_companion
 from deixis.datasets.foreign_json import parse_json
 from deixis.datasets.referring import ReferringConfig, ReferringSource, RefRow, TextField, ingest_referring
 from deixis.datasets.tables import id_key, known_split, whole_ids
@@ -50,7 +51,7 @@ def read_rows(raw: Path) -> list[tuple[Path, int, dict[str, Any]]]:
     Raises:
         DataError: If there is no file, or one of them is not whole or lacks a column.
     """
-    files = sorted(raw.rglob("*.parquet"))
+    files = sorted(path for path in raw.rglob("*.parquet") if not is_companion(path.name))
     if not files:
         raise DataError(f"{raw}: no Parquet file. Put those of jxu124's set there, then run: dvc repro prepare")
     rows = []

@@ -1,9 +1,10 @@
 """YOLO: text files, one per image; once with boxes (`boxes/`), once with outlines (`polygons/`).
 
 Rows are the class, 0, and then centre, width and height, or the points of the outline, over the image's sides.
-Trainers find a label file by the image's path, with `labels` for `images` and `txt` for the ending, so images that
-differ in nothing but their ending get names of their own. Phrases, scores and ids have no place there: `rows.json`
-says what each row is. Of a mask with holes or several parts, the outline of the largest part remains.
+Trainers find a label file by the image's path, with `labels` for the last folder called `images` and `txt` for the
+ending, so images that differ in nothing but their ending get names of their own. Phrases, scores and ids have no place
+there: `rows.json` says what each row is. Of a mask with holes or several parts, the outline of the largest part
+remains.
 """
 
 import re
@@ -105,8 +106,14 @@ def _row(kind: str, label: Label, image: ExportedImage) -> str | None:
     return " ".join(["0", *(f"{share:.{DECIMALS}f}" for share in shares)])
 
 
+def label_path(name: str) -> PurePosixPath:
+    """Where trainers look for the labels of `images/<name>`: beside the last of its folders that is called images."""
+    above, _, below = f"/images/{name}".rpartition("/images/")
+    return PurePosixPath(f"{above}/labels/{below}"[1:]).with_suffix(".txt")
+
+
 def _write_image(folder: Path, name: str, split: str, rows: list[str]) -> None:
-    path = (folder / "labels" / name).with_suffix(".txt")
+    path = folder / label_path(name)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(rows) + "\n")
     with (folder / f"{split}.txt").open("a", encoding="utf-8") as listed:

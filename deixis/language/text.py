@@ -9,16 +9,26 @@ SPECIAL = ("[PAD]", "[UNK]", "[CLS]")
 DELETED = re.compile(r"[.,'!?\"()*#:;]")
 TYPOGRAPHIC = str.maketrans("‘’“”–—", "''\"\"--")
 BECOMES_SPACE = re.compile(r"[-/\s]+")
+ZERO_WIDTH_SPACE = "\u200b"  # parts words, unlike soft hyphens, joiners and marks of direction
 
 
 def normalise(expression: str) -> str:
-    """Text as models read it: NFKC, lower case, control characters and punctuation gone, single spaces.
+    """Text as models read it: NFKC, lower case, invisible characters and punctuation gone, single spaces.
 
     Source of the character lists: the tokeniser shared by RefCLIP, DViN and SimREC.
     """
     text = unicodedata.normalize("NFKC", expression).translate(TYPOGRAPHIC).lower()
-    text = "".join(" " if unicodedata.category(character)[0] == "C" else character for character in text)
+    if not text.isprintable():
+        text = "".join(map(_visible, text))
     return BECOMES_SPACE.sub(" ", DELETED.sub("", text)).strip()
+
+
+def _visible(character: str) -> str:
+    """A character itself; a space for control characters, and nothing for those that only shape their neighbours."""
+    category = unicodedata.category(character)
+    if category == "Cf" and character != ZERO_WIDTH_SPACE:
+        return ""
+    return " " if category[0] == "C" else character
 
 
 def build_vocabulary(texts: Iterable[str]) -> list[str]:

@@ -56,6 +56,23 @@ def test_the_printed_entry_prepares_what_was_counted(tmp_path, monkeypatch, caps
     assert pq.read_metadata(tmp_path / "out/pairs.parquet").num_rows == 3
 
 
+@pytest.mark.parametrize("name", ["2024", "1e3", "null", "2024-05"])
+def test_a_folder_whose_name_yaml_would_not_read_as_text_is_named_in_quotes(tmp_path, monkeypatch, capsys, name):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / name, "csv", ROWS)
+    scan(tmp_path / name)
+    *_, listed, entry = capsys.readouterr().out.splitlines()
+    (dataset,) = YAML(typ="safe").load(entry)
+    assert dataset == name.replace("-", "_") and f"'{dataset}' under run.datasets" in listed
+    (tmp_path / "params.yaml").write_text(f"datasets:\n{entry}\n")
+    prepare(dataset=dataset, raw=tmp_path / name, out=tmp_path / "out")
+    scan(tmp_path / name)
+    (tmp_path / "params.yaml").write_text(f"datasets:\n{entry}\n".replace("'", ""))
+    for attempt in (lambda: scan(tmp_path / name), lambda: prepare(dataset=dataset, raw=tmp_path, out=tmp_path)):
+        with pytest.raises(ConfigError, match=f'Write "{dataset}": in place of {dataset}: there'):
+            attempt()
+
+
 def test_bad_rows_are_shown_with_their_code_and_an_entry_of_params_counts(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     rows = [{"image": f"{number}.png", "text": "?!" if number == 1 else "red ball", "part": "a"} for number in range(4)]

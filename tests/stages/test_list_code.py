@@ -157,6 +157,7 @@ def test_changes_and_stale_stages_are_told(checkout):
             "  map_teachers: [pcnet]",
             "run.map_teachers names pcnet. Allowed",
         ),
+        ("params.yaml", "  scenes_g: {adapter", "  2024: {adapter", 'Write "2024": in place of 2024: there'),
     ],
 )
 def test_a_checkout_that_cannot_run_is_refused_and_the_last_list_stays(checkout, name, old, new, message):

@@ -105,7 +105,8 @@ class PairsAdapter:
 
     def _refuse(self, report: dict[str, Any], raw: Path, out: Path, dataset: str) -> None:
         """End the ingest when too many rows are bad, or none is good."""
-        errors = {code: facts for code, facts in report["codes"].items() if code.startswith("E_")}
+        by_count = sorted(report["codes"].items(), key=lambda item: -item[1]["count"])
+        errors = {code: facts for code, facts in by_count if code.startswith("E_")}
         listed = ", ".join(f"{facts['count']} {code}" for code, facts in errors.items()) or "nothing was refused"
         first = next((f"; the first: {facts['examples'][0]}" for facts in errors.values()), "")
         bad, of = bad_and_all(report)

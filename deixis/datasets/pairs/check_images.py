@@ -104,13 +104,13 @@ def _check(job: tuple[Any, ...], places: Places) -> tuple[list[tuple[Any, ...]],
 def locate(name: str, places: Places) -> Path:
     """The file that a row names: below the image folder or the corpus, never outside, whatever links say.
 
-    Backslashes may separate folders, and accents may be composed or not.
+    Backslashes may separate folders, accents may be composed or not, and spaces may stand around the name.
 
     Raises:
         ImageError: E_IMG_MISSING if there is none.
         DataError: If it leaves the corpus.
     """
-    spelled = (name, name.replace("\\", "/"))
+    spelled = [form for text in (name, name.strip()) for form in (text, text.replace("\\", "/"))]
     names = dict.fromkeys(unicodedata.normalize(form, text) for text in spelled for form in ("NFC", "NFD"))
     inside = (places.root.resolve(), places.raw.resolve())
     escapes = False

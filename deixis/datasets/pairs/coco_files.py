@@ -14,6 +14,7 @@ from deixis.datasets.pairs.settings import PairsConfig
 from deixis.datasets.tables import id_key, names_by_id, whole
 
 PHRASE_KEYS = ("sentences", "refexp", "expression", "caption")  # where annotations carry text
+MARKS = codecs.BOM_UTF8 + codecs.BOM_UTF16_LE + b"\0 \t\r\n"  # bytes before the first of JSON, and of UTF-16's blanks
 NUMBER = re.compile(r"-?[0-9]{1,18}")
 Values = dict[str, Any]
 
@@ -29,7 +30,7 @@ class _Image(NamedTuple):
 def is_coco(path: Path) -> bool:
     """Whether a JSON file holds one object and not a list; whether COCO's lists are in it shows when it is read."""
     with path.open("rb") as stream:
-        return stream.read(4096).removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"{")
+        return stream.read(4096).lstrip(MARKS).startswith(b"{")
 
 
 def read_coco(path: Path, *, file: str, config: PairsConfig) -> Iterator[RowOrRemark]:
@@ -39,12 +40,13 @@ def read_coco(path: Path, *, file: str, config: PairsConfig) -> Iterator[RowOrRe
     what the image's own caption is about. Boxes are x, y, width and height, as COCO says; line numbers are places in
     `images` or `annotations`.
     """
-    content = load_json(path)
+    content, noted = load_json(path, file)
     kinds = {name: type(content.get(name)) for name in ("images", "annotations")} if isinstance(content, dict) else {}
     if list(kinds.values()) != [list, list]:
         raise DataError(
             f"{path}: not a COCO file. Allowed: an object with lists `images` and `annotations`. Write it so"
         )
+    yield from noted
     names, unclear = names_by_id(content.get("categories"))
     images, remarks = _index_images(content["images"], f"{file}#images")
     place = f"{file}#annotations"

@@ -5,9 +5,11 @@ up for its first line alone, and reading starts again at the next.
 """
 
 import csv
+import re
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from deixis.core.errors import DataError
 from deixis.datasets.pairs.rows import Remark, RowOrRemark, check_columns, make_row
@@ -15,6 +17,7 @@ from deixis.datasets.pairs.settings import PairsConfig
 from deixis.datasets.pairs.text_lines import decode, read_lines
 
 DELIMITERS = ",;\t"
+SEPARATOR = re.compile(r'"?sep=([^\w\s"]|\t)"?\s*', re.IGNORECASE)  # Excel's own line before the header
 MAX_RECORD_LINES = 200
 Line = tuple[int, bytes | None]
 
@@ -53,18 +56,31 @@ class _Lines:
         self._again.extendleft(reversed(self.record[1:]))
 
 
+class _Header(NamedTuple):
+    """Column names, and how the values under them are written."""
+
+    names: list[str]
+    delimiter: str
+    spaced: bool  # whether a space follows each delimiter
+
+    def reader(self, lines: Iterator[str]) -> Iterator[list[str]]:
+        """Records of lines."""
+        return csv.reader(lines, delimiter=self.delimiter, skipinitialspace=self.spaced, strict=True)
+
+
 def read_csv(path: Path, *, file: str, config: PairsConfig) -> Iterator[RowOrRemark]:
-    """Rows under a header; line numbers are those at which a record begins, the header's being 0."""
+    """Rows under a header; line numbers are those at which a record begins, the file's first being 0."""
     lines = _Lines(read_lines(path), file)
-    header, delimiter = _read_header(lines, path, config)
-    check_columns(header, config.fields, file=str(path))
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    header = _read_header(lines, path, {config.fields.image, config.fields.text})
+    check_columns(header.names, config.fields, file=str(path))
+    reader = header.reader(lines)
     while True:
         lines.start()
         try:
             values, problem = next(reader), ""
-            if values and len(values) != len(header):
-                problem = f"{len(values)} values under {len(header)} columns: {delimiter.join(values)}"
+            if values and len(values) != len(header.names):
+                found = header.delimiter.join(values)
+                problem = f"{len(values)} values under {len(header.names)} columns: {found}"
         except StopIteration:
             return
         except _TooLong:
@@ -76,24 +92,40 @@ def read_csv(path: Path, *, file: str, config: PairsConfig) -> Iterator[RowOrRem
             size = lines.record[0][1] is None
             yield Remark(file, line, "E_ROW_SIZE" if size else "E_ROW_BROKEN", problem)
             lines.take_back()
-            reader = csv.reader(lines, delimiter=delimiter, strict=True)
+            reader = header.reader(lines)
         elif values:
             if lines.remark:
                 yield lines.remark
-            yield make_row(file, line, dict(zip(header, values, strict=True)), config.fields)
+            yield make_row(file, line, dict(zip(header.names, values, strict=True)), config.fields)
 
 
-def _read_header(lines: _Lines, path: Path, config: PairsConfig) -> tuple[list[str], str]:
-    """Column names, and the delimiter under which the wanted ones are among them."""
+def csv_columns(path: Path) -> list[str]:
+    """Column names of a file."""
+    return _read_header(_Lines(read_lines(path), ""), path, set()).names
+
+
+def _read_header(lines: _Lines, path: Path, wanted: set[str]) -> _Header:
+    """The header, by the delimiter that the file states, under which the wanted names are there, or that is likeliest.
+
+    Raises:
+        DataError: If there is none.
+    """
     try:
         text = next(lines)
+        stated = SEPARATOR.fullmatch(text)
+        text = next(lines) if stated else text
+        headers = [_parse_header(text, mark) for mark in (stated[1] if stated else DELIMITERS)]
     except StopIteration:
         raise DataError(f"{path}: an empty file. Restore it") from None
-    except _TooLong:
-        raise DataError(f"{path}: its first line is no header. Fix it") from None
-    headers = {mark: [name.strip() for name in next(csv.reader([text], delimiter=mark), [])] for mark in DELIMITERS}
-    for mark, names in headers.items():
-        if {config.fields.image, config.fields.text} <= set(names):
-            return names, mark
-    mark = max(headers, key=lambda mark: len(headers[mark]))
-    return headers[mark], mark
+    except (_TooLong, csv.Error):
+        raise DataError(f"{path}: its first line is no header. Put one there, as image,text") from None
+    likeliest = max(headers, key=lambda header: len(header.names))
+    return next((header for header in headers if wanted and wanted <= set(header.names)), likeliest)
+
+
+def _parse_header(text: str, mark: str) -> _Header:
+    cells = next(csv.reader([text], delimiter=mark), [])
+    spaced = len(cells) > 1 and all(cell.startswith(" ") for cell in cells[1:])
+    if spaced:
+        cells = next(csv.reader([text], delimiter=mark, skipinitialspace=True), [])
+    return _Header([cell.strip() for cell in cells], mark, spaced)

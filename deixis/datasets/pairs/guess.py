@@ -1,15 +1,13 @@
 """Which columns of a corpus are which, told by their names, for a user who has said nothing yet."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
 from deixis.datasets.pairs.arrow_files import column_names
-from deixis.datasets.pairs.csv_files import DELIMITERS
+from deixis.datasets.pairs.csv_files import csv_columns
 from deixis.datasets.pairs.json_files import first_keys
 from deixis.datasets.pairs.settings import Fields, Format
-from deixis.datasets.pairs.text_lines import decode, read_lines
 
 # Other names that people give the columns of `Fields`, likeliest first; case does not count
 SYNONYMS = {
@@ -29,9 +27,7 @@ def read_names(kind: Format, path: Path) -> list[str]:
     if kind in ("jsonl", "json"):
         return first_keys(path, kind)
     if kind == "csv":
-        line = next((raw for _, raw in read_lines(path) if raw is not None), b"")
-        headers = [next(csv.reader([decode(line, "", 0)[0]], delimiter=mark), []) for mark in DELIMITERS]
-        return [name.strip() for name in max(headers, key=len)]
+        return csv_columns(path)
     return []
 
 

@@ -9,7 +9,7 @@ from deixis.core.errors import DataError
 from deixis.datasets.foreign_json import parse_json
 from deixis.datasets.pairs.rows import Remark, RowOrRemark, make_row
 from deixis.datasets.pairs.settings import Format, PairsConfig
-from deixis.datasets.pairs.text_lines import decode, read_lines
+from deixis.datasets.pairs.text_lines import decode, read_lines, read_whole
 
 FIRST_LINES = 100  # among which an object is looked for, to see its keys
 
@@ -44,12 +44,13 @@ def _refuse_spread_object(text: str, path: Path) -> None:
 
 def read_json_list(path: Path, *, file: str, config: PairsConfig) -> Iterator[RowOrRemark]:
     """One list of objects. It is read whole: for very many rows use JSONL or Parquet."""
-    rows = load_json(path)
+    rows, remarks = load_json(path, file)
     if not isinstance(rows, list):
         raise DataError(
             f"{path}: a {type(rows).__name__}. Allowed: a list of objects, or COCO with images and annotations. "
             "Write it so"
         )
+    yield from remarks
     for line, values in enumerate(rows):
         yield _row_of(file, line, values, config)
 
@@ -57,7 +58,7 @@ def read_json_list(path: Path, *, file: str, config: PairsConfig) -> Iterator[Ro
 def first_keys(path: Path, kind: Format) -> list[str]:
     """Keys of the first object of a list, or of the first lines."""
     if kind == "json":
-        rows = load_json(path)
+        rows, _ = load_json(path, path.name)
     else:
         lines = (raw for _, raw in islice(read_lines(path), FIRST_LINES) if raw)
         rows = map(_object_or_none, lines)
@@ -77,14 +78,15 @@ def _row_of(file: str, line: int, values: Any, config: PairsConfig) -> RowOrRema
     return make_row(file, line, values, config.fields)
 
 
-def load_json(path: Path) -> Any:
-    """The value that a JSON file holds.
+def load_json(path: Path, file: str) -> tuple[Any, list[Remark]]:
+    """The value that a JSON file holds, and a remark where it is not Unicode.
 
     Raises:
         DataError: If it holds none.
     """
+    text, remark = read_whole(path, file)
     try:
-        return parse_json(path.read_text(encoding="utf-8-sig"))
+        return parse_json(text), [remark] if remark else []
     except (ValueError, RecursionError) as error:
         raise DataError(
             f"{path}: not valid JSON ({error}). One object per line belongs in a .jsonl file. Fix it"

@@ -66,7 +66,7 @@ def make_row(file: str, line: int, values: Mapping[str, Any], fields: Fields) ->
 
 
 def check_columns(columns: list[str], fields: Fields, *, file: str) -> None:
-    """Refuse a file whose header lacks what is needed or was named.
+    """Refuse a file whose header lacks what is needed or was named, or has it twice.
 
     Raises:
         DataError: Naming the columns that are there and the setting that renames them.
@@ -76,6 +76,12 @@ def check_columns(columns: list[str], fields: Fields, *, file: str) -> None:
         raise DataError(
             f"{file}: no column {', '.join(missing)}. Found: {', '.join(columns)}. Rename it; a dataset of "
             "params.yaml may say instead which is which, as datasets.<name>.fields: {text: caption}"
+        )
+    repeated = sorted({name for name in vars(fields).values() if columns.count(name) > 1})
+    if repeated:
+        raise DataError(
+            f"{file}: several columns are called {', '.join(repeated)}. Found: {', '.join(columns)}. Allowed: one of "
+            "each name. Rename them, or write one row for each"
         )
 
 

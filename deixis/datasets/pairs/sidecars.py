@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
+from deixis.datasets.companions import is_companion
 from deixis.datasets.pairs.rows import Remark, Row, RowOrRemark
 from deixis.datasets.pairs.settings import PairsConfig
 from deixis.datasets.pairs.text_lines import decode, read_lines
@@ -24,7 +25,7 @@ def read_sidecars(path: Path, *, file: str, config: PairsConfig) -> Iterator[Row
     for folder, subfolders, names in os.walk(root):
         subfolders.sort()
         stems: dict[str, list[str]] = defaultdict(list)
-        for name in sorted(names):
+        for name in sorted(name for name in names if not is_companion(name)):
             stems[Path(name).stem].append(name)
         for stem in sorted(stems):
             below = Path(folder).relative_to(root)
@@ -52,5 +53,24 @@ def _read_stem(folder: Path, below: Path, names: list[str], prefix: str) -> Iter
             text, remark = decode(raw, place, line)
             if remark:
                 yield remark
-            if text.strip():
+            if _is_label(text):
+                yield Remark(
+                    place, line, "E_TEXT_TYPE", f"numbers, as YOLO's labels are, and no phrase: {text.strip()}"
+                )
+            elif text.strip():
                 yield Row(place, line, (below / images[0]).as_posix(), text.strip("\r\n"))
+
+
+def _is_label(text: str) -> bool:
+    """Whether a line is an object's label: numbers, and at most the word of its class, as YOLO, KITTI and DOTA have."""
+    words = text.split()
+    numbers = sum(map(_is_number, words))
+    return numbers >= 4 and len(words) - numbers <= 1
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True

@@ -1,9 +1,10 @@
 """Which files hold the pairs, and which reader reads them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from deixis.core.errors import ConfigError, DataError
+from deixis.datasets.companions import is_companion
 from deixis.datasets.pairs.arrow_files import read_hf, read_parquet
 from deixis.datasets.pairs.coco_files import is_coco, read_coco
 from deixis.datasets.pairs.csv_files import read_csv
@@ -65,7 +66,7 @@ def _named(raw: Path, source: str) -> list[Path]:
             "Fix params.yaml"
         )
     literal = raw / source
-    paths = [literal] if literal.exists() else sorted(raw.glob(source))
+    paths = [literal] if literal.exists() else _own(raw.glob(source))
     if not paths:
         raise ConfigError(
             f"datasets.<name>.source is {source}: nothing in {raw} has that name. Fix params.yaml or put it there"
@@ -79,17 +80,21 @@ def _look_into(folder: Path, raw: Path, stated: Format | None) -> tuple[Format, 
         return "hf", [folder]
     if stated == "sidecars":
         return "sidecars", [folder]
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+    files = _own(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
     if stated is not None:
         files = [path for path in files if SUFFIXES[path.suffix.lower()] == ("json" if stated == "coco" else stated)]
     if files:
         return _one_format(files, raw, stated), files
-    if stated is None and any((folder / IMAGES).rglob("*.txt")):
+    if stated is None and _own((folder / IMAGES).rglob("*.txt")):
         return "sidecars", [folder]
     raise DataError(
         f"{folder}: nothing to read. Allowed: .jsonl, .csv, .tsv, .parquet or .json files, a dataset saved to disk, or "
         f"{IMAGES}/ with a .txt beside each image. Put it there (docs/own-data.md)"
     )
+
+
+def _own(paths: Iterable[Path]) -> list[Path]:
+    return sorted(path for path in paths if not is_companion(path.name))
 
 
 def _one_format(files: list[Path], raw: Path, stated: Format | None) -> Format:

@@ -53,7 +53,7 @@ def written(out: Path, target: str) -> dict[str, tuple[list[float], tuple[int, i
     if target == "yolo":
         found = {}
         for line in (out / "boxes/train.txt").read_text().split():
-            label = next((out / "boxes/labels").rglob(f"{Path(line).stem}.txt"))
+            label = Path("/labels/".join(f"{out}/boxes/{line}".rsplit("/images/", 1))).with_suffix(".txt")
             x, y, width, height = np.array(label.read_text().split()[1:], float) * scale
             box = [x - width / 2, y - height / 2, x + width / 2, y + height / 2]
             found[line.removeprefix("./images/")] = (box, (WIDTH, HEIGHT))

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +12,8 @@ from ruamel.yaml import YAML
 from skimage.draw import polygon2mask
 
 from deixis.core.errors import DataError
-from deixis.exports.types import ExportedImage
+from deixis.exports.reading import LabelReader
+from deixis.exports.types import ExportedImage, Options
 from deixis.exports.yolo import ImageNames, outline, write
 from tests.deixis.exports.labelled import (
     HARD_TEXT,
@@ -25,6 +27,7 @@ from tests.deixis.exports.labelled import (
     ring_and_part,
     row,
     write_images,
+    write_tables,
 )
 
 
@@ -96,6 +99,38 @@ def test_images_with_one_stem_get_names_of_their_own():
     assert stems[1] == "a/1_png.png"
     assert stems[4] == "b/1.jpg"
     assert len({name.rsplit(".", 1)[0].casefold() for name in stems}) == len(paths)
+
+
+PATHS = [
+    "00/images/25.jpg",
+    "images/1.jpg",
+    "plain/26.jpg",
+    "a/images/b/images/2.jpg",
+    "images.jpg",
+    "a.images/b.c.jpg",
+]
+
+
+def test_labels_lie_where_trainers_look_for_them_whatever_folders_are_called(tmp_path):
+    labels, images = write_tables(tmp_path, [row(f"s/{n}", n, [1.0, 2, 9, 9], l_shape()) for n in range(len(PATHS))])
+    table = [
+        {"image_id": n, "path": path, "sha256": f"{n:064d}", "width": WIDTH, "height": HEIGHT, "licence": "CC0-1.0"}
+        for n, path in enumerate(PATHS)
+    ]
+    pd.DataFrame(table).to_parquet(images, index=False)
+    for n, path in enumerate(PATHS):
+        (tmp_path / "root" / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (WIDTH, HEIGHT), (n, 0, 0)).save(tmp_path / "root" / path)
+    (out := tmp_path / "out").mkdir()
+    write(LabelReader(labels, images).images(), out, Options(image_root=tmp_path / "root", per_object=False))
+    for kind in ("boxes", "polygons"):
+        listed = (out / kind / "train.txt").read_text().splitlines()
+        assert listed == [f"./images/{path}" for path in PATHS]
+        for line in listed:
+            image = str(out / kind / line.removeprefix("./"))
+            found = "/labels/".join(image.rsplit("/images/", 1)).rsplit(".", 1)[0] + ".txt"
+            with open(found) as stream:
+                assert len(stream.read().splitlines()) == 1
 
 
 def test_images_are_copies(out, tmp_path):

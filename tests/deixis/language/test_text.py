@@ -18,6 +18,11 @@ VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "ball", "left", "red"]
         pytest.param("ﬁne Ｒｅｄ ｂａｌｌ", ["fine", "red", "ball"], id="nfkc"),
         pytest.param("（left）！", ["left"], id="full-width-punctuation"),
         pytest.param("red\x00ball\u200b", ["red", "ball"], id="control-characters"),
+        pytest.param("foot\u00adball wo\u2060man", ["football", "woman"], id="soft-hyphen-and-joiner"),
+        pytest.param("\u0645\u06cc\u200c\u0631\u0648\u062f", ["\u0645\u06cc\u0631\u0648\u062f"], id="non-joiner"),
+        pytest.param("\u200ered\u200b ball\u200f 2\ufeff", ["red", "ball", "2"], id="direction-and-zero-width"),
+        pytest.param("red\u200bball", ["red", "ball"], id="zero-width-space-parts-words"),
+        pytest.param("a \U0001f468\u200d\U0001f692 man", ["a", "\U0001f468\U0001f692", "man"], id="joined-emoji"),
         pytest.param("Çelik ŞAPKA", ["çelik", "şapka"], id="other-letters"),
     ],
 )
@@ -25,7 +30,7 @@ def test_words(expression, words):
     assert normalise(expression).split() == words
 
 
-@pytest.mark.parametrize("expression", ["", "  ", "?!", "...", "-/-", "(\"')", "\n\t", "，！？"])
+@pytest.mark.parametrize("expression", ["", "  ", "?!", "...", "-/-", "(\"')", "\n\t", "，！？", "\u2060\u00ad\u200b"])
 def test_punctuation_alone_is_the_empty_text(expression):
     assert normalise(expression) == ""
 

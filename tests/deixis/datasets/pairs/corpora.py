@@ -277,6 +277,8 @@ BAD: dict[str, Bad] = {
     "half a surrogate": Bad("E_TEXT_ENCODING", False, _row(text="red \ud800")),
     "text is long": Bad("W_TEXT_LONG", True, _row(text="very " * 30 + "red")),
     "control character": Bad("W_TEXT_CONTROL", True, _row(text="red\x07 cup")),
+    "soft hyphen alone": Bad("E_TEXT_EMPTY", False, _row(text="\u00ad\u2060")),
+    "a key twice": Bad("E_ROW_BROKEN", False, lambda raw, n: _row()(raw, n)[:-1] + b', "text": "green cube"}'),
     "byte order mark inside": Bad("W_TEXT_CONTROL", True, _row(text="\ufeffred cup")),
     "phrase twice": Bad("W_DUP_TEXT", True, _row(image="good0.png", text="Red ball, 0!")),
     "id twice": Bad("E_ID_DUP", False, _row(id="good-0")),
