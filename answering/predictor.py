@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from answering.answers import Answers
 from answering.cards import read_card
 from answering.user_images import ImageLike, stored_image
 from deixis.core.errors import ConfigError, DataError
-from deixis.core.progress import quietly
+from deixis.core.progress import quietly, say
 from deixis.core.registry import resolve
 from deixis.core.runtime import Device, pick_device
 from deixis.imaging.masks import RLE, decode_mask
@@ -72,6 +73,7 @@ class Predictor:
         self.device = pick_device(device)
         kind = resolve(ROLES, self.role, role="role")
         self._answers: Answers = kind(self.folder, self.weights, self.device)
+        self._told_cut = False
 
     @property
     def inputs(self) -> tuple[Path, ...]:
@@ -120,7 +122,18 @@ class Predictor:
         self, pairs: pd.DataFrame, images: pd.DataFrame, root: Path, *, with_masks: bool = True
     ) -> pd.DataFrame:
         """Answer pairs about some images: rows as the stages write them (`answering.Answers`)."""
+        self._tell_cut(pairs["text"].tolist())
         return self._answers.rows(pairs, images, root, with_masks=with_masks)
+
+    def _tell_cut(self, texts: Sequence[str]) -> None:
+        """Say once that a phrase is not read to its end."""
+        if self._told_cut or not (cut := self._answers.cut(texts)):
+            return
+        self._told_cut = True
+        say(
+            f"{self.folder}: phrases as long as {shorten(cut[0], 120)!r} are not read to their end, nor are others "
+            "that are too long for it. Name the thing first, or make them shorter"
+        )
 
 
 def read_phrases(phrases: Sequence[str]) -> list[str]:

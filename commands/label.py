@@ -49,6 +49,7 @@ def label(
             "Name one with --model, or ask the student with: deixis predict"
         )
     source = prepare_pairs(pairs, out / "prepared", images)
+    facts = {"model": str(model), "image_root": str(source.image_root.absolute())}
     key = run_key(
         *predictor.inputs, predictor.device.type, ROWS_PER_CHUNK, source.pairs, source.images,
         entries=("commands.label", predictor.module),
@@ -58,7 +59,7 @@ def label(
         shutil.rmtree(old)  # of other pairs or another model
     if not _is_done(out, key):
         answer_chunks(predictor, source, scratch)
-        finish(scratch, out, source, facts={"key": key, "model": str(model)})
+        finish(scratch, out, source, facts={"key": key} | facts)
     shutil.rmtree(scratch, ignore_errors=True)
     say(told(out, source))
 

@@ -10,7 +10,8 @@ from commands.chunks import rows_about
 from commands.pair_source import PairSource
 from deixis.core.errors import DataError
 from deixis.datasets.quarantine import Code, Quarantine
-from deixis.imaging.decoding import ImageError, open_image
+from deixis.imaging.decoding import ImageError, as_reached, open_image
+from deixis.imaging.places import is_allowed
 
 IMAGE_COLUMNS = ("image_id", "path", "width", "height")
 Faults = dict[Any, tuple[Code, str]]  # image id -> what is wrong with its image
@@ -53,14 +54,16 @@ def _refused(rows: pd.DataFrame, faults: Faults, file: str) -> pd.DataFrame:
 
 
 def path_faults(images: pd.DataFrame, source: PairSource) -> Faults:
-    """Images that are not there, or outside the folders of images."""
+    """Images that are not there, or outside the folders of images, or of no size."""
     faults, folders = Faults(), source.image_folders
-    for image_id, path in images[["image_id", "path"]].itertuples(index=False):
-        whole = (source.image_root / path).resolve()
-        if not any(whole.is_relative_to(folder) for folder in folders):
+    for image_id, path, *size in images[list(IMAGE_COLUMNS)].itertuples(index=False):
+        whole = source.image_root / path
+        if not is_allowed(whole, folders):
             faults[image_id] = ("E_IMG_PATH", path)
-        elif not whole.is_file():
+        elif not as_reached(whole).is_file():
             faults[image_id] = ("E_IMG_MISSING", path)
+        elif min(size) < 1:
+            faults[image_id] = ("E_IMG_SIZE", f"{size[0]} x {size[1]}")
     return faults
 
 

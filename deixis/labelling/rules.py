@@ -85,6 +85,9 @@ def choose_labels(matched: Matched, scores: Tensor, table: pd.DataFrame, rules: 
         labelled["supervision"] = "image-phrase pairs, grouped by object"
     labelled["reason"] = ""
     labelled.loc[thin.numpy(), "reason"] = "size"
+    centre = (corners[:, :2] + corners[:, 2:]) / 2
+    outside = ~((centre >= 0) & (centre <= matched.sizes_wh)).all(1)  # not a number is outside, too
+    labelled.loc[outside.numpy(), "reason"] = "outside"
     if rules.min_margin is not None:
         labelled.loc[labelled["margin"] < rules.min_margin, "reason"] = "margin"
     sureness = labelled.loc[labelled["split"] == "train", "margin"].rank(pct=True, method="first")

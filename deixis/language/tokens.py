@@ -30,6 +30,12 @@ def encode(
     return ids
 
 
+def cut_texts(texts: Sequence[str], vocabulary: Sequence[str], length: int) -> list[str]:
+    """Those texts of which `encode` reads the beginning only."""
+    longer = encode(texts, vocabulary, length + 1)[:, -1] != PAD
+    return [text for text, is_cut in zip(texts, longer.tolist(), strict=True) if is_cut]
+
+
 def word_vectors(vocabulary: Sequence[str], width: int) -> Float[Tensor, "words width"]:
     """A fixed random unit-variance vector per word, the same in every run and for every vocabulary.
 
