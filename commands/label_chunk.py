@@ -18,7 +18,7 @@ Faults = dict[Any, tuple[Code, str]]  # image id -> what is wrong with its image
 
 
 def label_chunk(
-    predictor: Predictor, rows: pd.DataFrame, source: PairSource
+    predictor: Predictor, rows: pd.DataFrame, source: PairSource, *, any_domain: bool = False
 ) -> tuple[pd.DataFrame | None, pd.DataFrame]:
     """Labels of some rows of pairs.parquet, None where no row is sound; and what was refused of them.
 
@@ -32,13 +32,13 @@ def label_chunk(
     }
     faults |= path_faults(listed, source)
     try:
-        labels = _answer(predictor, rows, listed, faults, source.image_root)
+        labels = _answer(predictor, rows, listed, faults, source.image_root, any_domain)
     except DataError:  # decoding all images beforehand would double the work where all are sound
         damaged = decoding_faults(listed[~listed["image_id"].isin(list(faults))], source.image_root)
         if not damaged:
             raise
         faults |= damaged
-        labels = _answer(predictor, rows, listed, faults, source.image_root)
+        labels = _answer(predictor, rows, listed, faults, source.image_root, any_domain)
     return labels, _refused(rows, faults, source.pairs.name)
 
 
@@ -82,13 +82,13 @@ def decoding_faults(images: pd.DataFrame, root: Path) -> Faults:
 
 
 def _answer(
-    predictor: Predictor, rows: pd.DataFrame, images: pd.DataFrame, faults: Faults, root: Path
+    predictor: Predictor, rows: pd.DataFrame, images: pd.DataFrame, faults: Faults, root: Path, any_domain: bool
 ) -> pd.DataFrame | None:
     sound = rows[rows["text"].map(_has_word) & ~rows["image_id"].isin(list(faults))].reset_index(drop=True)
     if not len(sound):
         return None
     needed = images[images["image_id"].isin(sound["image_id"])].reset_index(drop=True)
-    return predictor.answer_pairs(sound, needed, root)
+    return predictor.answer_pairs(sound, needed, root, any_domain=any_domain)
 
 
 def _has_word(text: Any) -> bool:

@@ -79,6 +79,8 @@ class Weigher(Protocol):
     text_length: int  # tokens; longer phrases are cut
     # of place beside its scores, which are log-plausibilities then; None: what the phrases of a set teach
     location_weight: float | None
+    # slope and offset from the log-odds of its scores to those of being right, where the scores are such; None: unknown
+    calibration: tuple[float, float] | None
 
     def match(self, batch: TeacherBatch) -> Candidates: ...
 
@@ -99,6 +101,7 @@ class ZeroShotTeacher(Weigher, Protocol):
     @property
     def starts(self) -> tuple[str, ...]: ...  # folders of frozen models that `start_from` reads, beside the detector
     def start_from(self, weights: Path, device: torch.device) -> None: ...
+    def knows(self, texts: Sequence[str]) -> list[bool]: ...  # whether each names anything that the detector finds
 
 
 @runtime_checkable

@@ -23,13 +23,8 @@ from deixis.roles import Teacher, ZeroShotTeacher, module_of, parameter_groups
 from deixis.training.fit import Recipe, fit
 from models.frozen.starts import read_vocabulary, start_named_words
 from models.loading.teachers import build_teacher, feature_names, teacher_config
+from models.loading.untrained import save_untrained
 from training.epochs import epoch_batches
-
-UNTRAINED = {
-    "training": {"steps": 0, "last_ema_decay": 0.0},
-    "selection": "none: nothing is trained",
-    "supervision": "none: class words, words of place and colours",
-}
 
 
 def train_teacher(
@@ -62,9 +57,8 @@ def train_teacher(
     }
     card |= survivors_used(features / "detector")
     if isinstance(model, ZeroShotTeacher):
-        model.start_from(weights, hardware)
         write_csv(pd.DataFrame([{"epoch": 0, "total": 0.0}]), curves)  # the graph's plot; nothing was learned
-        save_checkpoint(module, out, config=card | UNTRAINED)
+        save_untrained(model, out, weights=weights, device=hardware, card=card)
         return
     assert isinstance(model, Teacher)
     section, recipe = f"teachers.{teacher}", read_section(params, f"teachers.{teacher}.recipe", Recipe)

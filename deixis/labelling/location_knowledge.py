@@ -138,7 +138,8 @@ def _recalled(guessed: Tensor, texts: list[str], kinds: Kinds) -> Tensor:
 def write_kinds(kinds: Kinds, path: Path) -> None:
     """Write the table of what phrases name, by text."""
     texts = sorted(kinds)
-    write_table(pd.DataFrame({"text": texts, "kinds": [kinds[text].numpy() for text in texts]}), path)
+    column = pd.Series(texts, dtype="string")  # of text even where there is none
+    write_table(pd.DataFrame({"text": column, "kinds": [kinds[text].numpy() for text in texts]}), path)
 
 
 def read_location_knowledge(folder: Path) -> LocationKnowledge:

@@ -69,6 +69,7 @@ class WeakMCN(nn.Module):
     Config = WeakMCNConfig
     needs_box_masks = True
     location_weight = None
+    calibration = None
     box_scales = ("coarse",)  # the segmenter has drawn no other boxes, and the fine map is the mask head's
 
     def __init__(self, config: WeakMCNConfig, vocabulary: Sequence[str]) -> None:
