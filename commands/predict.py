@@ -77,15 +77,15 @@ def as_json(answer: Answer) -> dict[str, Any]:
 
 
 def draw(image: Image.Image, answers: Sequence[Answer], *, colour: tuple[int, int, int]) -> Image.Image:
-    """The image once per answer, side by side."""
+    """The image once per answer, side by side; numbered, since the font lacks the letters of many languages."""
     factor = DRAWN_SIDE / max(image.size)
     size = max(1, round(image.width * factor)), max(1, round(image.height * factor))
     pixels = np.asarray(image.resize(size))
     columns = []
-    for answer in answers:
+    for number, answer in enumerate(answers, start=1):
         boxes = [] if answer.box is None else [([side * factor for side in answer.box], colour)]
         mask = None if answer.mask is None else np.asarray(Image.fromarray(answer.mask).resize(size))
         sureness = f"{answer.score:.2f}" if answer.confidence is None else f"{answer.confidence:.0%}"
-        caption = f"{answer.phrase} ({sureness})"
+        caption = f"{number} ({sureness}): {answer.phrase}"
         columns.append((caption, overlay(pixels, boxes=boxes, mask=mask, scale=1)))
     return panel(columns, title="")

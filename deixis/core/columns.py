@@ -46,7 +46,7 @@ KINDS: dict[str, tuple[str, Check]] = {
     ),
     **dict.fromkeys(("width", "height", "shard", "row"), ("whole numbers", types.is_integer)),
     **dict.fromkeys(("score", "margin", "mask_quality", "area"), ("numbers", _is_number)),
-    **dict.fromkeys(("box", "runner_up", "match_box", "map_box"), ("lists of numbers", _is_numbers)),
+    **dict.fromkeys(("box", "map_box"), ("lists of numbers", _is_numbers)),
     **dict.fromkeys(("mask", "prompted_mask", "map_mask"), ("run-length codes, of size and counts", _is_mask)),
     "accept": ("true or false", types.is_boolean),
 }  # fmt: skip

@@ -72,8 +72,10 @@ def read_table(path: Path, *, columns: tuple[str, ...], made_by: str, optional: 
         raise DataError(f"{path}: lacks {', '.join(lacking)}; has {', '.join(schema.names)}. {again}")
     wanted = [*columns, *(column for column in optional if column in schema.names)]
     check_columns(schema, wanted, path=path, remedy=again)
-    with foreign_bytes(path, "a whole Parquet file", again):
-        table = pd.read_parquet(path)[wanted]
+    with foreign_bytes(path, "a whole Parquet file", again), pq.ParquetFile(path) as file:
+        stored = file.read(columns=wanted, use_pandas_metadata=True)
+        stored.validate(full=True)  # of damaged text, pandas would say so where it is looked at
+        table = stored.to_pandas()[wanted]
     check_gaps(table, path=path, remedy=again)
     return table
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deixis.core.errors import DataError
-from deixis.imaging.places import allowed_folders, find_root, is_allowed
+from deixis.imaging.places import IMAGES, allowed_folders, find_root, is_allowed
 
 LONGEST = 255  # bytes of a file's name, on every usual file system
 
@@ -48,8 +48,15 @@ def name_images(paths: Sequence[str], *, images: Path, root: Path | None) -> tup
     if root is not None:
         _refuse_strangers(outside, images, root)
     whole = len(outside) == len(places)
-    top = os.path.commonpath({*map(os.path.dirname, outside), *(() if whole else (start,))})
+    folders = {_folder_of(place, images, start) for place in outside}
+    top = os.path.commonpath([*folders, *(() if whole else (start,))])
     return [Path(place).relative_to(top).as_posix() for place in places], Path(top)
+
+
+def _folder_of(place: str, images: Path, start: str) -> str:
+    """The folder that preparing put an image into, else the one that it lies in."""
+    usual = (os.path.abspath(images.parent / IMAGES), os.path.dirname(start)) if start else ()
+    return next((folder for folder in usual if Path(place).is_relative_to(folder)), os.path.dirname(place))
 
 
 def _is_name(path: str) -> bool:

@@ -98,8 +98,8 @@ class LabelReader:
             width=int(row["width"]),
             height=int(row["height"]),
             number=place,
-            sha256=row.get("sha256"),
-            licence=row.get("licence"),
+            sha256=_or_none(row.get("sha256")),
+            licence=_or_none(row.get("licence")),
         )
 
     def _label(self, row: dict[str, Any], image: ExportedImage) -> Label | None:
@@ -207,6 +207,11 @@ def _is_code(mask: RLE, size: list[int]) -> bool:
         return mask["size"] == size and min(lengths) >= 0 and sum(lengths) == math.prod(size)
     except (TypeError, ValueError):
         return False
+
+
+def _or_none(value: Any) -> str | None:
+    """A text that may be missing, which a table of pandas says with NaN."""
+    return value if isinstance(value, str) else None
 
 
 def _groups(pairs: Path) -> dict[str, str]:
