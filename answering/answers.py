@@ -1,5 +1,6 @@
 """Pairs of images and phrases to the rows that the stages would write for them, whoever answers."""
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -17,6 +18,10 @@ class Answers(Protocol):
 
     is_teacher: ClassVar[bool]  # its answers are labels
     inputs: tuple[Path, ...]  # files that decide the answers, beside the checkpoint and the frozen models
+
+    def cut(self, texts: Sequence[str]) -> list[str]:
+        """Those texts that are too long for the model, which reads their beginning only."""
+        ...
 
     def rows(self, pairs: pd.DataFrame, images: pd.DataFrame, root: Path, *, with_masks: bool) -> pd.DataFrame:
         """Answer every pair, each by itself, in the order given.

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from answering import ROLES
+from deixis.core.config import SHOWN
 from deixis.core.errors import ConfigError, DataError
 from deixis.core.records import read_json
 
@@ -28,4 +29,12 @@ def read_card(folder: Path, *, roles: Sequence[str] = tuple(ROLES)) -> dict[str,
         role_there = next((role.replace("_", " ") for role in ROLES if isinstance(card, dict) and role in card), "")
         what = f"a {role_there}" if role_there else "a model, but none that answers phrases"
         raise ConfigError(f"{folder}: {what}. Allowed: a folder <dataset>/<name> of {', '.join(places)}. Name one")
+    role = next(role for role in roles if role in card)
+    made_by = f"train_{role}"
+    for name, kind in ((role, str), ("model", dict), ("vocabulary", list), ("sha256", str)):
+        if not isinstance(card.get(name), kind):
+            raise DataError(
+                f"{folder}/config.json: {name} is {SHOWN.repr(card.get(name))}; allowed: a {kind.__name__}. "
+                f"Run: dvc repro -f {made_by}"
+            )
     return card

@@ -1,5 +1,6 @@
 """Answers of a teacher of response maps."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,6 +13,7 @@ from deixis.batches.map_data import MapReader
 from deixis.cues.reading import pad_cues
 from deixis.cues.rule import rule_cues
 from deixis.labelling.segmenting import segment_points
+from deixis.language.tokens import cut_texts
 from models.loading.map_teachers import load_map_teacher
 
 
@@ -24,6 +26,10 @@ class MapTeacherAnswers:
     def __init__(self, folder: Path, weights: Path, device: torch.device) -> None:
         self._at = Checkpoint(folder, weights, device)
         self._teacher = load_map_teacher(folder, device)
+
+    def cut(self, texts: Sequence[str]) -> list[str]:
+        """Those that are longer than its text encoder reads."""
+        return cut_texts(texts, self._teacher.reading.vocabulary, self._teacher.reading.length)
 
     def rows(self, pairs: pd.DataFrame, images: pd.DataFrame, root: Path, *, with_masks: bool) -> pd.DataFrame:
         """Rows of labels.parquet. The box is that of the mask, so there is always one."""

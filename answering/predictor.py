@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,11 @@ from PIL import Image
 from answering import ROLES
 from answering.answers import Answers
 from answering.cards import read_card
+from answering.domains import KnownDomain
 from answering.user_images import ImageLike, stored_image
 from deixis.core.errors import ConfigError, DataError
-from deixis.core.progress import quietly
+from deixis.core.progress import quietly, say
+from deixis.core.records import read_json
 from deixis.core.registry import resolve
 from deixis.core.runtime import Device, pick_device
 from deixis.imaging.masks import RLE, decode_mask
@@ -24,6 +27,8 @@ from models.map_teachers import MAP_TEACHERS
 from models.students import STUDENTS
 from models.teachers import TEACHERS
 
+EMBEDDED = "embedded"
+PHOTOGRAPHS = "yolox-nano"  # the card to begin with
 METHODS = {"teacher": TEACHERS, "map_teacher": MAP_TEACHERS, "student": STUDENTS}  # by role
 
 
@@ -36,6 +41,8 @@ class Answer:
         score: Higher is better; comparable among answers of one model.
         margin: Lead of the score over the second-best answer; None for students, which have none.
         rle: Mask as a COCO run-length code of `size` [height, width]; None where none was asked for or found.
+        confidence: Probability of being right, for models that know one; None for others.
+        reason: Why it would not be accepted as a label; empty where it would, and for students.
         mask_quality: IoU that the segmenter expects of its mask; None where it drew none.
     """
 
@@ -45,6 +52,8 @@ class Answer:
     margin: float | None
     rle: RLE | None
     mask_quality: float | None
+    confidence: float | None = None
+    reason: str = ""
 
     @property
     def mask(self) -> np.ndarray | None:
@@ -72,6 +81,8 @@ class Predictor:
         self.device = pick_device(device)
         kind = resolve(ROLES, self.role, role="role")
         self._answers: Answers = kind(self.folder, self.weights, self.device)
+        self._told_cut = self._told_foreign = False
+        self._domain: KnownDomain | None = None
 
     @property
     def inputs(self) -> tuple[Path, ...]:
@@ -117,10 +128,48 @@ class Predictor:
         return [_answer(row) for row in rows.to_dict("records")]
 
     def answer_pairs(
-        self, pairs: pd.DataFrame, images: pd.DataFrame, root: Path, *, with_masks: bool = True
+        self,
+        pairs: pd.DataFrame,
+        images: pd.DataFrame,
+        root: Path,
+        *,
+        with_masks: bool = True,
+        any_domain: bool = False,
     ) -> pd.DataFrame:
-        """Answer pairs about some images: rows as the stages write them (`answering.Answers`)."""
-        return self._answers.rows(pairs, images, root, with_masks=with_masks)
+        """Answer pairs about some images: rows as the stages write them (`answering.Answers`).
+
+        No answer about an image that the model does not know is accepted as a label, unless `any_domain`.
+        """
+        self._tell_cut(pairs["text"].tolist())
+        rows = self._answers.rows(pairs, images, root, with_masks=with_masks)
+        foreign = self._foreign(images, root)
+        if "accept" in rows and foreign and not any_domain:
+            rows.loc[rows["image_id"].isin(list(foreign)) & rows["accept"], "reason"] = "domain"
+            rows["accept"] = rows["reason"] == ""
+        return rows
+
+    def _foreign(self, images: pd.DataFrame, root: Path) -> set[Any]:
+        """Images that are not of the kind that the frozen detector was trained on; says so once."""
+        self._domain = self._domain or KnownDomain(self.weights, self.device)
+        foreign = self._domain.foreign(images, root)
+        if foreign and not self._told_foreign:
+            self._told_foreign = True
+            name = images.loc[images["image_id"].isin(list(foreign)), "path"].iloc[0]
+            say(
+                f"{self.folder}: knows {self._domain.name}, and {name} is none: its answer is a guess. For "
+                f"photographs, see: deixis weights where {PHOTOGRAPHS}"
+            )
+        return foreign
+
+    def _tell_cut(self, texts: Sequence[str]) -> None:
+        """Say once that a phrase is not read to its end."""
+        if self._told_cut or not (cut := self._answers.cut(texts)):
+            return
+        self._told_cut = True
+        say(
+            f"{self.folder}: phrases as long as {shorten(cut[0], 120)!r} are not read to their end, nor are others "
+            "that are too long for it. Name the thing first, or make them shorter"
+        )
 
 
 def read_phrases(phrases: Sequence[str]) -> list[str]:
@@ -139,9 +188,17 @@ def read_phrases(phrases: Sequence[str]) -> list[str]:
 
 
 def default_weights(folder: Path) -> Path:
-    """The embedded frozen models of the data folder that a checkpoint lies in: <data>/<kind>/<dataset>/<name>."""
+    """Frozen models in the checkpoint's own folder, as released ones have; else those of its data folder.
+
+    Its card says which; the embedded ones where it does not.
+
+    A checkpoint of ours lies in <data>/<kind>/<dataset>/<name>.
+    """
+    if (folder / "weights").is_dir():
+        return folder / "weights"
     parents = folder.resolve().parents
-    return parents[min(2, len(parents) - 1)] / "weights" / "embedded"
+    stated = read_json(folder / "config.json", made_by="train_teacher").get("weights", EMBEDDED)
+    return parents[min(2, len(parents) - 1)] / "weights" / (stated if isinstance(stated, str) else EMBEDDED)
 
 
 def _answer(row: dict[str, Any]) -> Answer:
@@ -154,4 +211,6 @@ def _answer(row: dict[str, Any]) -> Answer:
         margin=float(row["margin"]) if "margin" in row else None,
         rle=mask,
         mask_quality=None if quality is None else float(quality),
+        confidence=float(row["confidence"]) if "confidence" in row else None,
+        reason=row.get("reason", ""),
     )

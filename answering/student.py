@@ -1,6 +1,7 @@
 """Answers of a student."""
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,6 +15,7 @@ from deixis.batches.candidates import CandidateParams, CandidateTable, most_conf
 from deixis.core.errors import ConfigError
 from deixis.core.records import write_table
 from deixis.imaging.images import ImageReader
+from deixis.language.tokens import cut_texts
 from models.frozen.detectors import load_detector
 from models.loading.students import load_student, phrase_reader, read_candidates
 
@@ -29,12 +31,16 @@ class StudentAnswers:
         self._student = load_student(folder, device)
         self._detector = None
         if self._student.needs_candidates:
-            if self._at.card["candidates"] != "detections":
+            if self._at.card.get("candidates") != "detections":
                 raise ConfigError(
                     f"{folder}: this student chooses among annotated boxes, and new images have none. Allowed: "
                     "students that learned with the detector's boxes. Run: dvc repro train_student, and name that one"
                 )
             self._detector = load_detector(weights / "detector", device)
+
+    def cut(self, texts: Sequence[str]) -> list[str]:
+        """Those that are longer than its text encoder reads."""
+        return cut_texts(texts, self._student.vocabulary, self._student.text_length)
 
     def rows(self, pairs: pd.DataFrame, images: pd.DataFrame, root: Path, *, with_masks: bool) -> pd.DataFrame:
         """Rows as predict_student writes them."""

@@ -1,5 +1,6 @@
 """Answers of a teacher that weighs the detector's boxes."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -10,6 +11,7 @@ from pydantic import TypeAdapter
 
 from answering.answers import Checkpoint, paths_of
 from answering.live_matcher import encoder_arrays, live_matcher, survivors_of
+from deixis.core.foreign import foreign_bytes
 from deixis.core.progress import say
 from deixis.core.records import read_json
 from deixis.imaging.images import ImageReader
@@ -17,6 +19,7 @@ from deixis.labelling.label_table import BOX_COLUMNS, finish_labels
 from deixis.labelling.location_knowledge import LocationKnowledge, read_location_knowledge
 from deixis.labelling.rules import LabelParams, label_pairs
 from deixis.labelling.segmenting import segment_table
+from deixis.language.tokens import cut_texts
 from models.frozen.detectors import load_detector
 from models.loading.teachers import load_teacher
 
@@ -39,6 +42,10 @@ class TeacherAnswers:
         if place is not None:
             self._rules, self._known = read_rules(place), read_location_knowledge(place)
 
+    def cut(self, texts: Sequence[str]) -> list[str]:
+        """Those that are longer than its text encoder reads."""
+        return cut_texts(texts, self._teacher.vocabulary, self._teacher.text_length)
+
     def rows(self, pairs: pd.DataFrame, images: pd.DataFrame, root: Path, *, with_masks: bool) -> pd.DataFrame:
         """Rows of labels.parquet; experts look only at the images that are routed to them."""
         reader = ImageReader(images, root=root, side=self._detector.input_size, framing=self._detector.framing)
@@ -51,8 +58,8 @@ class TeacherAnswers:
             device=self._at.device,
         )
         boxes = label_pairs(matcher, pairs, self._rules, self._known).table
-        boxes = boxes[[*BOX_COLUMNS, *(name for name in ("own_mask",) if name in boxes)]]
-        if not with_masks:
+        boxes = boxes[[*BOX_COLUMNS, *(name for name in ("own_mask", "confidence") if name in boxes)]]
+        if not with_masks or self._rules.masks == "none":
             return finish_labels(boxes, [None] * len(boxes), [0.0] * len(boxes), self._at.card)
         masks, quality = segment_table(self._at.segmenter, boxes, paths=paths_of(images, root))
         return finish_labels(boxes, masks, quality, self._at.card)
@@ -76,5 +83,8 @@ def find_labelling(folder: Path) -> Path | None:
 
 def read_rules(place: Path) -> LabelParams:
     """The rules of a labelling, without those that look at a whole set and not at a pair: coverage, same_image."""
-    stated = read_json(place / "labelling.json", made_by="write_pseudo_labels")["rules"]
-    return replace(TypeAdapter(LabelParams).validate_python(stated), coverage=1.0, same_image="free")
+    path, made_by = place / "labelling.json", "write_pseudo_labels"
+    facts = read_json(path, made_by=made_by)
+    with foreign_bytes(path, "what labelling writes", f"Run: dvc repro -f {made_by}"):
+        stated = TypeAdapter(LabelParams).validate_python(facts["rules"])
+    return replace(stated, coverage=1.0, same_image="free")

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image
 
 from deixis.core.errors import DataError
-from deixis.imaging.decoding import ImageError, open_image
+from deixis.core.progress import say
+from deixis.imaging.decoding import DecodedImage, ImageError, decode_upright, open_upright
 
 ImageLike = Path | str | Image.Image | np.ndarray
 
@@ -17,10 +18,7 @@ def upright(image: ImageLike) -> Image.Image:
     Raises:
         DataError: If it cannot be read, or an array is of another type or shape than uint8 [height, width, 3].
     """
-    if isinstance(image, np.ndarray):
-        return _from_array(image)
-    opened = image if isinstance(image, Image.Image) else _open(Path(image))
-    return ImageOps.exif_transpose(opened).convert("RGB")
+    return _decoded(image).pixels
 
 
 def stored_image(image: ImageLike, scratch: Path) -> Path:
@@ -29,20 +27,22 @@ def stored_image(image: ImageLike, scratch: Path) -> Path:
     Raises:
         DataError: As `upright`.
     """
-    if isinstance(image, str | Path):
-        opened = _open(Path(image))
-        if opened.getexif().get(ExifTags.Base.Orientation, 1) == 1:
-            return Path(image)
-        image = opened
+    decoded = _decoded(image)
+    if decoded.is_dark:
+        say(f"{image if isinstance(image, str | Path) else 'the image'}: {decoded.change}. Scale its levels first")
+    if isinstance(image, str | Path) and decoded.orientation == 1:
+        return Path(image)
     path = scratch / "image.bmp"  # nothing to compress or to lose
-    upright(image).save(path)
+    decoded.pixels.save(path)
     return path
 
 
-def _open(path: Path) -> Image.Image:
+def _decoded(image: ImageLike) -> DecodedImage:
     """An image that no stage ever listed: there is nothing to run again, but there are other images."""
+    if isinstance(image, np.ndarray):
+        image = _from_array(image)
     try:
-        return open_image(path)
+        return decode_upright(image) if isinstance(image, Image.Image) else open_upright(Path(image))
     except ImageError as error:
         raise ImageError(error.code, error.path, error.problem, error.remedy, "or name another image") from None
 

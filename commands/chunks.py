@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
+from deixis.core.columns import check_columns, check_gaps
 from deixis.core.errors import DataError
+from deixis.core.foreign import foreign_bytes
 from deixis.core.records import write_atomically
 
 ROWS_PER_CHUNK = 128  # the most that a killed run does again; their images' features are in memory together
@@ -28,7 +31,8 @@ TYPES = {  # of columns whose kind a chunk without values does not tell
 
 def count_chunks(path: Path) -> int:
     """About how many chunks `chunks` yields."""
-    return max(1, math.ceil(_open(path).metadata.num_rows / ROWS_PER_CHUNK))
+    with _whole(path):
+        return max(1, math.ceil(pq.read_metadata(path).num_rows / ROWS_PER_CHUNK))
 
 
 def chunks(path: Path, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
@@ -37,8 +41,8 @@ def chunks(path: Path, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
     The index is the number of the row in the file.
     """
     held, start = pd.DataFrame(), 0
-    for batch in _open(path).iter_batches(batch_size=ROWS_PER_CHUNK, columns=list(columns)):
-        held = pd.concat([held, batch.to_pandas()], ignore_index=True)
+    for rows in _batches(path, columns):
+        held = pd.concat([held, rows], ignore_index=True)
         other = np.flatnonzero((held["image_id"] != held["image_id"].iloc[-1]).to_numpy())
         cut = int(other[-1]) + 1 if len(other) else 0
         if len(held) - cut >= ROWS_PER_CHUNK:
@@ -50,12 +54,30 @@ def chunks(path: Path, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
         yield held.set_axis(pd.RangeIndex(start, start + len(held)))
 
 
+def _batches(path: Path, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
+    with _whole(path), pq.ParquetFile(path) as file:
+        _check_columns(file.schema_arrow, columns, path)
+        for batch in file.iter_batches(batch_size=ROWS_PER_CHUNK, columns=list(columns)):
+            batch.validate(full=True)
+            yield batch.to_pandas()
+
+
+def _check_columns(schema: pa.Schema, columns: Sequence[str], path: Path) -> None:
+    if missing := [name for name in columns if name not in schema.names]:
+        raise DataError(f"{path}: lacks {', '.join(missing)}; has {', '.join(schema.names)}. Run: dvc repro -f prepare")
+    check_columns(schema, columns, path=path, remedy="Run: dvc repro -f prepare")
+
+
 def rows_about(images: Path, image_ids: Sequence[Any], columns: Sequence[str]) -> pd.DataFrame:
     """Rows of a table of images with these ids, read without the others."""
-    table = ds.dataset(images, format="parquet").to_table(
-        columns=list(columns), filter=ds.field("image_id").isin(list(image_ids))
-    )
-    return table.to_pandas()
+    with _whole(images):
+        dataset = ds.dataset(images, format="parquet")
+        _check_columns(dataset.schema, columns, images)
+        table = dataset.to_table(columns=list(columns), filter=ds.field("image_id").isin(list(image_ids)))
+        table.validate(full=True)
+        rows = table.to_pandas()
+    check_gaps(rows, path=images, remedy="Run: dvc repro -f prepare")
+    return rows
 
 
 def write_chunk(rows: pd.DataFrame, path: Path) -> None:
@@ -89,10 +111,7 @@ def _groups(paths: Sequence[Path]) -> Iterator[pa.Table]:
         yield pa.concat_tables(held).combine_chunks()
 
 
-def _open(path: Path) -> pq.ParquetFile:
-    try:
-        return pq.ParquetFile(path)
-    except FileNotFoundError:
-        raise DataError(f"{path}: missing. Run: dvc repro prepare") from None
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{path}: not a whole Parquet file ({error}). Run: dvc repro -f prepare") from None
+@contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    with foreign_bytes(path, "a whole Parquet file", "Run: dvc repro -f prepare", missing="Run: dvc repro prepare"):
+        yield

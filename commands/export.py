@@ -40,7 +40,8 @@ def export(
         out: A new folder; it appears whole or not at all.
         per: One label per phrase, or one per object with all its phrases: the best-scored one. Needs --pairs.
         pairs: pairs.parquet, whose ref_id says which phrases name one object.
-        image_root: Where the images lie; YOLO then gets copies of them, FiftyOne their full paths.
+        image_root: The folder of images; YOLO then gets copies of them, FiftyOne their full paths. Where images lie
+            beside it (turned copies, images out of Parquet), names start further up, and the command says where.
         min_score: Leave out labels with a lower score; the scale is the teacher's.
         everything: Labels that were not accepted, too.
     """
@@ -49,12 +50,13 @@ def export(
             "--per object needs --pairs, and --pairs needs --per object: which phrases name one object is in "
             "pairs.parquet. Add --pairs data/prepared/<dataset>/pairs.parquet, or leave both out"
         )
-    reader = LabelReader(labels, images, pairs=pairs, everything=everything, min_score=min_score)
-    options = Options(image_root=image_root, per_object=per == "object")
+    reader = LabelReader(labels, images, image_root=image_root, pairs=pairs, everything=everything, min_score=min_score)
+    root = reader.names_root
+    options = Options(image_root=None if image_root is None else root, per_object=per == "object")
     write = resolve(TARGETS, to, role="export target")
     labelled_images = track(reader.images(), "exporting", total=reader.image_count)
     write_folder(out, lambda folder: write(labelled_images, folder, options))
-    say(f"{out}: {reader.tally}")
+    say(f"{out}: {reader.tally}" + ("" if root in (None, image_root) else f"; images are named from {root}"))
 
 
 def write_folder(out: Path, write: Callable[[Path], object]) -> None:

@@ -6,11 +6,8 @@ from typing import Any, Literal
 
 from answering.cards import read_card
 from commands.export import write_folder
-from deixis.core.errors import DataError
 from deixis.core.progress import say
-from deixis.core.records import file_sha256, write_json
-
-TRAINED_BY = "train_student"
+from deixis.core.records import described_file, write_json
 
 
 def export_model(
@@ -25,13 +22,7 @@ def export_model(
         reports: Where the card finds the student's figures.
     """
     card = read_card(model, roles=("student",))
-    weights = model / "model.safetensors"
-    if not weights.exists():
-        raise DataError(f"{weights}: missing. It is written by {TRAINED_BY}; run: dvc repro {TRAINED_BY}")
-    if file_sha256(weights) != card["sha256"]:
-        raise DataError(
-            f"{weights}: not the file that config.json describes (another SHA-256). Run: dvc repro -f {TRAINED_BY}"
-        )
+    described_file(model, made_by="train_student")
     write_folder(out, lambda folder: _write(model, card, to, folder, reports))
     say(f"{out}: {', '.join(sorted(path.name for path in out.iterdir()))}")
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import pyarrow.parquet as pq
 from cyclopts import Parameter
 
-from answering.cards import DEFAULT_MODEL
+from answering.photographs import default_model
 from answering.predictor import Predictor
 from commands.chunks import ROWS_PER_CHUNK, chunks, count_chunks, join_chunks, write_chunk
 from commands.label_chunk import label_chunk
@@ -25,9 +25,10 @@ def label(
     *,
     pairs: Path,
     out: Path,
-    model: Path = DEFAULT_MODEL,
+    model: Path | None = None,
     images: Path | None = None,
     weights: Path | None = None,
+    any_domain: Annotated[bool, Parameter(negative="")] = False,
     device: Annotated[Device, Parameter(help="auto takes a GPU where there is one.")] = "auto",
 ) -> None:
     """Label pairs of images and phrases with a trained teacher: boxes, masks, and how sure it is.
@@ -38,10 +39,13 @@ def label(
     Args:
         pairs: A prepared folder (pairs.parquet, images.parquet), or a table of images and phrases.
         out: Folder for the labels.
-        model: The teacher's checkpoint; by default the reference teacher of `dvc repro`.
+        model: The teacher's checkpoint; by default the model for photographs, where its published weights are in place,
+            else the reference teacher of `dvc repro`.
         images: Folder of the images; by default `images` beside the pairs, or data/raw/<dataset>/images.
-        weights: Folder of the frozen models; by default weights/embedded of the data folder that the model lies in.
+        weights: Folder of the frozen models; by default those of the model's own data folder.
+        any_domain: Accept labels of images unlike those that the frozen models were trained on, too.
     """
+    model = model or default_model()
     predictor = Predictor(model, weights=weights, device=device)
     if not predictor.is_teacher:
         raise ConfigError(
@@ -49,16 +53,17 @@ def label(
             "Name one with --model, or ask the student with: deixis predict"
         )
     source = prepare_pairs(pairs, out / "prepared", images)
+    facts = {"model": str(model), "image_root": str(source.image_root.absolute())}
     key = run_key(
-        *predictor.inputs, predictor.device.type, ROWS_PER_CHUNK, source.pairs, source.images,
+        *predictor.inputs, predictor.device.type, any_domain, ROWS_PER_CHUNK, source.pairs, source.images,
         entries=("commands.label", predictor.module),
     )  # fmt: skip
     scratch = out / f".chunks-{key}"
     for old in set(out.glob(".chunks-*")) - {scratch}:
         shutil.rmtree(old)  # of other pairs or another model
     if not _is_done(out, key):
-        answer_chunks(predictor, source, scratch)
-        finish(scratch, out, source, facts={"key": key, "model": str(model)})
+        answer_chunks(predictor, source, scratch, any_domain=any_domain)
+        finish(scratch, out, source, facts={"key": key} | facts)
     shutil.rmtree(scratch, ignore_errors=True)
     say(told(out, source))
 
@@ -73,7 +78,7 @@ def told(out: Path, source: PairSource) -> str:
     )
 
 
-def answer_chunks(predictor: Predictor, source: PairSource, scratch: Path) -> None:
+def answer_chunks(predictor: Predictor, source: PairSource, scratch: Path, *, any_domain: bool = False) -> None:
     """Label all chunks that are not there yet."""
     total = count_chunks(source.pairs)
     for number, rows in enumerate(track(chunks(source.pairs, PAIR_COLUMNS), "labelling", total=total)):
@@ -81,7 +86,7 @@ def answer_chunks(predictor: Predictor, source: PairSource, scratch: Path) -> No
         if refused_path.exists():
             continue
         with quietly():
-            labels, refused = label_chunk(predictor, rows, source)
+            labels, refused = label_chunk(predictor, rows, source, any_domain=any_domain)
         if labels is not None:
             write_chunk(labels, scratch / f"{number:06d}.labels.parquet")
         write_chunk(refused, refused_path)  # last: it says that the chunk is whole

@@ -10,14 +10,15 @@ from commands.chunks import rows_about
 from commands.pair_source import PairSource
 from deixis.core.errors import DataError
 from deixis.datasets.quarantine import Code, Quarantine
-from deixis.imaging.decoding import ImageError, open_image
+from deixis.imaging.decoding import ImageError, as_reached, open_image
+from deixis.imaging.places import is_allowed
 
 IMAGE_COLUMNS = ("image_id", "path", "width", "height")
 Faults = dict[Any, tuple[Code, str]]  # image id -> what is wrong with its image
 
 
 def label_chunk(
-    predictor: Predictor, rows: pd.DataFrame, source: PairSource
+    predictor: Predictor, rows: pd.DataFrame, source: PairSource, *, any_domain: bool = False
 ) -> tuple[pd.DataFrame | None, pd.DataFrame]:
     """Labels of some rows of pairs.parquet, None where no row is sound; and what was refused of them.
 
@@ -31,13 +32,13 @@ def label_chunk(
     }
     faults |= path_faults(listed, source)
     try:
-        labels = _answer(predictor, rows, listed, faults, source.image_root)
+        labels = _answer(predictor, rows, listed, faults, source.image_root, any_domain)
     except DataError:  # decoding all images beforehand would double the work where all are sound
         damaged = decoding_faults(listed[~listed["image_id"].isin(list(faults))], source.image_root)
         if not damaged:
             raise
         faults |= damaged
-        labels = _answer(predictor, rows, listed, faults, source.image_root)
+        labels = _answer(predictor, rows, listed, faults, source.image_root, any_domain)
     return labels, _refused(rows, faults, source.pairs.name)
 
 
@@ -53,14 +54,16 @@ def _refused(rows: pd.DataFrame, faults: Faults, file: str) -> pd.DataFrame:
 
 
 def path_faults(images: pd.DataFrame, source: PairSource) -> Faults:
-    """Images that are not there, or outside the folders of images."""
+    """Images that are not there, or outside the folders of images, or of no size."""
     faults, folders = Faults(), source.image_folders
-    for image_id, path in images[["image_id", "path"]].itertuples(index=False):
-        whole = (source.image_root / path).resolve()
-        if not any(whole.is_relative_to(folder) for folder in folders):
+    for image_id, path, *size in images[list(IMAGE_COLUMNS)].itertuples(index=False):
+        whole = source.image_root / path
+        if not is_allowed(whole, folders):
             faults[image_id] = ("E_IMG_PATH", path)
-        elif not whole.is_file():
+        elif not as_reached(whole).is_file():
             faults[image_id] = ("E_IMG_MISSING", path)
+        elif min(size) < 1:
+            faults[image_id] = ("E_IMG_SIZE", f"{size[0]} x {size[1]}")
     return faults
 
 
@@ -79,13 +82,13 @@ def decoding_faults(images: pd.DataFrame, root: Path) -> Faults:
 
 
 def _answer(
-    predictor: Predictor, rows: pd.DataFrame, images: pd.DataFrame, faults: Faults, root: Path
+    predictor: Predictor, rows: pd.DataFrame, images: pd.DataFrame, faults: Faults, root: Path, any_domain: bool
 ) -> pd.DataFrame | None:
     sound = rows[rows["text"].map(_has_word) & ~rows["image_id"].isin(list(faults))].reset_index(drop=True)
     if not len(sound):
         return None
     needed = images[images["image_id"].isin(sound["image_id"])].reset_index(drop=True)
-    return predictor.answer_pairs(sound, needed, root)
+    return predictor.answer_pairs(sound, needed, root, any_domain=any_domain)
 
 
 def _has_word(text: Any) -> bool:

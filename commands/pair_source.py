@@ -4,11 +4,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deixis.core.errors import ConfigError, DataError
+from deixis.core.records import read_table
 from deixis.core.registry import resolve
 from deixis.datasets import DATASETS
 from deixis.datasets.pairs.adapter import then_run
+from deixis.datasets.pairs.arrow_files import column_names
 from deixis.datasets.pairs.guess import guess_fields, read_names
 from deixis.datasets.pairs.sources import find_sources
+from deixis.imaging.places import allowed_folders, find_root, usual_roots
 
 ALL_MAY_FAIL = 1.0  # share of rows; whoever labels counts what was refused and goes on with the others
 
@@ -27,9 +30,9 @@ class PairSource:
     quarantine: Path | None
 
     @property
-    def image_folders(self) -> tuple[Path, Path]:
-        """Where images may lie: below the root, or beside the tables, where preparing put copies."""
-        return self.image_root.resolve(), (self.images.parent / "images").resolve()
+    def image_folders(self) -> tuple[Path, ...]:
+        """Where images may lie."""
+        return allowed_folders(self.images, self.image_root)
 
 
 def prepare_pairs(path: Path, out: Path, images: Path | None) -> PairSource:
@@ -48,10 +51,9 @@ def prepare_pairs(path: Path, out: Path, images: Path | None) -> PairSource:
             f"{path}: no such file or folder. Allowed: a folder with pairs.parquet and images.parquet, or a table with "
             "the columns image and text. Name it with --pairs"
         )
-    if (path / "pairs.parquet").exists():
-        places = [path / "images", path.resolve().parents[1] / "raw" / path.resolve().name / "images"]
-        root = _first_folder(path, [images] if images else places)
-        return PairSource(path / "pairs.parquet", path / "images.parquet", root, None)
+    if _is_prepared(path):
+        tables = path / "pairs.parquet", path / "images.parquet"
+        return PairSource(*tables, _root_of(tables[1], images), None)
     return _prepare_table(path, out, _images_beside(path, images))
 
 
@@ -79,13 +81,35 @@ def _prepare_table(path: Path, out: Path, root: Path) -> PairSource:
     with then_run("deixis label"):
         kind, files = find_sources(raw, config)
         config = replace(config, fields=guess_fields(read_names(kind, files[0])))
-    adapter(config).ingest(raw=raw, out=out, dataset=path.stem, again="deixis label")
+    adapter(config).ingest(raw=raw, out=out, dataset=path.stem, again="deixis label", scored=False)
     return PairSource(out / "pairs.parquet", out / "images.parquet", root, out / "quarantine.parquet")
 
 
-def _first_folder(path: Path, places: list[Path]) -> Path:
+def _is_prepared(folder: Path) -> bool:
+    """Whether a folder holds what preparing writes, and not a corpus whose table is called pairs.parquet.
+
+    Raises:
+        DataError: If one of the two tables is missing.
+    """
+    pairs = folder / "pairs.parquet"
+    if not pairs.exists() or not {"sample_id", "image_id"} <= set(column_names(pairs, "parquet")):
+        return False
+    if not (folder / "images.parquet").exists():
+        raise DataError(
+            f"{folder}: looks prepared, since pairs.parquet has sample_id and image_id, but lacks images.parquet. Copy "
+            "it there from where pairs.parquet was made, or name a table with the columns image and text: --pairs"
+        )
+    return True
+
+
+def _root_of(table: Path, stated: Path | None) -> Path:
+    """The folder of images as stated, else the one that holds them, else the first of the usual ones that is there."""
+    usual = list(reversed(usual_roots(table)))
+    listed = read_table(table, columns=("path",), made_by="prepare")["path"].tolist()
+    found = find_root(table, listed) if stated is None else None
+    places = [stated] if stated else [found] if found else usual
     for place in places:
         if place.is_dir():
             return place
     tried = ", ".join(map(str, places))
-    raise DataError(f"{path}: its folder of images was not found. Tried: {tried}. Name it with --images FOLDER")
+    raise DataError(f"{table.parent}: its folder of images was not found. Tried: {tried}. Name it with --images FOLDER")

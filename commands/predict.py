@@ -10,7 +10,7 @@ import numpy as np
 from cyclopts import Parameter
 from PIL import Image
 
-from answering.cards import DEFAULT_MODEL
+from answering.photographs import default_model
 from answering.predictor import Answer, Predictor
 from answering.user_images import upright
 from deixis.core.errors import ConfigError
@@ -26,7 +26,7 @@ def predict(
     phrases: Annotated[tuple[str, ...], Parameter(negative_iterable="")],
     /,
     *,
-    model: Path = DEFAULT_MODEL,
+    model: Path | None = None,
     weights: Path | None = None,
     drawing: Annotated[Path | None, Parameter(name="--overlay")] = None,
     mask: bool = True,
@@ -39,8 +39,9 @@ def predict(
     Args:
         image: An image.
         phrases: One or more, each in quotes.
-        model: Folder of a trained teacher or student; by default the reference teacher of `dvc repro`.
-        weights: Folder of the frozen models; by default weights/embedded of the data folder that the model lies in.
+        model: Folder of a trained teacher or student; by default the model for photographs, where its published weights
+            are in place and the image is not one of the drawn scenes, else the reference teacher of `dvc repro`.
+        weights: Folder of the frozen models; by default those of the model's own data folder.
         drawing: Also draw the answers, to this PNG.
         mask: Whether to draw masks.
     """
@@ -48,6 +49,7 @@ def predict(
         raise ConfigError(f"--overlay is {drawing}. Allowed: a file whose name ends in .png, such as answers.png.")
     if not phrases:
         raise ConfigError('no phrase was named. Allowed: one or more. Run: deixis predict IMAGE "the red ball"')
+    model = model or default_model(image)
     predictor = Predictor(model, weights=weights, device=device)
     answers = predictor.predict(image, phrases, with_masks=mask)
     decoded = upright(image)
@@ -67,20 +69,23 @@ def as_json(answer: Answer) -> dict[str, Any]:
         "box": None if answer.box is None else list(answer.box),
         "score": answer.score,
         "margin": answer.margin,
+        "confidence": answer.confidence,
+        "reason": answer.reason,
         "mask": answer.rle,
         "mask_quality": answer.mask_quality,
     }
 
 
 def draw(image: Image.Image, answers: Sequence[Answer], *, colour: tuple[int, int, int]) -> Image.Image:
-    """The image once per answer, side by side."""
+    """The image once per answer, side by side; numbered, since the font lacks the letters of many languages."""
     factor = DRAWN_SIDE / max(image.size)
     size = max(1, round(image.width * factor)), max(1, round(image.height * factor))
     pixels = np.asarray(image.resize(size))
     columns = []
-    for answer in answers:
+    for number, answer in enumerate(answers, start=1):
         boxes = [] if answer.box is None else [([side * factor for side in answer.box], colour)]
         mask = None if answer.mask is None else np.asarray(Image.fromarray(answer.mask).resize(size))
-        caption = f"{answer.phrase} ({answer.score:.2f})"
+        sureness = f"{answer.score:.2f}" if answer.confidence is None else f"{answer.confidence:.0%}"
+        caption = f"{number} ({sureness}): {answer.phrase}"
         columns.append((caption, overlay(pixels, boxes=boxes, mask=mask, scale=1)))
     return panel(columns, title="")

@@ -2,8 +2,9 @@
 
 import sys
 from pathlib import Path
+from typing import Annotated
 
-from cyclopts import App
+from cyclopts import App, Parameter
 from rich.console import Console
 from rich.table import Table
 
@@ -128,6 +129,50 @@ def fetch(*names: str) -> None:
         for file in card.files:
             refuse_unless_found(card, file, folder)
         print(f"{card.name}: found")
+
+
+@app.command(name="import-model")
+def import_model(
+    release: str,
+    file: Path,
+    out: Path,
+    /,
+    *,
+    tokens: Path,
+    weights: Path | None = None,
+    settings: Annotated[tuple[str, ...], Parameter(name="--set", negative_iterable="")] = (),
+) -> None:
+    """Turn a trained model that its authors released into a checkpoint as those trained here are.
+
+    Prints what became of the file's tensors. docs/released-checkpoints.md says what each release needs.
+
+    Parameters
+    ----------
+    release
+        Whose: refclip, for instance; an unknown name lists the others.
+    file
+        The released checkpoint.
+    out
+        Folder for the checkpoint, such as data/teachers/refcoco_unc/refclip; frozen models go to weights in it.
+    tokens
+        The annotation file of the set that it was trained on, or its token list.
+    weights
+        Folder of frozen models, from which those are linked that the file does not carry.
+    settings
+        name=value of its settings that no tensor tells, such as text.length=20.
+    """
+    from models.releases.importing import import_release  # torch takes seconds, which no other command here needs
+
+    report = import_release(release, file, out, tokens=tokens, weights=weights, settings=settings)
+    print(f"{out}: {report.read} tensors of {file}")
+    if report.unread:
+        print(f"  {len(report.unread)} tensors that nothing reads, left out: {', '.join(report.unread)}")
+    for name, folder in report.carried.items():
+        print(f"  the file's {name}: {folder}")
+    if report.linked:
+        print(f"  linked from {weights}: {', '.join(report.linked)}")
+    if report.lacking:
+        print(f"  still lacking: {', '.join(report.lacking)}. Put them in {out / 'weights'}, or import with --weights")
 
 
 def _present(cards: list[Card]) -> list[Card]:

@@ -79,6 +79,8 @@ class Weigher(Protocol):
     text_length: int  # tokens; longer phrases are cut
     # of place beside its scores, which are log-plausibilities then; None: what the phrases of a set teach
     location_weight: float | None
+    # slope and offset from the log-odds of its scores to those of being right, where the scores are such; None: unknown
+    calibration: tuple[float, float] | None
 
     def match(self, batch: TeacherBatch) -> Candidates: ...
 
@@ -99,6 +101,7 @@ class ZeroShotTeacher(Weigher, Protocol):
     @property
     def starts(self) -> tuple[str, ...]: ...  # folders of frozen models that `start_from` reads, beside the detector
     def start_from(self, weights: Path, device: torch.device) -> None: ...
+    def knows(self, texts: Sequence[str]) -> list[bool]: ...  # whether each names anything that the detector finds
 
 
 @runtime_checkable
@@ -164,7 +167,7 @@ class Segmenter(Protocol):
     Config: ClassVar[Any]
 
     def segment(
-        self, image: np.ndarray, boxes_xyxy: Float[Tensor, "boxes 4"]
+        self, image: np.ndarray, boxes_xyxy: Float[Tensor, "boxes 4"], *, best_of_three: bool = False
     ) -> tuple[Bool[np.ndarray, "boxes h w"], Float[np.ndarray, " boxes"]]: ...
     def segment_points(
         self, image: np.ndarray, points_xy: Float[Tensor, "points 2"]
@@ -182,6 +185,13 @@ class SlowParts(Protocol):
     """Optional, of whatever trains: some parts learn slower than others. Without it all learn at the full rate."""
 
     def parameter_groups(self) -> ParameterGroups: ...
+
+
+@runtime_checkable
+class Stretches(Protocol):
+    """Optional, of students: images are stretched to their square. Without it they are letterboxed."""
+
+    stretch: bool
 
 
 def parameter_groups(model: object) -> ParameterGroups | None:

@@ -1,14 +1,17 @@
 """DVC's graph as a plan, and one stage of it as one process group that can be stopped whole."""
 
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
+from pathlib import Path
 from typing import Literal
 
 from deixis.core.errors import ConfigError
@@ -16,6 +19,7 @@ from deixis.core.errors import ConfigError
 Action = Literal["ran", "restored", "skipped"]
 TEMPORARY_FAILURE = 75  # EX_TEMPFAIL: a stage asks to be tried again
 SECONDS_TO_STOP = 10.0
+RWLOCK = Path(".dvc/tmp/rwlock")
 # Stages side by side share the cores: threads that wait must sleep and not spin. Their number, and with it every
 # result, stays the same.
 SHARED_CORES = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
@@ -61,6 +65,24 @@ def plan(targets: Sequence[str] = ()) -> list[StageNode]:
         ConfigError: If DVC does not know a target.
     """
     return parse_dag("\n".join(_dvc("dag", "--dot", target) for target in targets or ("dvc.yaml",)))
+
+
+def refuse_broken_lock(path: Path = RWLOCK) -> None:
+    """Stop where DVC's list of who reads and writes what cannot be read, as after a kill or on a full disk.
+
+    Another process may be writing it at this moment, so it is looked at twice.
+
+    Raises:
+        ConfigError: Names the file, which nobody needs while nothing runs.
+    """
+    for seconds in (0.2, 0.0):
+        try:
+            if not path.exists() or isinstance(json.loads(path.read_bytes()), dict):
+                return
+        except (OSError, ValueError, RecursionError):
+            pass
+        time.sleep(seconds)
+    raise ConfigError(f"{path}: broken, so that DVC runs no stage. Where nothing else runs, delete it: rm {path}")
 
 
 def parse_dag(dot: str) -> list[StageNode]:

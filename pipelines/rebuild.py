@@ -8,6 +8,7 @@ import signal
 from typing import Any
 
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")  # 20 are too few on busy cores
 
 from cyclopts import App
 from prefect import flow, get_run_logger, task
@@ -17,7 +18,8 @@ from prefect.futures import as_completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from deixis.core.cli import run_app
-from pipelines._dvc import Runner, StageFailed, StageOutcome, metrics_diff, plan
+from pipelines._dvc import Runner, StageFailed, StageOutcome, metrics_diff, plan, refuse_broken_lock
+from pipelines._prefect import reach_server
 
 
 def may_pass_later(_task: Any, _run: Any, state: Any) -> bool:
@@ -71,8 +73,10 @@ def rebuild(targets: tuple[str, ...] = (), workers: int = 2) -> list[StageOutcom
 
 def main(*targets: str, workers: int = 2) -> None:
     """Rebuild the graph; prints one line per stage."""
+    refuse_broken_lock()
     if targets:
         plan(targets)  # a name that DVC does not know stops here, before a server starts
+    reach_server()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill cancels like Ctrl-C
     for outcome in rebuild(targets, workers):
         print(f"{outcome.action:9} {outcome.name}")

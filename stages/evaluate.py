@@ -201,7 +201,7 @@ def describe(card: dict[str, Any], predictions: Path, seed: int) -> dict[str, An
         "supervision": card.get("supervision", "image-phrase pairs"),
         "num_parameters": card["num_parameters"],
         "checkpoint_sha256": card["sha256"],
-        "effective_ema_decay": round(card["training"]["last_ema_decay"], 6),
+        "effective_ema_decay": round(card["training"]["last_ema_decay"], 6) if "training" in card else None,
         "seed": seed,
     }
     meta |= {name: card[name] for name in CARD_FACTS if name in card}

@@ -44,7 +44,8 @@ def list_inputs(*, weights: Path, out: Path, features: Path | None = None, param
         students = {*run.students, *run.annotation_students, *run.upper_bounds}
         write_json({"students": {name: student_inputs(name, weights, params) for name in sorted(students)}}, out)
         return
-    read = {
+    read: dict[str, Any] = {
+        "segmenter": checksums(weights, ["segmenter"]),
         "teachers": {name: teacher_inputs(name, features, weights, params) for name in run.teachers},
         "map_teachers": {name: map_teacher_inputs(name, features, weights, params) for name in run.map_teachers},
     }

@@ -1,7 +1,7 @@
 """Train the detector on the detection split: categories and boxes, no phrase.
 
 reads   the pretraining folder; lists of images to leave out, if any; params: seed, detector
-writes  model.safetensors, config.json, training_images.parquet
+writes  model.safetensors, config.json, training_images.parquet; domain.safetensors: which images it knows
 run     dvc repro pretrain_detector
 """
 
@@ -17,11 +17,14 @@ from deixis.core.records import read_table
 from deixis.core.runtime import Device
 from deixis.datasets.pretraining import PretrainingSet
 from deixis.imaging.images import standardise
+from deixis.labelling.domain import Domain, fit_domain, map_statistics, write_domain
 from deixis.training.fit import Recipe
 from models.detectors.yolov3 import YOLOv3, YOLOv3Config
 from models.detectors.yolov3_loss import detection_loss
 from training.pretraining import MakeBatch, Pretraining, mirror_half, open_pretraining
 
+DOMAIN = "drawn scenes"
+DOMAIN_IMAGES, DOMAIN_BATCH = 900, 50
 TERM_WEIGHTS = {"box": 2.0, "guide": 1.0, "objectness": 1.0, "category": 2.0}
 
 
@@ -63,6 +66,19 @@ def pretrain_detector(
     )
     source = {"images_from": images_from} if images_from else {}
     run.save(model, out, config=config.model, labels="box", facts=source | {"training": facts})
+    write_domain(domain_of(model, run), out)
+
+
+@torch.inference_mode()
+def domain_of(model: YOLOv3, run: Pretraining) -> Domain:
+    """What the training images have in common; two thirds are fitted, the rest set the limit."""
+    rows = torch.arange(min(len(run.data.image_ids), DOMAIN_IMAGES))
+    seen = [
+        map_statistics(model.detect(run.data.squares(part).to(run.device)).maps) for part in rows.split(DOMAIN_BATCH)
+    ]
+    statistics = torch.cat(seen)
+    fitted = 2 * len(statistics) // 3
+    return fit_domain(DOMAIN, statistics[:fitted], statistics[fitted:])
 
 
 def detection_batches(run: Pretraining, *, rigid_epochs: int) -> MakeBatch:

@@ -2,7 +2,7 @@
 
 A teacher that draws masks keeps its own; the segmenter's stand beside them as `prompted_mask`.
 
-reads   boxes.parquet, images.parquet, the images, the segmenter, the teacher's card
+reads   boxes.parquet, images.parquet, the images, the segmenter, the teacher's card; params: labels.masks
 writes  labels.parquet
 run     dvc repro segment_boxes@scenes-dvin
 """
@@ -10,9 +10,12 @@ run     dvc repro segment_boxes@scenes-dvin
 from pathlib import Path
 
 from deixis.core.cli import run_stage
+from deixis.core.config import read_section
+from deixis.core.progress import say
 from deixis.core.records import read_json, read_table, write_table
 from deixis.core.runtime import Device, pick_device
 from deixis.labelling.label_table import BOX_COLUMNS, finish_labels
+from deixis.labelling.rules import LabelParams
 from deixis.labelling.segmenting import segment_table
 from models.frozen.segmenters import load_segmenter
 
@@ -25,17 +28,24 @@ def segment_boxes(
     segmenter: Path,
     teacher: Path,
     out: Path,
+    params: Path = Path("params.yaml"),
     device: Device = "auto",
 ) -> None:
-    """Turn the teacher's boxes into masks."""
-    hardware = pick_device(device)
-    table = read_table(boxes, columns=BOX_COLUMNS, optional=("own_mask", "supervision"), made_by="write_pseudo_labels")
+    """Turn the teacher's boxes into masks, where the settings say that a segmenter knows the images."""
+    rules = read_section(params, "labels", LabelParams)
+    optional = ("own_mask", "supervision", "confidence")
+    table = read_table(boxes, columns=BOX_COLUMNS, optional=optional, made_by="write_pseudo_labels")
+    card = read_json(teacher / "config.json", made_by="train_teacher")
+    if rules.masks == "none":
+        say(f"{out}: boxes alone, as labels.masks says")
+        write_table(finish_labels(table, [None] * len(table), [0.0] * len(table), card), out)
+        return
     paths = read_table(images, columns=("image_id", "path"), made_by="prepare").set_index("image_id")["path"]
-    model = load_segmenter(segmenter, hardware)
+    model = load_segmenter(segmenter, pick_device(device))
     masks, quality = segment_table(
         model, table, paths={image_id: image_root / path for image_id, path in paths.items()}
     )
-    write_table(finish_labels(table, masks, quality, read_json(teacher / "config.json", made_by="train_teacher")), out)
+    write_table(finish_labels(table, masks, quality, card), out)
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ def masks_of_boxes(
     masks, content = [], []
     for image_id, best in zip(image_ids, corners, strict=True):
         letterbox = reader.letterbox(image_id)
-        masks.append(segment_in_square(model, reader.pixels(image_id), best, letterbox, grid))
+        masks.append(segment_in_square(model, reader.pixels(image_id), best, letterbox, grid, config.best_of_three))
         content.append(letterbox.boxes_to_input(torch.tensor([0.0, 0.0, letterbox.width, letterbox.height])))
     return {
         "cells": cells.numpy().astype(np.int16),
@@ -87,13 +87,13 @@ def masks_of_boxes(
 
 
 def segment_in_square(
-    model: Segmenter, pixels: np.ndarray, boxes: torch.Tensor, letterbox: Letterbox, grid: int
+    model: Segmenter, pixels: np.ndarray, boxes: Tensor, letterbox: Letterbox, grid: int, best_of_three: bool
 ) -> np.ndarray:
     """Masks of boxes in the square, bool [boxes, grid, grid]; empty where a box lies outside the image."""
     height, width = pixels.shape[:2]
     limit = torch.tensor([width, height, width, height])
     stored = torch.minimum(letterbox.boxes_to_image(boxes).clamp(min=0), limit)
-    masks, _ = model.segment(pixels, stored)
+    masks, _ = model.segment(pixels, stored, best_of_three=best_of_three)
     squares = torch.from_numpy(np.stack([letterbox.mask_to_input(mask) for mask in masks]))
     outside = ((stored[:, 2:] - stored[:, :2]) < 1).any(1)
     return ((F.adaptive_avg_pool2d(squares[None], grid)[0] > 0.5) & ~outside[:, None, None]).numpy()

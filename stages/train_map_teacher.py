@@ -25,6 +25,7 @@ from deixis.roles import MapTeacher, module_of, parameter_groups
 from deixis.training.fit import Recipe, fit
 from models.frozen.starts import read_vocabulary
 from models.loading.map_teachers import build_map_teacher, map_teacher_config
+from training.epochs import refuse_refs
 from training.files import TrainingFiles, TrainingOptions
 
 
@@ -84,6 +85,7 @@ def map_batches(
     Raises:
         DataError: If there is not one batch.
     """
+    refuse_refs(recipe, f"map_teachers.{teacher}")
     images = max(1, recipe.batch_size // objects_per_image)
     setting = f"map_teachers.{teacher}.recipe.batch_size"
     count = train["image_id"].nunique()

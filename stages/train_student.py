@@ -53,7 +53,7 @@ def accepted_labels(labels: Path, pairs: Path) -> tuple[pd.DataFrame, dict[str, 
     Raises:
         DataError: If no label is accepted.
     """
-    table = read_table(pairs, columns=PAIR_COLUMNS, made_by="prepare")
+    table = read_table(pairs, columns=PAIR_COLUMNS, optional=("ref_id",), made_by="prepare")
     answers = read_table(labels, columns=LABEL_COLUMNS, optional=MASK_COLUMNS, made_by="segment_boxes")
     answers = answers.assign(prompted=prompted_by_box(answers))
     train_pairs = table[table["split"] == "train"]

@@ -26,7 +26,7 @@ def train_upper_bound(
     device: Device = "auto",
 ) -> None:
     """Train one student on the true boxes and masks of the training split."""
-    table = read_table(pairs, columns=PAIR_COLUMNS, made_by="prepare")
+    table = read_table(pairs, columns=PAIR_COLUMNS, optional=("ref_id",), made_by="prepare")
     boxes = read_table(truth, columns=("sample_id", "box", "mask"), made_by="prepare")
     fit_student(
         student,

@@ -155,7 +155,7 @@ def test_shard_cut_short(tmp_path):
     extract([1, 2, 3], encode, scratch=tmp_path / "scratch", out=store, meta={}, batch_size=2)
     shard = store / "shard-00000.map.npy"
     shard.write_bytes(shard.read_bytes()[:-8])
-    with pytest.raises(DataError, match=r"shard-00000\.map\.npy: missing or cut short.*dvc repro -f extract_features"):
+    with pytest.raises(DataError, match=r"shard-00000\.map\.npy: not a whole array.*dvc repro -f extract_features"):
         FeatureStore(store)
 
 
@@ -165,6 +165,14 @@ def test_checkpoint_of_another_architecture(tmp_path):
         DataError, match=r"another architecture than RefCLIP.*of another shape.*dvc repro -f train_teacher"
     ):
         load_checkpoint(refclip(fused_width=32), tmp_path, made_by="train_teacher")
+
+
+def test_checkpoint_whose_card_states_no_checksum(tmp_path):
+    """As a card written by hand: nobody can tell whether its weights are whole."""
+    save_checkpoint(refclip(), tmp_path, config={})
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(DataError, match=r"states no sha256.*dvc repro -f train_teacher; .*sha256sum .*model.saf"):
+        load_checkpoint(refclip(), tmp_path, made_by="train_teacher")
 
 
 def test_checkpoint_cut_short(tmp_path):

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from deixis.batches.candidates import CandidateSource, CandidateTable
-from deixis.batches.order import BatchOrder, count_batches, image_batches, shuffled_batches
+from deixis.batches.order import BatchOrder, count_batches, image_batches
 from deixis.core.checkpoints import run_key, save_checkpoint
 from deixis.core.config import read_section
 from deixis.core.errors import DataError
@@ -21,6 +21,7 @@ from deixis.roles import Student, module_of, parameter_groups
 from deixis.training.fit import Recipe, fit
 from models.frozen.starts import read_vocabulary, start_named_words, start_part
 from models.loading.students import as_ranking, build_student, phrase_reader, read_candidates, student_config
+from training.epochs import epoch_batches, refuse_refs
 from training.files import TrainingFiles
 
 
@@ -58,7 +59,7 @@ def fit_student(
     table = read_table(files.images, columns=("image_id", "path", "width", "height"), made_by="prepare")
     boxes = read_candidates(model, candidates, table, source=candidates_from)
     train, of_boxes = choose_positives(model, train, boxes, source=candidates_from)
-    order, steps = batch_order(model, student, train, recipe, seed)
+    order, steps, of_epoch = batch_order(model, student, train, recipe, seed)
     of_words, starts = start_student(module, model.starts, student, files)
     module.to(hardware).to(memory_format=torch.channels_last)
     reader = phrase_reader(model, train, table, image_root=files.image_root, device=hardware, candidates=boxes)
@@ -77,7 +78,7 @@ def fit_student(
         groups=parameter_groups(model),
     )
     card = {"student": student, "model": asdict(config), "vocabulary": vocabulary, "training": facts}
-    about = {**(counted or {}), **of_masks, **of_boxes, **of_words}
+    about = {**(counted or {}), **of_masks, **of_boxes, **of_words, **of_epoch}
     about |= {"supervision": supervision, "selection": "last epoch, averaged weights", "seed": seed}
     save_checkpoint(module, files.out, config=card | about)
 
@@ -126,7 +127,8 @@ def start_student(
 def fingerprint(train: pd.DataFrame) -> tuple[Any, ...]:
     """What tells these labels from others: phrases, boxes and, where they are learnt, masks."""
     masks = train["mask"].tolist() if "mask" in train else None
-    phrases = pd.util.hash_pandas_object(train[["sample_id", "text"]]).sum()
+    known = [name for name in ("sample_id", "text", "ref_id") if name in train]
+    phrases = pd.util.hash_pandas_object(train[known]).sum()
     return phrases, str(train["box"].map(list).tolist()), str(masks)
 
 
@@ -148,17 +150,21 @@ def with_positives(train: pd.DataFrame, candidates: CandidateTable, *, min_iou: 
     return train.assign(positive=nearest.place.numpy())[near]
 
 
-def batch_order(model: Student, student: str, train: pd.DataFrame, recipe: Recipe, seed: int) -> tuple[BatchOrder, int]:
-    """Batches of each epoch, and how many; the recipe's batch size counts images where a student learns by image.
+def batch_order(
+    model: Student, student: str, train: pd.DataFrame, recipe: Recipe, seed: int
+) -> tuple[BatchOrder, int, dict[str, Any]]:
+    """Batches of each epoch, how many, and what the card says of them.
+
+    The recipe's batch size counts images where a student learns by image.
 
     Raises:
         DataError: If there is not one batch.
     """
-    size, setting = recipe.batch_size, f"students.{student}.recipe.batch_size"
+    section, size = f"students.{student}.recipe", recipe.batch_size
     ranking = as_ranking(model)
     if ranking is None:
-        steps = count_batches(len(train), size, of="labelled pairs", setting=setting)
-        return shuffled_batches(len(train), size, seed=seed), steps
+        return epoch_batches(train, recipe, section=section, of="labelled pairs", seed=seed)
+    refuse_refs(recipe, f"students.{student}")
     order = image_batches(
         train["image_id"].tolist(),
         train["positive"].tolist(),
@@ -166,4 +172,5 @@ def batch_order(model: Student, student: str, train: pd.DataFrame, recipe: Recip
         phrases_per_object=ranking.phrases_per_object,
         seed=seed,
     )
-    return order, count_batches(train["image_id"].nunique(), size, of="labelled images", setting=setting)
+    images = train["image_id"].nunique()
+    return order, count_batches(images, size, of="labelled images", setting=f"{section}.batch_size"), {}

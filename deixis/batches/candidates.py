@@ -31,6 +31,7 @@ class CandidateParams:
 
     keep_fraction: float = 0.2  # of the coarse cells, the most confident; not below any teacher's
     mask_stride: int = 4  # pixels of the input per pixel of a stored mask
+    best_of_three: bool = False  # masks per box that the segmenter draws to choose from; WeakMCN's release does
 
 
 def most_confident_boxes(store: ArrayStore, frames: Mapping[int, Letterbox], *, keep_fraction: float) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from pydantic import TypeAdapter
 from torch import Tensor
 
 from deixis.core.errors import DataError
+from deixis.core.foreign import foreign_bytes
 from deixis.core.progress import track
 from deixis.core.records import file_sha256, read_json, read_table, write_atomically, write_json, write_table
 from deixis.imaging.letterbox import Framing, Letterbox
@@ -121,15 +122,24 @@ class FeatureStore:
         self.meta = read_json(folder / "meta.json", made_by=made_by)
         index = read_table(folder / "index.parquet", columns=("image_id", "shard", "row"), made_by=made_by)
         counts = index.groupby("shard").size().tolist()
-        stated = [shard["rows"] for shard in self.meta["shards"]]
+        with foreign_bytes(folder / "meta.json", "the description of a feature store", self._remedy):
+            stated = [int(shard["rows"]) for shard in self.meta["shards"]]
+            self._checksums = [dict(shard["sha256"]) for shard in self.meta["shards"]]
+            self._arrays = {
+                str(name): (str(facts["dtype"]), tuple(map(int, facts["shape"])))
+                for name, facts in self.meta["arrays"].items()
+            }
         if counts != stated:
             raise DataError(
                 f"{folder}: a mixed set: index.parquet counts {counts} rows per shard, meta.json {stated}. "
                 f"{self._remedy}"
             )
+        rows = pd.Series(stated).reindex(index["shard"]).to_numpy()
+        if not ((index["row"] >= 0) & (index["row"] < rows)).all():
+            raise DataError(f"{folder}: a mixed set: index.parquet names rows that no shard has. {self._remedy}")
         self._where = {image_id: (shard, row) for image_id, shard, row in index.itertuples(index=False)}
         self._shards = {
-            name: [self._open(number, name, rows) for number, rows in enumerate(stated)] for name in self.meta["arrays"]
+            name: [self._open(number, name, rows) for number, rows in enumerate(stated)] for name in self._arrays
         }
 
     def __len__(self) -> int:
@@ -153,7 +163,7 @@ class FeatureStore:
             raise DataError(
                 f"{self.folder}: holds no image {missing}. It holds {len(self)} images. {self._remedy}"
             ) from None
-        out = torch.empty(len(places), *self.meta["arrays"][array]["shape"])
+        out = torch.empty(len(places), *self._arrays[array][1])
         for number in np.unique(places[:, 0]):
             here = np.flatnonzero(places[:, 0] == number)
             out[here] = torch.from_numpy(self._shards[array][number][places[here, 1]]).float()
@@ -161,23 +171,21 @@ class FeatureStore:
 
     def verify(self) -> None:
         """Read every shard and compare its checksum."""
-        for number, shard in enumerate(self.meta["shards"]):
-            for name, checksum in shard["sha256"].items():
-                path = self.folder / f"shard-{number:05d}.{name}.npy"
+        for number, checksums in enumerate(self._checksums):
+            for name in self._arrays:
+                path, checksum = self.folder / f"shard-{number:05d}.{name}.npy", checksums.get(name)
                 if file_sha256(path) != checksum:
                     raise DataError(f"{path}: its checksum is not the one in meta.json. {self._remedy}")
 
     def _open(self, number: int, name: str, rows: int) -> np.ndarray:
         path = self.folder / f"shard-{number:05d}.{name}.npy"
-        stated = (rows, *self.meta["arrays"][name]["shape"])
-        try:
+        dtype, shape = self._arrays[name]
+        stated = (rows, *shape)
+        with foreign_bytes(path, f"a whole array of shape {stated}", self._remedy):
             shard = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))  # indexes faster than np.memmap
-        except (OSError, ValueError, EOFError) as error:
-            raise DataError(f"{path}: missing or cut short ({error}); expected {stated}. {self._remedy}") from None
-        if shard.shape != stated or str(shard.dtype) != self.meta["arrays"][name]["dtype"]:
+        if shard.shape != stated or str(shard.dtype) != dtype:
             raise DataError(
-                f"{path}: holds {shard.dtype} {shard.shape}, meta.json says {self.meta['arrays'][name]['dtype']} "
-                f"{stated}. {self._remedy}"
+                f"{path}: holds {shard.dtype} {shard.shape}, meta.json says {dtype} {stated}. {self._remedy}"
             )
         return shard
 

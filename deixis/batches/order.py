@@ -34,6 +34,26 @@ def shuffled_batches(count: int, batch_size: int, *, seed: int) -> BatchOrder:
     return lambda epoch: (rows.tolist() for rows in shuffled_rows(count, batch_size, epoch_generator(seed, epoch)))
 
 
+def drawn_batches(groups: Sequence[int], batch_size: int, *, seed: int) -> BatchOrder:
+    """Epoch -> batches of row numbers, one row of each group, drawn anew; the last partial batch is dropped.
+
+    Args:
+        groups: Of each row: what its phrase is about.
+    """
+    rows_of: dict[int, list[int]] = {}
+    for row, group in enumerate(groups):
+        rows_of.setdefault(group, []).append(row)
+    members = list(rows_of.values())
+
+    def batches(epoch: int) -> Iterator[list[int]]:
+        generator = epoch_generator(seed, epoch)
+        shares = torch.rand(len(members), generator=generator).tolist()
+        for chosen in shuffled_rows(len(members), batch_size, generator):
+            yield [members[place][int(shares[place] * len(members[place]))] for place in chosen.tolist()]
+
+    return batches
+
+
 def image_batches(
     image_ids: Sequence[int],
     objects: Sequence[int],

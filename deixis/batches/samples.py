@@ -23,7 +23,13 @@ def grouped_pairs(pairs: Path) -> pd.DataFrame:
 
     The grouping is supervision beyond pairs; whoever uses it says so in the card.
     """
-    table = read_table(pairs, columns=(*PAIR_COLUMNS, "ref_id"), made_by="prepare")
+    return with_groups(read_table(pairs, columns=(*PAIR_COLUMNS, "ref_id"), made_by="prepare"))
+
+
+def with_groups(table: pd.DataFrame) -> pd.DataFrame:
+    """Pairs with the column `group`; without a column `ref_id`, nothing says which phrases are about one object."""
+    if "ref_id" not in table:
+        table = table.assign(ref_id=None)
     alone = "sample " + table["sample_id"].astype(str)
     named = table["ref_id"].astype(object).map(lambda ref: None if pd.isna(ref) else f"object {ref}").fillna(alone)
     return table.assign(group=pd.factorize(named)[0])

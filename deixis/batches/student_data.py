@@ -24,6 +24,7 @@ class PhraseReader:
         table: Columns image_id, text, and optionally box (corners in stored pixels) and mask (RLE or None).
         images: Columns image_id, path, width, height.
         candidates: For students that rank candidates.
+        stretch: Whether images fill their squares, whatever their proportions.
     """
 
     def __init__(
@@ -37,11 +38,12 @@ class PhraseReader:
         length: int,
         device: torch.device,
         candidates: CandidateTable | None = None,
+        stretch: bool = False,
         cache_bytes: int = 1 << 30,
     ) -> None:
         self.side = side
         self.image_ids: list[int] = table["image_id"].tolist()
-        self._images = ImageReader(images, root=image_root, side=side, cache_bytes=cache_bytes)
+        self._images = ImageReader(images, root=image_root, side=side, stretch=stretch, cache_bytes=cache_bytes)
         self._tokens = encode(table["text"].tolist(), vocabulary, length)
         boxes = table["box"] if "box" in table else [None] * len(table)
         self._boxes = [None if box is None else torch.tensor(list(box), dtype=torch.float32) for box in boxes]

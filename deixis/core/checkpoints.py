@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from deixis.core.errors import DataError
 from deixis.core.fingerprint import Code, loaded_modules
-from deixis.core.records import file_sha256, write_atomically, write_json
+from deixis.core.foreign import foreign_bytes
+from deixis.core.records import described_file, file_sha256, write_atomically, write_json
 
 
 def run_key(*parts: Any, entries: Iterable[str] = ()) -> str:
@@ -41,12 +42,10 @@ def save_state(tensors: dict[str, Tensor], facts: Any, path: Path) -> None:
 
 def load_state(path: Path) -> tuple[dict[str, Tensor], Any]:
     """Read what `save_state` wrote."""
-    try:
-        with safe_open(path, "pt") as stored:
-            tensors = {name: stored.get_tensor(name) for name in stored.keys()}
-            return tensors, json.loads((stored.metadata() or {}).get("facts", "null"))
-    except (SafetensorError, OSError, json.JSONDecodeError) as error:
-        raise DataError(f"{path}: not a whole safetensors file ({error}). Delete it, then run: dvc repro") from None
+    remedy = "Delete it, then run: dvc repro"
+    with foreign_bytes(path, "a whole safetensors file", remedy), safe_open(path, "pt") as stored:
+        tensors = {name: stored.get_tensor(name) for name in stored.keys()}
+        return tensors, json.loads((stored.metadata() or {}).get("facts", "null"))
 
 
 def save_checkpoint(model: nn.Module, folder: Path, *, config: dict[str, Any]) -> None:
@@ -60,11 +59,10 @@ def load_checkpoint(model: nn.Module, folder: Path, *, made_by: str) -> None:
     """Load weights into `model`, strictly.
 
     Raises:
-        DataError: If the file is missing or cut short, or was written for another architecture.
+        DataError: If the file is missing or not the one that the card describes, or was written for another
+            architecture.
     """
-    path = folder / "model.safetensors"
-    if not path.exists():
-        raise DataError(f"{path}: missing. It is written by {made_by}; run: dvc repro {made_by}")
+    path = described_file(folder, made_by=made_by)
     tensors, _ = load_state(path)
     differences = compare_states(model.state_dict(), tensors)
     summary = "; ".join(f"{len(names)} {what} ({names[0]}, ...)" for what, names in differences.items())

@@ -1,6 +1,8 @@
 """From `params.yaml` to checked, frozen dataclasses; nothing below a stage ever sees a dictionary."""
 
 import copy
+import json
+import math
 import reprlib
 from functools import lru_cache
 from pathlib import Path
@@ -9,8 +11,10 @@ from typing import Any, TypeVar, get_args
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
 from deixis.core.errors import ConfigError
+from deixis.core.foreign import first_words
 from deixis.core.yaml_names import advise_quotes, refuse_misread_names
 
 STRICT = ConfigDict(extra="forbid", validate_default=True)
@@ -33,9 +37,35 @@ def load_params(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: cannot be read: {reason}. Pass --params FILE, a text file of YAML.") from None
     except YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {error}. Fix the file, then run the command again.") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: nested too deeply for settings. Fix it, then run the command again.") from None
+    except Exception as error:  # of a value whose form promises another, as a thirteenth month
+        where = _unreadable_value(path) or f"not valid YAML: {first_words(error)}"
+        raise ConfigError(f"{path}: {where}. Fix the value, or put it in quotes, then run the command again.") from None
     if not isinstance(params, dict):
         raise ConfigError(f"{path}: found {type(params).__name__}, expected sections such as `run:` and `seed:`.")
     return params
+
+
+def _unreadable_value(path: Path) -> str | None:
+    """Which setting's value its loader cannot make, where that can be told: its name, and the value as written."""
+    yaml = YAML(typ="safe", pure=True)
+    waiting, seen = [("", yaml.compose(path))], set[int]()
+    while waiting:
+        name, node = waiting.pop()
+        if id(node) in seen:  # an alias, which may lead back to where it stands
+            continue
+        seen.add(id(node))
+        if isinstance(node, ScalarNode):
+            try:
+                YAML(typ="safe", pure=True).load(f"!<{node.tag}> {json.dumps(node.value)}")
+            except Exception as error:
+                return f"{name.lstrip('.')} is {SHOWN.repr(node.value)}: {first_words(error)}"
+        elif isinstance(node, MappingNode):
+            waiting += [(f"{name}.{key.value}", value) for key, value in reversed(node.value)]
+        elif isinstance(node, SequenceNode):
+            waiting += [(name, value) for value in reversed(node.value)]
+    return None
 
 
 @lru_cache(maxsize=4)
@@ -61,12 +91,31 @@ def read_section(params_path: Path, section: str, kind: type[T]) -> T:
             raise ConfigError(f'{params_path}: {where} has no "{name}". Known: {known}. Add it or name one of those.')
         values = values[name]
         walked.append(name)
+    if problem := _unstorable(values, section):
+        raise ConfigError(f"{params_path}: {problem}. Fix {params_path}, then run: dvc repro")
     try:
         return TypeAdapter(kind).validate_python(values)
     except ValidationError as error:
         lines = [_explain(problem, section, kind) for problem in error.errors()]
         remedy = f"Fix {params_path}, then run: dvc repro"
         raise ConfigError(f"{params_path}: " + "; ".join(lines) + f". {remedy}") from None
+
+
+def _unstorable(values: Any, name: str) -> str | None:
+    """The first value that no manifest could hold: neither a number nor text, though YAML has it."""
+    waiting, seen = [(name, values)], set[int]()
+    while waiting:
+        name, value = waiting.pop()
+        if isinstance(value, float) and not math.isfinite(value):
+            return f"{name} is {value}. Allowed: a finite number"
+        if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
+            return f"{name} is {SHOWN.repr(value)}, which holds half of a surrogate pair. Allowed: whole characters"
+        if isinstance(value, dict | list) and id(value) not in seen:  # aliases may make a page of it a maze
+            seen.add(id(value))
+            inside = value.items() if isinstance(value, dict) else enumerate(value)
+            waiting += [(f"{name}.{key}", part) for key, part in inside]
+            waiting += [(f"{name}: a name in it", key) for key in value] if isinstance(value, dict) else []
+    return None
 
 
 def _explain(problem: Any, section: str, kind: Any) -> str:

@@ -1,23 +1,28 @@
 """Weights that others published: read without running anything that a file says, checked name by name."""
 
+import argparse
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from deixis.core.checkpoints import compare_states
 from deixis.core.errors import DataError
+from deixis.core.foreign import foreign_bytes
 
 CONTAINERS = ("state_dict", "net_state_dict", "model")  # under which training scripts file the tensors
 DATA_PARALLEL = "module."
 REMEDY = "Unzip it if the release zipped it, else fetch it again or save it as safetensors"
+INERT: list[Any] = [
+    argparse.Namespace
+]  # what training scripts save beside the tensors: it holds values and does nothing
 FILE_NAMES = ("model.safetensors", "open_clip_model.safetensors", "pytorch_model.bin", "open_clip_pytorch_model.bin")
 
 
@@ -37,7 +42,7 @@ def read_tensors(path: Path, *, remedy: str = REMEDY) -> dict[str, Tensor]:
     tensors = _read_safetensors(path) if path.suffix == ".safetensors" else _read_saved(path, remedy)
     inside = next((name for name in CONTAINERS if isinstance(tensors.get(name), Mapping)), None)
     tensors = tensors if inside is None else tensors[inside]
-    others = [name for name, value in tensors.items() if not isinstance(value, Tensor)]
+    others = [name for name, value in tensors.items() if not (isinstance(name, str) and isinstance(value, Tensor))]
     if others or not tensors:
         what = f"{others[0]} is a {type(tensors[others[0]]).__name__}" if others else "it is empty"
         raise DataError(
@@ -46,7 +51,8 @@ def read_tensors(path: Path, *, remedy: str = REMEDY) -> dict[str, Tensor]:
         )
     if all(name.startswith(DATA_PARALLEL) for name in tensors):
         tensors = {name.removeprefix(DATA_PARALLEL): tensor for name, tensor in tensors.items()}
-    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+    with foreign_bytes(path, "a file of plain tensors", remedy):
+        return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
 
 
 def weight_file(path: Path) -> Path:
@@ -62,28 +68,26 @@ def weight_file(path: Path) -> Path:
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:
-    try:
+    with foreign_bytes(path, "a whole safetensors file", "Fetch it again"):
         return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise DataError(f"{path}: not a whole safetensors file ({error}). Fetch it again") from None
 
 
-def _read_saved(path: Path, remedy: str) -> dict[str, Any]:
-    if _is_torchscript(path):
-        raise DataError(
-            f"{path}: a TorchScript archive, which is code. Allowed: tensors only. Take the same weights as "
-            "safetensors, for CLIP from openai/clip-vit-base-patch32 or timm/resnet50_clip.openai"
-        )
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = str(error).splitlines()[-1][:200]
-        raise DataError(
-            f"{path}: not a file of plain tensors, and reading it would execute it ({reason}). {remedy}"
-        ) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0][:200]
-        raise DataError(f"{path}: not a whole weight file ({reason}). {remedy}") from None
+def _read_saved(path: Path, remedy: str) -> dict[Any, Any]:
+    with foreign_bytes(path, "a whole weight file", remedy), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's, about pickles of an odd form
+        if _is_torchscript(path):
+            raise DataError(
+                f"{path}: a TorchScript archive, which is code. Allowed: tensors only. Take the same weights as "
+                "safetensors, for CLIP from openai/clip-vit-base-patch32 or timm/resnet50_clip.openai"
+            )
+        try:
+            with torch.serialization.safe_globals(INERT):
+                loaded = torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            reason = str(error).splitlines()[-1][:200]
+            raise DataError(
+                f"{path}: not a file of plain tensors, and reading it would execute it ({reason}). {remedy}"
+            ) from None
     if not isinstance(loaded, dict):
         raise DataError(f"{path}: holds a {type(loaded).__name__}. Allowed: a state_dict. Save model.state_dict()")
     return loaded

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow.parquet as pq
 
+from deixis.core.columns import check_columns, check_gaps
 from deixis.core.errors import DataError
+from deixis.core.foreign import foreign_bytes
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -35,14 +38,11 @@ def write_json(value: Any, path: Path) -> None:
 
 def read_json(path: Path, *, made_by: str) -> Any:
     """Read JSON that the stage `made_by` wrote."""
-    try:
+    if path.is_dir():
+        raise DataError(f"{path}: cannot be read: Is a directory. It is written by {made_by}")
+    missing = f"It is written by {made_by}; run: dvc repro {made_by}"
+    with foreign_bytes(path, "valid JSON", f"Delete it, then run: dvc repro {made_by}", missing=missing):
         return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"{path}: missing. It is written by {made_by}; run: dvc repro {made_by}") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}. It is written by {made_by}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not valid JSON ({error}). Delete it, then run: dvc repro {made_by}") from None
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
@@ -59,25 +59,52 @@ def read_table(path: Path, *, columns: tuple[str, ...], made_by: str, optional: 
     """Read the named columns of a Parquet file that the stage `made_by` wrote, and the optional ones that it has.
 
     Raises:
-        DataError: If the file is missing, cut short, or lacks a column.
+        DataError: If the file is missing, cut short, or lacks a column, or one holds something else than its name says.
     """
     if path.is_dir():  # pandas would read what lies in it
         raise DataError(f"{path}: a folder. Name a Parquet file that {made_by} wrote")
-    try:
-        table = pd.read_parquet(path)
-    except FileNotFoundError:
-        raise DataError(f"{path}: missing. It is written by {made_by}; run: dvc repro {made_by}") from None
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(f"{path}: not a whole Parquet file ({reason}). Run: dvc repro -f {made_by}") from None
-    missing = [column for column in columns if column not in table]
-    if missing:
-        present = ", ".join(map(str, table.columns))
-        raise DataError(f"{path}: lacks {', '.join(missing)}; has {present}. Run: dvc repro -f {made_by}")
-    return table[[*columns, *(column for column in optional if column in table)]]
+    missing = f"It is written by {made_by}; run: dvc repro {made_by}"
+    again = f"Run: dvc repro -f {made_by}"
+    with foreign_bytes(path, "a whole Parquet file", again, missing=missing):
+        schema = pq.read_schema(path)
+    lacking = [column for column in columns if column not in schema.names]
+    if lacking:
+        raise DataError(f"{path}: lacks {', '.join(lacking)}; has {', '.join(schema.names)}. {again}")
+    wanted = [*columns, *(column for column in optional if column in schema.names)]
+    check_columns(schema, wanted, path=path, remedy=again)
+    with foreign_bytes(path, "a whole Parquet file", again), pq.ParquetFile(path) as file:
+        stored = file.read(columns=wanted, use_pandas_metadata=True)
+        stored.validate(full=True)  # of damaged text, pandas would say so where it is looked at
+        table = stored.to_pandas()[wanted]
+    check_gaps(table, path=path, remedy=again)
+    return table
 
 
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file, hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def described_file(folder: Path, name: str = "model.safetensors", *, made_by: str) -> Path:
+    """A file of a checkpoint's folder, once it has the checksum that the card states. Its format would not tell damage.
+
+    Raises:
+        DataError: If it is missing or has another checksum, or the card states none.
+    """
+    path = folder / name
+    if not path.is_file():
+        raise DataError(f"{path}: missing. It is written by {made_by}; run: dvc repro {made_by}")
+    card = read_json(folder / "config.json", made_by=made_by)
+    stated = card.get("sha256") if isinstance(card, dict) else None
+    if not isinstance(stated, str):
+        raise DataError(
+            f"{folder}/config.json: states no sha256, so that nobody can tell whether {name} is whole. Write the "
+            f"checkpoint again: dvc repro -f {made_by}; or, if you trust the file, add its checksum: sha256sum {path}"
+        )
+    if file_sha256(path) != stated:
+        raise DataError(
+            f"{path}: not the file that config.json describes (another SHA-256). Restore it, or run: dvc repro -f "
+            f"{made_by}"
+        )
+    return path

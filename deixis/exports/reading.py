@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,10 @@ import pandas as pd
 
 from deixis.core.errors import DataError
 from deixis.core.records import read_table
+from deixis.exports.image_names import name_images
 from deixis.exports.rows import MADE_BY, LabelRows
 from deixis.exports.types import ExportedImage, Label, LabelledImage
-from deixis.imaging.masks import RLE, area
+from deixis.imaging.masks import RLE, area, run_lengths
 
 IMAGE_COLUMNS = ("image_id", "path", "width", "height")
 
@@ -42,9 +43,12 @@ class Tally:
 class LabelReader:
     """The labels of a table with their images; `tally` is complete once `images` has been read to its end.
 
+    `names_root` is the folder that names of images start from; None where that is whichever folder the user keeps.
+
     Args:
         labels: labels.parquet.
         images: images.parquet of the same images.
+        image_root: Folder that its paths start from; looked for in the usual places where it matters.
         pairs: pairs.parquet with `ref_id`, to bring the phrases of one object together; None for one label per phrase.
         everything: Labels that were not accepted, too.
     """
@@ -54,6 +58,7 @@ class LabelReader:
         labels: Path,
         images: Path,
         *,
+        image_root: Path | None = None,
         pairs: Path | None = None,
         everything: bool = False,
         min_score: float | None = None,
@@ -62,6 +67,8 @@ class LabelReader:
         self._everything, self._min_score = everything, min_score
         self._image_table = _read_images(images)
         index = pd.Index(self._image_table["image_id"])
+        paths = self._image_table["path"].tolist()
+        self._names, self.names_root = name_images(paths, images=images, root=image_root)
         self._groups = None if pairs is None else _groups(pairs)
         self._rows = LabelRows(labels, index, images=images)
         self.tally = Tally()
@@ -84,21 +91,15 @@ class LabelReader:
 
     def _image(self, place: int) -> ExportedImage:
         row = self._image_table.iloc[place]
-        path = PurePosixPath(str(row["path"]).replace("\\", "/"))
-        if path.is_absolute() or ".." in path.parts:
-            raise DataError(
-                f"{self._images}: {row['path']!r} leaves the image root. Allowed: paths inside it. "
-                "Run: dvc repro -f prepare"
-            )
         image_id = row["image_id"]
         return ExportedImage(
             image_id=image_id.item() if isinstance(image_id, np.generic) else image_id,
-            path=str(path),
+            path=self._names[place],
             width=int(row["width"]),
             height=int(row["height"]),
             number=place,
-            sha256=row.get("sha256"),
-            licence=row.get("licence"),
+            sha256=_or_none(row.get("sha256")),
+            licence=_or_none(row.get("licence")),
         )
 
     def _label(self, row: dict[str, Any], image: ExportedImage) -> Label | None:
@@ -106,11 +107,16 @@ class LabelReader:
         if not (row["accept"] or self._everything):
             self.tally.not_accepted += 1
             return None
-        box = _inside(row["box"], image)
-        if box is None:
+        sample_id, given = str(row["sample_id"]), row["box"]
+        if given is not None and len(given) != 4:
+            raise DataError(
+                f"{self._labels}: the box of {sample_id} has {len(given)} sides; allowed: 4. "
+                f"Run: dvc repro -f {MADE_BY}"
+            )
+        box = _inside(given, image)
+        if given is None or box is None:
             self.tally.without_box += 1
             return None
-        sample_id = str(row["sample_id"])
         if row["score"] is None or not math.isfinite(row["score"]):
             raise DataError(
                 f"{self._labels}: the score of {sample_id} is {row['score']}; allowed: any finite number. "
@@ -123,7 +129,7 @@ class LabelReader:
             expressions=(row["expression"],),
             sample_ids=(sample_id,),
             box_xyxy=box,
-            raw_box_xyxy=tuple(row["box"]),
+            raw_box_xyxy=tuple(given),
             mask=self._mask(row["mask"], image, sample_id),
             score=row["score"],
             margin=row.get("margin"),
@@ -140,11 +146,17 @@ class LabelReader:
     def _mask(self, mask: RLE | None, image: ExportedImage, sample_id: str) -> RLE | None:
         if mask is None:
             return None
-        if list(mask["size"]) != [image.height, image.width]:
-            height, width = mask["size"]
+        size, stated = [image.height, image.width], list(mask["size"] or [])
+        if len(stated) == 2 and stated != size:
+            height, width = stated
             raise DataError(
                 f"{self._labels}: the mask of {sample_id} has {width} x {height} pixels and its image "
                 f"{image.width} x {image.height} ({self._images}). Run: dvc repro -f {MADE_BY}"
+            )
+        if not _is_code(mask, size):
+            raise DataError(
+                f"{self._labels}: the mask of {sample_id} is no run-length code of {image.width} x {image.height} "
+                f"pixels. Run: dvc repro -f {MADE_BY}"
             )
         return mask if area(mask) else None
 
@@ -180,7 +192,26 @@ def _read_images(images: Path) -> pd.DataFrame:
     if not index.is_unique:
         twice = index[index.duplicated()][0]
         raise DataError(f"{images}: image {twice} stands there twice. Run: dvc repro -f prepare")
+    empty = ((table["width"] < 1) | (table["height"] < 1)).to_numpy()
+    if empty.any():
+        row = int(empty.argmax())
+        size = f"{table['width'].iloc[row]} x {table['height'].iloc[row]}"
+        raise DataError(f"{images}: row {row} is {size} pixels; allowed: at least one. Run: dvc repro -f prepare")
     return table.reset_index(drop=True)
+
+
+def _is_code(mask: RLE, size: list[int]) -> bool:
+    """Whether a mask's lengths add up to its image; the library that decodes it does not ask."""
+    try:
+        lengths = run_lengths(mask["counts"])
+        return mask["size"] == size and min(lengths) >= 0 and sum(lengths) == math.prod(size)
+    except (TypeError, ValueError):
+        return False
+
+
+def _or_none(value: Any) -> str | None:
+    """A text that may be missing, which a table of pandas says with NaN."""
+    return value if isinstance(value, str) else None
 
 
 def _groups(pairs: Path) -> dict[str, str]:

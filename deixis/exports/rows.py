@@ -14,7 +14,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from deixis.core.columns import check_columns
 from deixis.core.errors import DataError
+from deixis.core.foreign import foreign_bytes
 
 ROWS_AT_ONCE = 1024
 ROWS_PER_BUCKET = 65536  # where rows of one image are scattered over the table
@@ -22,12 +24,14 @@ COLUMNS = (
     "sample_id", "image_id", "expression", "split", "box", "score", "accept", "reason", "mask", "teacher",
     "checkpoint_sha256", "config_sha256",
 )  # fmt: skip
+NEVER_NULL = tuple(name for name in COLUMNS if name not in ("box", "score", "mask"))
 OPTIONAL = ("margin", "mask_source")
 MADE_BY = "segment_boxes"
 ALLOWED = (
     "Allowed: labels.parquet of a folder that `deixis label` wrote, or data/labels/<dataset>/<teacher>/labels.parquet "
     f"(dvc repro {MADE_BY}). Name one"
 )
+AGAIN = f"Delete it and make it again with: dvc repro {MADE_BY}, or deixis label"
 
 
 class LabelRows:
@@ -39,7 +43,7 @@ class LabelRows:
     """
 
     def __init__(self, labels: Path, image_ids: pd.Index, *, images: Path) -> None:
-        self._file = _open(labels)
+        self._path, self._file = labels, _open(labels)
         self._known = len(image_ids)
         self._places = self._places_of_rows(image_ids, labels, images)
 
@@ -63,8 +67,9 @@ class LabelRows:
 
     def _places_of_rows(self, image_ids: pd.Index, labels: Path, images: Path) -> np.ndarray:
         parts = []
-        for batch in self._file.iter_batches(ROWS_PER_BUCKET, columns=["image_id"]):
-            ids = pd.Index(batch.column(0).to_pandas())
+        for batch in self._whole_batches(ROWS_PER_BUCKET, ["image_id"]):
+            with foreign_bytes(labels, "a table of labels", AGAIN):
+                ids = pd.Index(batch.column(0).to_pandas())
             places = image_ids.get_indexer(ids)
             if (places < 0).any():
                 missing = ids[places < 0][0]
@@ -78,9 +83,21 @@ class LabelRows:
     def _batches(self) -> Iterator[pa.RecordBatch]:
         columns = [*COLUMNS, *(column for column in OPTIONAL if column in self._file.schema_arrow.names)]
         start = 0
-        for batch in self._file.iter_batches(ROWS_AT_ONCE, columns=columns):
+        for batch in self._whole_batches(ROWS_AT_ONCE, columns):
+            for name in NEVER_NULL:
+                if batch.column(name).null_count:
+                    line = start + batch.column(name).is_null().to_pylist().index(True)
+                    raise DataError(f"{self._path}: row {line} has no {name}. {AGAIN}")
             yield batch.append_column("place", pa.array(self._places[start : start + len(batch)]))
             start += len(batch)
+
+    def _whole_batches(self, rows: int, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        """Batches whose offsets and texts have been looked at: a damaged page may hold any."""
+        with foreign_bytes(self._path, "a whole Parquet file", AGAIN):
+            batches = self._file.iter_batches(rows, columns=columns)
+            for batch in batches:
+                batch.validate(full=True)
+                yield batch
 
     def _sorted(self) -> Iterator[dict[str, Any]]:
         """Rows are first spread over files that hold some images each, then sorted file by file."""
@@ -106,18 +123,12 @@ class LabelRows:
 
 
 def _open(path: Path) -> pq.ParquetFile:
-    try:
+    with foreign_bytes(path, "a whole Parquet file", AGAIN, missing=ALLOWED):
         file = pq.ParquetFile(path)
-    except FileNotFoundError:
-        raise DataError(f"{path}: missing. {ALLOWED}") from None
-    except (OSError, pa.ArrowInvalid) as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(
-            f"{path}: not a whole Parquet file ({reason}). Delete it and make it again with: dvc repro {MADE_BY}, "
-            "or deixis label"
-        ) from None
-    missing = [column for column in COLUMNS if column not in file.schema_arrow.names]
+        names = file.schema_arrow.names
+    missing = [column for column in COLUMNS if column not in names]
     if missing:
-        present = ", ".join(file.schema_arrow.names)
-        raise DataError(f"{path}: lacks {', '.join(missing)}; has {present}. {ALLOWED}")
+        raise DataError(f"{path}: lacks {', '.join(missing)}; has {', '.join(names)}. {ALLOWED}")
+    wanted = [*COLUMNS, *(column for column in OPTIONAL if column in names)]
+    check_columns(file.schema_arrow, wanted, path=path, remedy=AGAIN)
     return file

@@ -17,7 +17,7 @@ class ExportedImage:
     """One stored image.
 
     Attributes:
-        path: Relative to the image root, with forward slashes; never leaves the root.
+        path: Relative to one folder for all images, with forward slashes; never leaves it.
         number: Its place in images.parquet, from 0.
     """
 
@@ -79,7 +79,7 @@ class Options:
     """What only some targets read.
 
     Attributes:
-        image_root: Where the images lie; None where the user did not say.
+        image_root: The folder that `path` starts from; None where the user did not say where images lie.
         per_object: Labels stand for objects and not for phrases.
     """
 

@@ -15,6 +15,7 @@ from deixis.core.errors import DataError
 MAX_PIXELS = 64_000_000  # larger images are refused from their header, before any decoding
 # Pillow knows more; some of those start other programs (EPS) or have a history of unsafe parsers. JPEG includes MPO.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000")
+DARK = 8192  # of 65535: what 12 bits reach in the place of 16, and one bit more
 ORIENTATION = 0x0112  # EXIF tag: how the camera was held, 1 (upright) to 8
 UPRIGHT = {  # source: EXIF 2.3, section 4.6.4
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -53,7 +54,9 @@ class DecodedImage:
         format: Pillow's name of the file's format.
         orientation: EXIF orientation that was applied; 1 when there was nothing to turn.
         animated: Whether the file holds further frames; the first one counts.
-        flattened: Whether levels were changed: an alpha channel laid over white, 16 bits made 8, CMYK made RGB.
+        change: How levels were changed, in words: an alpha channel laid over white, 16 bits made 8, CMYK made RGB;
+            empty where they were not.
+        is_dark: Whether it has 16 bits and uses next to nothing of their range, so that it is almost black.
     """
 
     pixels: Image.Image
@@ -61,7 +64,8 @@ class DecodedImage:
     format: str
     orientation: int
     animated: bool
-    flattened: bool
+    change: str
+    is_dark: bool
 
 
 def open_image(path: Path) -> Image.Image:
@@ -81,31 +85,64 @@ def open_upright(path: Path) -> DecodedImage:
         ImageError: As `open_image`.
     """
     with _opened(path) as image:
-        mode, kind = image.mode, image.format or ""
-        animated = bool(getattr(image, "is_animated", False))
-        image.load()
-        orientation = _orientation(image)
-        turned = image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image
-        flattened = image.has_transparency_data or mode == "CMYK" or mode.startswith("I")
-        return DecodedImage(_to_rgb(turned, path), mode, kind, orientation, animated, flattened)
+        return _decode(image, path)
+
+
+def decode_upright(image: Image.Image) -> DecodedImage:
+    """The same of an image that somebody else has opened, with its pixels read or not.
+
+    Raises:
+        ImageError: If it is of a kind that says nothing about black and white, or its file is cut short.
+    """
+    name = Path(getattr(image, "filename", "") or "the image")
+    with _explained(name):
+        return _decode(image, name)
+
+
+def _decode(image: Image.Image, path: Path) -> DecodedImage:
+    mode, kind = image.mode, image.format or ""
+    animated = bool(getattr(image, "is_animated", False))
+    image.load()
+    orientation = _orientation(image)
+    turned = image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image
+    change, is_dark = "", False
+    if image.has_transparency_data or mode == "CMYK" or mode.startswith("I"):
+        change = f"{mode} made 8-bit RGB"
+    if mode.startswith("I") and (highest := int(np.asarray(image).max())) < DARK:
+        change, is_dark = f"{change}; its levels end at {highest} of 65535, so it is almost black", True
+    return DecodedImage(_to_rgb(turned, path), mode, kind, orientation, animated, change, is_dark)
+
+
+def as_reached(path: Path) -> Path:
+    """The path under which a file can be opened.
+
+    Copies lie beside the tables, reached from the image folder by "..", which the folder's absence or its being a link
+    would break; as text the path is still right.
+    """
+    return path if os.path.exists(path) else Path(os.path.normpath(path))  # Path.exists raises at names too long
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
-    """An opened image of an allowed format and size; whatever goes wrong with it becomes an ImageError."""
-    if not path.exists():
-        # Copies lie beside the tables, reached from the image folder by "..", which the folder's absence or its being
-        # a link would break; as text the path is still right.
-        path = Path(os.path.normpath(path))
-    try:
+    """An opened image of an allowed format and size."""
+    path = as_reached(path)
+    with _explained(path):
         if path.is_dir():
             raise ImageError("E_IMG_KIND", path, "a folder and not an image", "Put an image there")
         if not path.stat().st_size:
             raise ImageError("E_IMG_EMPTY", path, "an empty file", "Restore it")
-        with Image.open(path, formats=FORMATS) as image:
+        # From a stream: what Pillow maps into memory by name, it maps with sides that a TIFF's orientation has swapped.
+        with path.open("rb") as stream, Image.open(stream, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise _too_large(path, f"{image.width} x {image.height} pixels")
             yield image
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Let whatever goes wrong with an image become an ImageError."""
+    try:
+        yield
     except ImageError:
         raise
     except FileNotFoundError:
@@ -138,7 +175,8 @@ def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
     if image.mode.startswith("I"):
         levels = np.asarray(image).astype(np.int64)
         if levels.min() >= 0 and levels.max() <= 65535:
-            return Image.fromarray((levels // 257).astype(np.uint8)).convert("RGB")
+            scaled = np.where(levels == image.info.get("transparency"), 255, levels // 257)
+            return Image.fromarray(scaled.astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
         problem = f"levels of mode {image.mode}, which say nothing about black and white"
         raise ImageError("E_IMG_KIND", path, problem, "Save it with 8 or 16 bits")

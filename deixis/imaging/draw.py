@@ -2,11 +2,13 @@
 
 import base64
 import io
+from bisect import bisect_right
 from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 TRUTH, TEACHER, STUDENT, MASK = (255, 255, 255), (255, 176, 0), (0, 200, 255), (0, 200, 255)
 
 
@@ -44,9 +46,18 @@ def panel(columns: Sequence[tuple[str, Image.Image]], *, title: str) -> Image.Im
     left = gap
     for caption, image in columns:
         canvas.paste(image, (left, head))
-        pen.text((left, head + image.height + 6), caption, fill=(70, 70, 70), font=small)
+        pen.text((left, head + image.height + 6), fitted(caption, small, image.width), fill=(70, 70, 70), font=small)
         left += image.width + gap
     return canvas
+
+
+def fitted(caption: str, font: Font, width: int) -> str:
+    """A caption on one line that is no wider than `width` pixels: what is too long is cut, and ends in dots."""
+    line = " ".join(caption.split())
+    if font.getlength(line) <= width:
+        return line
+    fits = bisect_right(range(len(line)), width, key=lambda end: font.getlength(f"{line[: end + 1]}..."))
+    return f"{line[:fits].rstrip()}..."
 
 
 def data_uri(image: Image.Image) -> str:

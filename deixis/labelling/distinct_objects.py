@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from deixis.boxes import paired_iou
@@ -38,6 +37,8 @@ def assign_distinct(
     Args:
         scores: On one scale for all objects.
     """
+    from scipy.optimize import linear_sum_assignment  # half a second, which answers to single phrases need not pay
+
     numbers, of = torch.unique(things, return_inverse=True)
     best = torch.full((len(scores), len(numbers)), -torch.inf)
     best = best.scatter_reduce(1, of.expand_as(scores), scores, "amax")

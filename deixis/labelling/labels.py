@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 
+from deixis.core.columns import check_columns
 from deixis.core.errors import DataError
+from deixis.core.foreign import foreign_bytes
 from deixis.imaging.masks import RLE, decode_mask
 
 COLUMNS = ("sample_id", "image_id", "expression", "split", "box", "mask", "score", "margin", "accept", "reason")
@@ -50,22 +51,26 @@ def iterate_labels(path: Path | str, *, accepted_only: bool = True) -> Iterator[
     Raises:
         DataError: If the file is missing or damaged, or is no labels.parquet.
     """
-    try:
+    again = "Write it again: dvc repro -f segment_boxes"
+    made_by = "It is written by: dvc repro segment_boxes, or deixis label"
+    with foreign_bytes(path, "a whole Parquet file", again, missing=made_by):
         stored = pq.ParquetFile(path)
-    except FileNotFoundError:
-        raise DataError(f"{path}: missing. It is written by: dvc repro segment_boxes, or deixis label") from None
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(
-            f"{path}: not a whole Parquet file ({error}). Write it again: dvc repro -f segment_boxes"
-        ) from None
     missing = [name for name in COLUMNS if name not in stored.schema_arrow.names]
     if missing:
         present = ", ".join(stored.schema_arrow.names)
         raise DataError(
             f"{path}: no labels.parquet: lacks {', '.join(missing)}; has {present}. Run: dvc repro segment_boxes"
         )
-    for batch in stored.iter_batches(batch_size=ROWS_PER_READ, columns=list(COLUMNS)):
-        for row in batch.to_pylist():
+    check_columns(stored.schema_arrow, COLUMNS, path=Path(path), remedy=again)
+    for rows in _rows(stored, path, again):
+        for row in rows:
             if row["accept"] or not accepted_only:
                 box, rle = row.pop("box"), row.pop("mask")
                 yield Label(**row, box=None if box is None else tuple(box), rle=rle)
+
+
+def _rows(stored: pq.ParquetFile, path: Path | str, again: str) -> Iterator[list[dict[str, Any]]]:
+    with foreign_bytes(path, "a whole Parquet file", again):
+        for batch in stored.iter_batches(batch_size=ROWS_PER_READ, columns=list(COLUMNS)):
+            batch.validate(full=True)
+            yield batch.to_pylist()

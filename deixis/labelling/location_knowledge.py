@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from deixis.core.foreign import foreign_bytes
 from deixis.core.records import read_json, read_table, write_table
 from deixis.labelling.location_scores import (
     MATCH_SHARE,
@@ -137,12 +138,18 @@ def _recalled(guessed: Tensor, texts: list[str], kinds: Kinds) -> Tensor:
 def write_kinds(kinds: Kinds, path: Path) -> None:
     """Write the table of what phrases name, by text."""
     texts = sorted(kinds)
-    write_table(pd.DataFrame({"text": texts, "kinds": [kinds[text].numpy() for text in texts]}), path)
+    column = pd.Series(texts, dtype="string")  # of text even where there is none
+    write_table(pd.DataFrame({"text": column, "kinds": [kinds[text].numpy() for text in texts]}), path)
 
 
 def read_location_knowledge(folder: Path) -> LocationKnowledge:
     """What labelling taught, from the folder that it wrote; nothing where the set had no location words."""
-    weight = read_json(folder / "labelling.json", made_by="write_pseudo_labels")["location_words"].get("weight")
-    table = read_table(folder / "location_kinds.parquet", columns=("text", "kinds"), made_by="write_pseudo_labels")
-    kinds = table["kinds"].map(lambda shares: torch.from_numpy(np.array(shares, dtype=np.float32)))
-    return LocationKnowledge(weight, dict(zip(table["text"], kinds, strict=True)))
+    made_by = "write_pseudo_labels"
+    facts = read_json(folder / "labelling.json", made_by=made_by)
+    with foreign_bytes(folder / "labelling.json", "what labelling writes", f"Run: dvc repro -f {made_by}"):
+        weight = facts["location_words"].get("weight")
+        weight = None if weight is None else float(weight)
+    table = read_table(folder / "location_kinds.parquet", columns=("text", "kinds"), made_by=made_by)
+    with foreign_bytes(folder / "location_kinds.parquet", "what labelling writes", f"Run: dvc repro -f {made_by}"):
+        kinds = table["kinds"].map(lambda shares: torch.from_numpy(np.array(shares, dtype=np.float32)))
+        return LocationKnowledge(weight, dict(zip(table["text"], kinds, strict=True)))

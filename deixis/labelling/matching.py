@@ -14,7 +14,9 @@ from deixis.core.progress import track
 from deixis.core.runtime import autocast
 from deixis.imaging.letterbox import Letterbox
 from deixis.imaging.masks import RLE, encode_mask
-from deixis.roles import Weigher
+from deixis.language.location_words import parse_location_words
+from deixis.language.tokens import knows_texts
+from deixis.roles import Weigher, ZeroShotTeacher
 
 OWN_MASK_THRESHOLD = 0.5
 
@@ -57,6 +59,18 @@ class Matcher:
     def location_weight(self) -> float | None:
         """The teacher's own, of place beside its scores."""
         return self._model.location_weight
+
+    @property
+    def calibration(self) -> tuple[float, float] | None:
+        """From the log-odds of the teacher's scores to those of being right."""
+        return self._model.calibration
+
+    def knows(self, texts: Sequence[str]) -> list[bool]:
+        """Whether the teacher knows a word of each text that says more than a place."""
+        named = [parse_location_words(text).rest or text for text in texts]
+        if isinstance(self._model, ZeroShotTeacher):
+            return self._model.knows(named)
+        return knows_texts(named, self._model.vocabulary)
 
     def weigh(self, table: pd.DataFrame) -> Matched:
         """Weigh the candidates of every row's image for the row's `text`."""

@@ -1,16 +1,19 @@
 """The rules that make labels of a teacher's scores: which candidate, and whether it is good enough to learn from."""
 
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import pandas as pd
 import torch
+from jaxtyping import Float
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from deixis.boxes import paired_iou
 from deixis.core.config import STRICT
 from deixis.labelling.distinct_objects import choose_distinct
-from deixis.labelling.location_knowledge import LocationKnowledge, with_location_words
+from deixis.labelling.location_knowledge import LocationKnowledge, Placed, with_location_words
 from deixis.labelling.location_scores import SAME_OBJECT
 from deixis.labelling.matching import Matched, Matcher
 
@@ -27,6 +30,7 @@ class LabelParams:
     coverage: float = 1.0  # of the training labels, those with the largest margins
     min_margin: float | None = None  # of the label's score over the second-best; none: whatever it is
     min_side: float = 0.0  # pixels of the stored image
+    masks: Literal["segmenter", "none"] = "segmenter"  # none: boxes alone, where no segmenter knows the images
     batch_size: int = 128
 
 
@@ -48,13 +52,30 @@ def label_pairs(
         known: About location words, from another set; without it the pairs teach each other.
     """
     matched = matcher.weigh(pairs)
-    if rules.location_words == "off":
-        return Labelled(choose_labels(matched, matched.scores, pairs, rules), {}, {})
-    placed = with_location_words(matched, pairs, matcher, known)
-    return Labelled(choose_labels(matched, placed.scores, pairs, rules), placed.facts, placed.kinds)
+    placed = Placed(matched.scores, {}, {})
+    if rules.location_words != "off":
+        placed = with_location_words(matched, pairs, matcher, known)
+    labels = choose_labels(matched, placed.scores, pairs, rules, calibration=matcher.calibration)
+    return Labelled(without_unknown(labels, matcher.knows(pairs["text"].tolist())), placed.facts, placed.kinds)
 
 
-def choose_labels(matched: Matched, scores: Tensor, table: pd.DataFrame, rules: LabelParams) -> pd.DataFrame:
+def without_unknown(labels: pd.DataFrame, known: Sequence[bool]) -> pd.DataFrame:
+    """Labels as they are, but none is accepted whose phrase has no word that the teacher knows."""
+    unknown = ~np.asarray(known, dtype=bool)
+    labels.loc[unknown, "reason"] = "words"
+    if "confidence" in labels:
+        labels.loc[unknown, "confidence"] = 0.0
+    return labels.assign(accept=labels["reason"] == "")
+
+
+def choose_labels(
+    matched: Matched,
+    scores: Tensor,
+    table: pd.DataFrame,
+    rules: LabelParams,
+    *,
+    calibration: tuple[float, float] | None = None,
+) -> pd.DataFrame:
     """One label per pair: the best candidate that the rules leave to it."""
     row = torch.arange(len(table))
     by_match = matched.scores.argmax(1)
@@ -76,6 +97,8 @@ def choose_labels(matched: Matched, scores: Tensor, table: pd.DataFrame, rules: 
         experts=matched.experts,
     )
     corners = matched.boxes[row, best]
+    if calibration is not None:
+        labelled["confidence"] = chances(decisive, matched.boxes, corners, calibration).numpy()
     thin = (corners[:, 2:] - corners[:, :2]).amin(1) < rules.min_side
     if matched.masks is not None:  # the teacher drew what matches best; where another object was chosen, nothing
         moved = paired_iou(matched.boxes[row, by_match], corners) < SAME_OBJECT
@@ -85,6 +108,9 @@ def choose_labels(matched: Matched, scores: Tensor, table: pd.DataFrame, rules: 
         labelled["supervision"] = "image-phrase pairs, grouped by object"
     labelled["reason"] = ""
     labelled.loc[thin.numpy(), "reason"] = "size"
+    centre = (corners[:, :2] + corners[:, 2:]) / 2
+    outside = ~((centre >= 0) & (centre <= matched.sizes_wh)).all(1)  # not a number is outside, too
+    labelled.loc[outside.numpy(), "reason"] = "outside"
     if rules.min_margin is not None:
         labelled.loc[labelled["margin"] < rules.min_margin, "reason"] = "margin"
     sureness = labelled.loc[labelled["split"] == "train", "margin"].rank(pct=True, method="first")
@@ -92,3 +118,21 @@ def choose_labels(matched: Matched, scores: Tensor, table: pd.DataFrame, rules: 
     if rules.location_words == "filter":
         labelled.loc[contradicted.numpy(), "reason"] = "place"
     return labelled.assign(accept=labelled["reason"] == "")
+
+
+def chances(
+    scores: Float[Tensor, "phrases candidates"],
+    boxes_xyxy: Float[Tensor, "phrases candidates 4"],
+    chosen_xyxy: Float[Tensor, "phrases 4"],
+    calibration: tuple[float, float],
+) -> Float[Tensor, " phrases"]:
+    """Probability that the chosen thing is the right one.
+
+    Args:
+        scores: Log-plausibilities; candidates that cover one thing count together.
+        calibration: Slope and offset from its log-odds to those of being right.
+    """
+    same = paired_iou(boxes_xyxy, chosen_xyxy[:, None].expand_as(boxes_xyxy)) > SAME_OBJECT
+    share = (scores.softmax(1) * same).sum(1).clamp(1e-6, 1 - 1e-6)
+    slope, offset = calibration
+    return (slope * share.logit() + offset).sigmoid()

@@ -11,6 +11,10 @@ from torch import Tensor
 from deixis.language.text import PAD, UNKNOWN
 from deixis.language.word_pieces import encode_pieces, is_byte_pairs, is_word_pieces
 
+EMPTY_WORDS = frozenset(  # say nothing of what a thing is
+    "a an the this that these those his her its their my your our of in on at to by with from and or is are".split()
+)
+
 
 def encode(
     texts: Sequence[str], vocabulary: Sequence[str], length: int, *, keep_end: bool = True
@@ -28,6 +32,23 @@ def encode(
         words = [index.get(word, UNKNOWN) for word in text.split()[:length]]
         ids[row, : len(words)] = torch.tensor(words, dtype=torch.long)
     return ids
+
+
+def cut_texts(texts: Sequence[str], vocabulary: Sequence[str], length: int) -> list[str]:
+    """Those texts of which `encode` reads the beginning only."""
+    longer = encode(texts, vocabulary, length + 1)[:, -1] != PAD
+    return [text for text, is_cut in zip(texts, longer.tolist(), strict=True) if is_cut]
+
+
+def knows_texts(texts: Sequence[str], vocabulary: Sequence[str]) -> list[bool]:
+    """Whether a model with this vocabulary knows a word of each text that says something by itself.
+
+    A vocabulary of pieces knows every word.
+    """
+    if is_byte_pairs(vocabulary) or is_word_pieces(vocabulary):
+        return [True] * len(texts)
+    known = set(vocabulary) - EMPTY_WORDS
+    return [any(word in known for word in text.split()) or not set(text.split()) - EMPTY_WORDS for text in texts]
 
 
 def word_vectors(vocabulary: Sequence[str], width: int) -> Float[Tensor, "words width"]:

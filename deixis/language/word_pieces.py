@@ -5,13 +5,18 @@ A vocabulary is a list of strings that travels in a model's card. Three kinds ar
 gives a version.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Int
+from tokenizers import Tokenizer
+from tokenizers.models import WordPiece
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
+from tokenizers.processors import BertProcessing
 from torch import Tensor
 
 from deixis.core.errors import DataError
@@ -77,7 +82,7 @@ def encode_pieces(
     tokenizer = _tokenizer(tuple(vocabulary))
     ids = torch.full((len(texts), length), PAD, dtype=torch.long)
     for row, text in enumerate(texts):
-        pieces = tokenizer(text)["input_ids"]
+        pieces = tokenizer(text)
         if len(pieces) > length:
             pieces = [*pieces[: length - 1], pieces[-1]] if keep_end else pieces[:length]
         ids[row, : len(pieces)] = torch.tensor(pieces, dtype=torch.long)
@@ -94,13 +99,19 @@ def byte_pair_ids(merges: Sequence[str]) -> dict[str, int]:
 
 
 @lru_cache(maxsize=4)
-def _tokenizer(vocabulary: tuple[str, ...]) -> Any:
-    from transformers import BertTokenizer, CLIPTokenizer  # seconds, which models that read words need not pay
-
+def _tokenizer(vocabulary: tuple[str, ...]) -> Callable[[str], list[int]]:
+    """Text to ids, special tokens included."""
     if is_byte_pairs(vocabulary):
+        from transformers import CLIPTokenizer  # seconds, which models that read words or word pieces need not pay
+
         merges: Any = [tuple(line.split(" ")) for line in vocabulary[1:]]  # described as strings, taken as pairs
-        return CLIPTokenizer(vocab=byte_pair_ids(vocabulary), merges=merges)
-    return BertTokenizer(vocab={piece: number for number, piece in enumerate(vocabulary)})
+        tokenizer = CLIPTokenizer(vocab=byte_pair_ids(vocabulary), merges=merges)
+        return lambda text: tokenizer(text)["input_ids"]
+    ids = {piece: number for number, piece in enumerate(vocabulary)}
+    pieces = Tokenizer(WordPiece(ids, unk_token="[UNK]"))
+    pieces.normalizer, pieces.pre_tokenizer = BertNormalizer(lowercase=True), BertPreTokenizer()
+    pieces.post_processor = BertProcessing(("[SEP]", ids["[SEP]"]), ("[CLS]", ids["[CLS]"]))
+    return lambda text: pieces.encode(text).ids
 
 
 def _read_lines(path: Path) -> list[str]:

@@ -13,6 +13,7 @@ COVERAGES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 MASK_PERCENTS = (50, 60, 70, 80, 90)
 
 CARD_FACTS = {  # what belongs beside the numbers of those whose card has it
+    "epoch": "what an epoch of training went through, where it was not every phrase",
     "candidates": "whose boxes the student chose among; numbers over annotations compare with no others",
     "labels_dropped": "labels that no candidate overlapped, so that nothing was learnt from them",
     "labels_without_mask": "labels that taught no mask",

@@ -30,6 +30,7 @@ class Recipe:
     """How to optimise; the defaults are those of the RefCLIP family."""
 
     epochs: int = 25
+    epoch: Literal["phrases", "refs"] = "phrases"  # what one goes through; refs: of each one phrase, as in the releases
     batch_size: int = 64
     lr: float = 1e-4
     min_lr: float = 1e-6

@@ -71,17 +71,21 @@ class CLIPResNet(nn.Module):
         return config, check_published(lambda: CLIPResNet(config), tensors, path=path)
 
     def forward(self, images: Float[Tensor, "batch 3 side side"]) -> tuple[Tensor, Tensor, Tensor]:
-        """Fine, middle and coarse maps of images in [0, 1], which are standardised with ImageNet's values.
+        """Fine, middle and coarse maps of images in [0, 1]: those of the last three stages."""
+        return self.stage_maps(images)[1:]
+
+    def stage_maps(self, images: Float[Tensor, "batch 3 side side"]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Maps of all stages, fine to coarse, of images in [0, 1], which are standardised with ImageNet's values.
 
         CLIP was trained with values of its own; TRIS and PCNet take these.
         """
         x = standardise(255 * images)
         for conv, norm in ((self.conv1, self.bn1), (self.conv2, self.bn2), (self.conv3, self.bn3)):
             x = norm(conv(x)).relu()
-        x = self.layer1(F.avg_pool2d(x, 2))
-        fine = self.layer2(x)
+        finest = self.layer1(F.avg_pool2d(x, 2))
+        fine = self.layer2(finest)
         middle = self.layer3(fine)
-        return fine, middle, self.layer4(middle)
+        return finest, fine, middle, self.layer4(middle)
 
 
 class Block(nn.Module):

@@ -1,4 +1,4 @@
-"""Atrous spatial pyramid pooling (DeepLab v3), as the mask heads of MCN and WeakMCN end."""
+"""Atrous spatial pyramid pooling (DeepLab v3), as the mask heads of MCN and WeakMCN end: with LeakyReLU, not ReLU."""
 
 from collections.abc import Sequence
 
@@ -16,12 +16,14 @@ class ASPP(nn.Module):
         super().__init__()
         dilated = [
             nn.Sequential(
-                nn.Conv2d(channels, width, 3, padding=rate, dilation=rate, bias=False), nn.BatchNorm2d(width), nn.ReLU()
+                nn.Conv2d(channels, width, 3, padding=rate, dilation=rate, bias=False),
+                nn.BatchNorm2d(width),
+                nn.LeakyReLU(0.1),
             )
             for rate in rates
         ]
-        self.branches = nn.ModuleList([conv_bn(channels, width, 1, activation=nn.ReLU), *dilated])
-        self.pooled = conv_bn(channels, width, 1, activation=nn.ReLU)
+        self.branches = nn.ModuleList([conv_bn(channels, width, 1), *dilated])
+        self.pooled = conv_bn(channels, width, 1)
         self.output = nn.Conv2d((len(rates) + 2) * width, 1, 1)
 
     def forward(self, x: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch 1 h w"]:

@@ -18,6 +18,7 @@ from deixis.core.config import STRICT
 from deixis.imaging.images import standardise
 from deixis.imaging.letterbox import CENTRED
 from deixis.types import SCALES, Detections, Scales
+from models.blocks.darknet import DarkNet
 from models.blocks.layers import conv_bn
 from models.detectors.published_yolov3 import count_classes, read_detector, with_our_names
 
@@ -98,41 +99,6 @@ class YOLOv3(nn.Module):
         maps = self.features(standardise(squares))
         levels = [SCALES.index(scale) for scale in scales]
         return Detections(maps, boxes=torch.cat([self.heads[level](maps[level]).decoded for level in levels], 1))
-
-
-class ResidualBlock(nn.Module):
-    """1x1 to half the width, 3x3 back, plus the input."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(conv_bn(width, width // 2, 1), conv_bn(width // 2, width, 3))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[batch, width, h, w] in and out."""
-        return x + self.body(x)
-
-
-class DarkNet(nn.Module):
-    """DarkNet-53 at the default widths; returns its last three stages, coarse to fine."""
-
-    def __init__(self, stem: int, widths: tuple[int, ...], blocks: tuple[int, ...]) -> None:
-        super().__init__()
-        self.stem = conv_bn(3, stem, 3)
-        stages, previous = [], stem
-        for width, count in zip(widths, blocks, strict=True):
-            down = conv_bn(previous, width, 3, stride=2)
-            stages.append(nn.Sequential(down, *(ResidualBlock(width) for _ in range(count))))
-            previous = width
-        self.stages = nn.ModuleList(stages)
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Coarse, middle and fine maps of [batch, 3, side, side]."""
-        x = self.stem(images)
-        maps = []
-        for stage in self.stages:
-            x = stage(x)
-            maps.append(x)
-        return maps[-1], maps[-2], maps[-3]
 
 
 class SpatialPyramid(nn.Module):

@@ -1,7 +1,7 @@
 """CLIP's vision transformer (Radford et al. 2021), ViT-B/32 as DViN asks it: patch states of its last block.
 
-DViN's release standardises images with CLIP's mean and deviation after it has done so with ImageNet's. Here they are
-standardised once, as CLIP was trained.
+DViN's release takes back the standardisation with ImageNet's mean and deviation before it standardises with CLIP's;
+here images are standardised once, to the same values.
 """
 
 from functools import partial

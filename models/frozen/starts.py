@@ -12,7 +12,7 @@ from torch import nn
 from deixis.core.checkpoints import load_checkpoint
 from deixis.core.config import SHOWN, load_params
 from deixis.core.errors import ConfigError, DataError
-from deixis.core.records import read_json
+from deixis.core.records import described_file, read_json
 from deixis.language.text import build_vocabulary
 from models.text.bert import BERTConfig
 from models.text.clip_text import CLIPTextConfig
@@ -99,7 +99,7 @@ def start_words(model: nn.Module, weights: Path | None, name: str) -> tuple[dict
             f"{weights / name}: holds no word vectors. Name a card of the role vectors under imports.{name} in "
             f"params.yaml, then run: dvc repro import_weights@{name}"
         )
-    known = use_vectors(model, weights / name / card["file"])
+    known = use_vectors(model, described_file(weights / name, card["file"], made_by=f"import_weights@{name}"))
     return {"word_vectors": {"card": card["card"], "known": known}}, path
 
 

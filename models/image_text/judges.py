@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from deixis.core.checkpoints import load_checkpoint, load_state
 from deixis.core.errors import ConfigError, DataError
 from deixis.core.frozen import freeze
-from deixis.core.records import read_json
+from deixis.core.records import described_file, read_json
 from deixis.language.word_pieces import is_byte_pairs
 from models.experts.contrastive_objective import CaptionMatcher, PooledEncoder
 from models.frozen.experts import load_expert
@@ -71,7 +71,7 @@ def load_image_text(name: str, weights: Path, vocabulary: Sequence[str], device:
     expert = load_expert(name, weights / name, device)
     width = read_json(folder / "config.json", made_by=f"pretrain_expert@{name}")["width"]
     matcher = CaptionMatcher(width, vocabulary)
-    tensors, _ = load_state(folder / "model.safetensors")
+    tensors, _ = load_state(described_file(folder, made_by=f"pretrain_expert@{name}"))
     tensors[WORD_TABLE] = matcher.state_dict()[WORD_TABLE]
     matcher.load_state_dict(tensors, strict=True)
     assert isinstance(expert, PooledEncoder)  # it has a matcher, so it was pooled for one

@@ -11,7 +11,7 @@ from deixis.batches.student_data import PhraseReader
 from deixis.core.config import read_section
 from deixis.core.errors import DataError
 from deixis.core.registry import resolve
-from deixis.roles import RankingStudent, Settings, Student
+from deixis.roles import RankingStudent, Settings, Stretches, Student
 from models.loading.trained import load_trained
 from models.students import STUDENTS
 
@@ -76,5 +76,6 @@ def phrase_reader(
         length=student.text_length,
         device=device,
         candidates=candidates,
+        stretch=isinstance(student, Stretches) and student.stretch,
         cache_bytes=cache_bytes,
     )

@@ -3,7 +3,7 @@
 Four steps: every cue of the batch reads the pixels of each image; each phrase reads the cues; each image reads the
 phrases; dot products of pixels and phrases are the stage's scores. Source: PCNet section 3.2. The release reshapes keys
 where it should transpose them, shares weights between the three attentions, lets a cue read its own image only, and
-drops the residual of the cues; here the paper's text is followed.
+drops the residual of the cues; here the paper's text is followed. `shared_stage.py` has the release's.
 """
 
 from typing import Literal, NamedTuple
@@ -38,6 +38,7 @@ class StageState(NamedTuple):
 
     pixels: Float[Tensor, "images places width"]
     texts: Float[Tensor, "images texts width"]
+    shown: Float[Tensor, "images texts width"] | None = None  # what pixels are compared with; without it, the texts
 
 
 class ReferringStage(nn.Module):
@@ -70,4 +71,5 @@ class ReferringStage(nn.Module):
 
 def stage_scores(state: StageState, scale: float) -> Float[Tensor, "images places texts"]:
     """Scaled dot products of pixels and phrases."""
-    return scale * torch.einsum("ipc,itc->ipt", state.pixels, state.texts)
+    texts = state.texts if state.shown is None else state.shown
+    return scale * torch.einsum("ipc,itc->ipt", state.pixels, texts)

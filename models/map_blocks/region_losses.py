@@ -14,6 +14,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from deixis.types import MapBatch
+
 Compat = Literal["paper", "released", "fixed"]
 EPS = 1e-5
 
@@ -167,3 +169,21 @@ def collisions(
     if compat == "released":
         return 1 - (one - other).abs().sum(-1) / 2
     return (one * other).sum(-1)
+
+
+def pairs_of_objects(batch: MapBatch, *, most: int | None) -> tuple[Tensor, Tensor]:
+    """Rows of phrases about different objects of one image that has proposals, each pair once, and `most` of them.
+
+    Never two that read the same: their maps are one, whatever they are about.
+    """
+    assert batch.proposals is not None
+    has_proposals = batch.proposals.flatten(1).any(1)[batch.image_of]
+    same_image = (batch.image_of[:, None] == batch.image_of) & has_proposals
+    differ = batch.group_of[:, None] != batch.group_of
+    reads_same = (batch.tokens[:, None] == batch.tokens).all(-1)
+    one, other = (same_image & differ & ~reads_same).triu(1).nonzero(as_tuple=True)
+    if most is None:
+        return one, other
+    image = batch.image_of[one]
+    earlier = (image[:, None] == image).tril(-1).sum(1)
+    return one[earlier < most], other[earlier < most]

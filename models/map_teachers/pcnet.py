@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deixis.core.config import STRICT
+from deixis.core.errors import ConfigError
 from deixis.cues.reading import Padding
 from deixis.types import CueReading, MapBatch, Reading, ResponseMaps
 from models.image_text.judges import ImageText, load_image_text
@@ -36,6 +37,7 @@ from models.map_blocks.region_losses import (
     collisions,
     half_dice,
     likeness,
+    pairs_of_objects,
     proposal_scores,
     proposals_of,
     relative,
@@ -43,6 +45,7 @@ from models.map_blocks.region_losses import (
     shrinking_loss,
     split_regions,
 )
+from models.map_blocks.shared_stage import SharedStage
 from models.map_blocks.text_bank import SCALE, classification_loss, image_logits, same_phrase_pairs
 from models.map_blocks.towers import Towers, TowersConfig
 from models.text.clip_text import CLIPTextConfig
@@ -65,6 +68,7 @@ class PCNetConfig:
     cue_padding: Padding = "cycle"  # where a phrase has fewer cues than stages read
     update_share: float = 0.1
     modulation: Modulation = "vta_tta"
+    shares_weights: bool = False  # between a stage's attentions, as in the release; then not with another modulation
     has_shrinking: bool = True
     has_disambiguation: bool = True
     disambiguation: Literal["winner", "divergence"] = "winner"  # divergence: of the shares of all proposals
@@ -74,6 +78,13 @@ class PCNetConfig:
     objects_per_image: int = 3  # of a training batch, one phrase each; what IaD compares
     pairs_per_image: PositiveInt | None = None  # of these objects, that IaD compares (N_d); null: all
     memory: NonNegativeInt = 0  # phrases of training in sight when an image is asked; 0 as in the release
+
+    def __post_init__(self) -> None:
+        if self.shares_weights and self.modulation != "vta_tta":
+            raise ConfigError(
+                f'pcnet: modulation is "{self.modulation}", and shares_weights is on. Allowed with it: "vta_tta". '
+                "Fix params.yaml, then run: dvc repro"
+            )
 
     @property
     def text(self) -> TextConfig | CLIPTextConfig:
@@ -98,10 +109,7 @@ class PCNet(nn.Module):
         self.towers = Towers(config.towers, vocabulary)
         self.pixel_project = nn.Conv2d(self.towers.pixel_width, config.width, 1)
         self.text_project = nn.Linear(self.towers.text_width, config.width)
-        self.stages = nn.ModuleList(
-            ReferringStage(config.width, share=config.update_share, modulation=config.modulation)
-            for _ in range(config.stages)
-        )
+        self.stages = nn.ModuleList(_build_stage(config) for _ in range(config.stages))
         shape = (1 + config.cue_count, self.reading.length)
         self.memory = PhraseMemory(config.memory, *shape) if config.memory else None
         self._judge: list[ImageText] = []  # in a list: it is no part of the trained model
@@ -265,26 +273,14 @@ class PCNet(nn.Module):
         return F.normalize(self.text_project(self.towers.texts(tokens)), dim=-1)
 
 
+def _build_stage(config: PCNetConfig) -> nn.Module:
+    if config.shares_weights:
+        return SharedStage(config.width, share=config.update_share)
+    return ReferringStage(config.width, share=config.update_share, modulation=config.modulation)
+
+
 def _beside(
     vectors: Float[Tensor, "phrases width"], others: Float[Tensor, "others width"]
 ) -> Float[Tensor, "phrases texts width"]:
     """For each phrase itself, then the others."""
     return torch.cat([vectors[:, None], others.expand(len(vectors), -1, -1)], 1)
-
-
-def pairs_of_objects(batch: MapBatch, *, most: int | None) -> tuple[Tensor, Tensor]:
-    """Rows of phrases about different objects of one image that has proposals, each pair once, and `most` of them.
-
-    Never two that read the same: their maps are one, whatever they are about.
-    """
-    assert batch.proposals is not None
-    has_proposals = batch.proposals.flatten(1).any(1)[batch.image_of]
-    same_image = (batch.image_of[:, None] == batch.image_of) & has_proposals
-    differ = batch.group_of[:, None] != batch.group_of
-    reads_same = (batch.tokens[:, None] == batch.tokens).all(-1)
-    one, other = (same_image & differ & ~reads_same).triu(1).nonzero(as_tuple=True)
-    if most is None:
-        return one, other
-    image = batch.image_of[one]
-    earlier = (image[:, None] == image).tril(-1).sum(1)
-    return one[earlier < most], other[earlier < most]

@@ -56,13 +56,14 @@ class EfficientSAM(nn.Module):
 
     @torch.no_grad()
     def segment(
-        self, image: np.ndarray, boxes_xyxy: Float[Tensor, "boxes 4"]
+        self, image: np.ndarray, boxes_xyxy: Float[Tensor, "boxes 4"], *, best_of_three: bool = True
     ) -> tuple[Bool[np.ndarray, "boxes h w"], Float[np.ndarray, " boxes"]]:
         """One mask per box prompt, and the mask quality (IoU) that the model itself predicts.
 
         Args:
             image: uint8 [height, width, 3], RGB, stored pixels.
             boxes_xyxy: In the same pixels.
+            best_of_three: Not asked: its masks of a box are three in any case, and the best is taken.
         """
         logits, quality = self._ask(self._look_at(image), boxes_xyxy.view(-1, 2, 2), (TOP_LEFT, BOTTOM_RIGHT), image)
         return _best(logits, quality)

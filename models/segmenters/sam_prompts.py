@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 @torch.no_grad()
 def segment(
-    model: nn.Module, image: np.ndarray, boxes_xyxy: Float[Tensor, "boxes 4"]
+    model: nn.Module, image: np.ndarray, boxes_xyxy: Float[Tensor, "boxes 4"], *, best_of_three: bool = False
 ) -> tuple[Bool[np.ndarray, "boxes h w"], Float[np.ndarray, " boxes"]]:
     """One mask per box prompt, and the mask quality (IoU) that the model itself predicts.
 
@@ -20,11 +20,12 @@ def segment(
         model: Holds a `Sam`.
         image: uint8 [height, width, 3], RGB, stored pixels.
         boxes_xyxy: In the same pixels.
+        best_of_three: Whether a box, too, may mean three things, as a point, of which the best is taken.
     """
     predictor = _look_at(model, image)
     prompts = predictor.transform.apply_boxes_torch(boxes_xyxy.to(predictor.device), image.shape[:2])
-    masks, quality, _ = predictor.predict_torch(None, None, boxes=prompts, multimask_output=False)
-    return masks[:, 0].cpu().numpy(), quality[:, 0].float().cpu().numpy()
+    masks, quality, _ = predictor.predict_torch(None, None, boxes=prompts, multimask_output=best_of_three)
+    return _best(masks, quality)
 
 
 @torch.no_grad()
@@ -36,9 +37,7 @@ def segment_points(
     prompts = predictor.transform.apply_coords_torch(points_xy.to(predictor.device), image.shape[:2])
     inside = torch.ones(len(prompts), 1, device=predictor.device)
     masks, quality, _ = predictor.predict_torch(prompts[:, None], inside, multimask_output=True)
-    best = quality.argmax(1)
-    row = torch.arange(len(best), device=best.device)
-    return masks[row, best].cpu().numpy(), quality[row, best].float().cpu().numpy()
+    return _best(masks, quality)
 
 
 @torch.no_grad()
@@ -51,6 +50,14 @@ def propose(
     )
     masks = [proposal["segmentation"] for proposal in generator.generate(image)]
     return np.stack(masks) if masks else np.zeros((0, *image.shape[:2]), bool)
+
+
+def _best(
+    masks: Bool[Tensor, "prompts masks h w"], quality: Float[Tensor, "prompts masks"]
+) -> tuple[Bool[np.ndarray, "prompts h w"], Float[np.ndarray, " prompts"]]:
+    best = quality.argmax(1)
+    row = torch.arange(len(best), device=best.device)
+    return masks[row, best].cpu().numpy(), quality[row, best].float().cpu().numpy()
 
 
 def _look_at(model: nn.Module, image: np.ndarray) -> SamPredictor:

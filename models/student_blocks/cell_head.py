@@ -11,6 +11,7 @@ from models.blocks.layers import conv_bn
 from models.student_blocks.simota import assign
 
 TERM_WEIGHTS = {"box": 5.0, "objectness": 1.0}
+LARGEST_LOG_SIZE = 8.0  # of a box in cells; without a limit, as in the release, a large output becomes infinite
 
 
 class CellHead(nn.Module):
@@ -46,7 +47,8 @@ def decode(raw: Float[Tensor, "batch cells 5"], *, stride: int) -> Float[Tensor,
     cells = torch.arange(raw.shape[1], device=raw.device)
     corner = torch.stack([cells % side, cells // side], -1).to(raw.dtype)
     centre = (raw[..., :2] + corner) * stride
-    return torch.cat([centre, raw[..., 2:4].clamp(max=8).exp() * stride, raw[..., 4:].sigmoid()], -1)
+    size = raw[..., 2:4].clamp(max=LARGEST_LOG_SIZE).exp() * stride
+    return torch.cat([centre, size, raw[..., 4:].sigmoid()], -1)
 
 
 def detection_terms(

@@ -38,6 +38,7 @@ class MCNConfig(OneStageConfig):
     anchors: tuple[tuple[float, float], ...] = ((137, 256), (248, 272), (386, 271))  # pixels, width and height
     aspp_width: int = 256
     aspp_rates: tuple[int, ...] = (6, 12, 18)
+    mask_upsampling: Literal["centres", "corners"] = "centres"  # what is aligned; the release has corners (see WeakMCN)
     mask_threshold: float = 0.35
     mask_suppression: Literal["none", "asnls"] = "asnls"
     weight_consistency: float = 1.0
@@ -121,7 +122,8 @@ class MCN(nn.Module):
         return raw.unflatten(2, (len(self.config.anchors), 5))
 
     def _mask_logits(self, x: Tensor, squares: Tensor) -> Tensor:
-        logits = F.interpolate(self.mask(x).float(), size=squares.shape[-2:], mode="bilinear")
+        corners = self.config.mask_upsampling == "corners"
+        logits = F.interpolate(self.mask(x).float(), size=squares.shape[-2:], mode="bilinear", align_corners=corners)
         return logits[:, 0]
 
     def _anchors(self, raw: Tensor) -> Float[Tensor, "anchors 2"]:

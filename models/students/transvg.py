@@ -2,13 +2,17 @@
 
 Of the official augmentations, the random scale (with a random place on the canvas) is kept: it is the scheme's
 random resize; the flip is `mirror_share`. Crop and colour jitter are left out. Parameters at the defaults: 149,745,860.
+
+compat `released` reads padding as the release and its pretrained DETR do: zero after standardising, and a cell is
+padding where its first pixel is. `fixed` leaves padding grey, and asks the cell's centre.
 """
 
 from collections.abc import Sequence
 from dataclasses import field
+from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Float, Int, UInt8
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -25,6 +29,7 @@ from models.blocks.csp_darknet import CSPConfig, CSPDarkNet
 from models.blocks.detr_encoder import DETREncoder, sine_position
 from models.blocks.resnet import ResNetConfig, build_resnet
 from models.student_blocks.mirror import mirror, mirrored_words
+from models.student_blocks.padding import pad_cells, pad_pixels
 from models.text.bert import BERT, BERTConfig
 
 GAZE_MARGIN = 0.01  # of the canvas; a reference on the very edge would have no finite logit
@@ -34,6 +39,7 @@ GAZE_MARGIN = 0.01  # of the canvas; a reference on the very edge would have no 
 class TransVGConfig:
     """Sizes; the defaults are the published model."""
 
+    compat: Literal["released", "fixed"] = "fixed"
     input_size: int = 640
     width: int = 256
     heads: int = 8
@@ -148,8 +154,9 @@ class TransVG(nn.Module):
 
     def _forward(self, squares: Tensor, content_xyxy: Tensor, batch: StudentBatch) -> tuple[Tensor, Tensor]:
         """cx, cy, w, h in [0, 1] of the canvas, and how much the answer token looked at each cell in the end."""
-        visual = self.input_project(self._look(squares))
-        is_pad = pad_cells(content_xyxy, side=visual.shape[-1], canvas=squares.shape[-1])
+        visual = self.input_project(self._look(squares, content_xyxy))
+        deciding = "first" if self.config.compat == "released" else "centre"
+        is_pad = pad_cells(content_xyxy, side=visual.shape[-1], canvas=squares.shape[-1], deciding=deciding)
         pixels = visual.flatten(2).transpose(1, 2)
         place = sine_position(~is_pad.view(is_pad.shape[0], visual.shape[-1], -1), self.config.width)
         pixels, _ = self.visual_encoder(pixels, place, is_pad)
@@ -185,13 +192,16 @@ class TransVG(nn.Module):
             dropout=config.dropout, norm_first=config.norm_first,
         )  # fmt: skip
 
-    def _look(self, squares: Tensor) -> Tensor:
+    def _look(self, squares: Tensor, content_xyxy: Tensor) -> Tensor:
         """The published CNN's last stage; of the embedded one the last three, pooled to the coarse grid.
 
         Colour is plain in the early stages; how much of it the last one keeps differs from seed to seed.
         """
         if self.cnn is not None:
-            return self.cnn.forward_features(standardise(squares).contiguous(memory_format=torch.channels_last))
+            levels = standardise(squares)
+            if self.config.compat == "released":
+                levels = levels.masked_fill(pad_pixels(content_xyxy, side=squares.shape[-1])[:, None], 0.0)
+            return self.cnn.forward_features(levels.contiguous(memory_format=torch.channels_last))
         maps = self.backbone.stage_maps((squares.float() / 255).contiguous(memory_format=torch.channels_last))
         side = maps[-1].shape[-1]
         return self.normalise(torch.cat([F.adaptive_avg_pool2d(stage, side) for stage in maps], 1))
@@ -257,11 +267,3 @@ def rescale(
     scale, corner = scale[image_of], corner[image_of]
     centre, size = boxes_norm[:, :2] * scale + corner, boxes_norm[:, 2:] * scale
     return moved, content, torch.cat([centre, size], 1)
-
-
-def pad_cells(content_xyxy: Float[Tensor, "batch 4"], *, side: int, canvas: int) -> Bool[Tensor, "batch cells"]:
-    """Cells whose centre holds no image, row-major."""
-    centre = (torch.arange(side, device=content_xyxy.device) + 0.5) * (canvas / side)
-    inside_x = (centre >= content_xyxy[:, :1]) & (centre < content_xyxy[:, 2:3])
-    inside_y = (centre >= content_xyxy[:, 1:2]) & (centre < content_xyxy[:, 3:])
-    return ~(inside_y[:, :, None] & inside_x[:, None, :]).flatten(1)

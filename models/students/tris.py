@@ -1,27 +1,34 @@
 """TRIS (ICCV 2023), step 2: a segmentation network in which every pixel reads the words, trained on step 1's masks.
 
 Pixel-word attention on three levels, a decoder that goes up through them, and four outputs that all learn the mask;
-the finest answers. The published encoders are CLIP's; here they are the students' backbone and text encoder, and the
-decoder starts at the backbone's coarse map. Padding is masked out of the words (the release reads it), and logits are
-cut at zero (the release divides them by their maximum first, which turns an all-negative map into a full mask).
+the finest answers. By default the encoders are the students' backbone and text encoder, the decoder starts at the
+backbone's coarse map, and padding is masked out of the words. On CLIP's towers (`backbone: {kind: clip_resnet}` and
+`text: {kind: clip_text}`) it is the published network: a finer level more, outputs narrower inside, padding read,
+images stretched. Logits are cut at zero (the release divides them by their maximum first, which turns an all-negative
+map into a full mask).
 """
 
 from collections.abc import Sequence
 from dataclasses import field
-from itertools import pairwise
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deixis.core.config import STRICT
+from deixis.core.errors import ConfigError
 from deixis.labelling.response_maps import box_holding
 from deixis.training.resize import random_resize
 from deixis.types import Grounding, StudentBatch
-from models.student_blocks.one_stage import OneStageConfig, build_backbone, phrase_maps
-from models.text.gru_attention import GRUAttentionEncoder, TextConfig, TextFeatures
+from models.backbones.clip_resnet import CLIPResNet, CLIPResNetConfig
+from models.blocks.csp_darknet import CSPConfig, as_input
+from models.blocks.darknet import DarkNetConfig
+from models.student_blocks.mask_decoder import Decoder, PixelWordAttention, PublishedDecoder
+from models.student_blocks.one_stage import OneStageConfig, build_backbone
+from models.text.clip_text import CLIPText, CLIPTextConfig
+from models.text.gru_attention import GRUAttentionEncoder, TextConfig
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -30,9 +37,24 @@ class TRISSegmenterConfig(OneStageConfig):
 
     backbone_factor: float = 0.1  # on the learning rate
     decoder_widths: tuple[int, int, int, int] = (512, 256, 128, 64)  # coarse, middle, fine, last
+    published_widths: tuple[int, int, int, int, int] = (512, 256, 128, 64, 32)  # on CLIP's towers: coarse to fine, last
+    published_heads: tuple[int, int, int, int] = (64, 64, 32, 32)  # inside the outputs
     input_size: int = 320
     resize_sides: tuple[int, ...] = (320,)  # the paper does not resize
-    text: TextConfig = field(default_factory=TextConfig)
+    backbone: CSPConfig | DarkNetConfig | CLIPResNetConfig = field(default_factory=CSPConfig)
+    text: TextConfig | CLIPTextConfig = field(default_factory=TextConfig)
+
+    def __post_init__(self) -> None:
+        if self.is_published != isinstance(self.text, CLIPTextConfig):
+            raise ConfigError(
+                "tris: one of backbone and text is CLIP's. Allowed: both (kind: clip_resnet and clip_text) or none. "
+                "Fix params.yaml, then run: dvc repro"
+            )
+
+    @property
+    def is_published(self) -> bool:
+        """Whether it is the published network, on CLIP's towers."""
+        return isinstance(self.backbone, CLIPResNetConfig)
 
 
 class TRISSegmenter(nn.Module):
@@ -43,18 +65,37 @@ class TRISSegmenter(nn.Module):
     needs_masks = True
     needs_candidates = False
     onnx_obstacle = "it finds its box by the connected parts of its mask, which is no operation of a graph"
-    starts = ("backbone",)
 
     def __init__(self, config: TRISSegmenterConfig, vocabulary: Sequence[str]) -> None:
         super().__init__()
         self.config = config
         self.vocabulary, self.text_length = list(vocabulary), config.text.length
         self.input_size = config.input_size
-        self.text_encoder = GRUAttentionEncoder(config.text, vocabulary)
-        self.backbone = build_backbone(config)
-        channels = config.backbone.widths[:-4:-1]  # coarse, middle, fine
-        self.attention = nn.ModuleList(PixelWordAttention(width, config.text.width) for width in channels)
-        self.decoder = Decoder(channels, config.decoder_widths)
+        self.stretch = published = config.is_published
+        self.text_encoder = (CLIPText if published else GRUAttentionEncoder)(config.text, vocabulary)
+        self.backbone = CLIPResNet(config.backbone) if published else build_backbone(config)
+        channels = config.backbone.widths[::-1]  # coarse to fine
+        words = config.text.inner_width if published else config.text.width
+        self.attention = nn.ModuleList(PixelWordAttention(c, words, reads_padding=published) for c in channels[:3])
+        if published:
+            self.decoder = PublishedDecoder(channels, config.published_widths, config.published_heads)
+        else:
+            self.decoder = Decoder(channels[:3], config.decoder_widths)
+
+    @property
+    def starts(self) -> tuple[str, ...]:
+        """Pretrained parts: the students' backbone, or CLIP's towers."""
+        return ("clip_resnet", "clip_text") if self.stretch else ("backbone",)
+
+    @property
+    def clip_resnet(self) -> nn.Module:
+        """The tower that looks, by the name of its import."""
+        return self.backbone
+
+    @property
+    def clip_text(self) -> nn.Module:
+        """The tower that reads."""
+        return self.text_encoder
 
     @property
     def term_weights(self) -> dict[str, float]:
@@ -71,9 +112,15 @@ class TRISSegmenter(nn.Module):
         return {"mask": mask_loss([x[drawn] for x in self._outputs(squares, batch)], target)}
 
     def parameter_groups(self) -> list[tuple[list[nn.Parameter], float]]:
-        """The backbone learns slower."""
-        slow = [p for p in self.backbone.parameters() if p.requires_grad]
-        new = [p for part in (self.text_encoder, self.attention, self.decoder) for p in part.parameters()]
+        """What starts pretrained learns slower: the backbone, and CLIP's text tower with it."""
+        pretrained = [self.backbone, *([self.text_encoder] if self.stretch else [])]
+        slow = [p for part in pretrained for p in part.parameters() if p.requires_grad]
+        new = [
+            p
+            for part in (self.text_encoder, self.attention, self.decoder)
+            if part not in pretrained
+            for p in part.parameters()
+        ]
         return [(slow, self.config.backbone_factor), ([p for p in new if p.requires_grad], 1.0)]
 
     @torch.no_grad()
@@ -97,10 +144,12 @@ class TRISSegmenter(nn.Module):
     def _outputs(self, squares: Tensor, batch: StudentBatch) -> list[Float[Tensor, "phrases side side"]]:
         """Logits over the input, finest first."""
         text = self.text_encoder(batch.tokens)
-        maps = phrase_maps(self.backbone, squares, batch.image_of)[::-1]
-        read = [x + attend(x, text) for attend, x in zip(self.attention, maps, strict=True)]
+        look = self.backbone.stage_maps if self.stretch else self.backbone
+        maps = [x.index_select(0, batch.image_of) for x in look(as_input(squares))][::-1]
+        read = [x + attend(x, text) for attend, x in zip(self.attention, maps, strict=False)]
         size = squares.shape[-2:]
-        return [F.interpolate(x.float(), size=size, mode="bilinear")[:, 0] for x in self.decoder(read)]
+        outputs = self.decoder([*read, *maps[len(read) :]])
+        return [F.interpolate(x.float(), size=size, mode="bilinear")[:, 0] for x in outputs]
 
 
 def mask_loss(
@@ -110,62 +159,3 @@ def mask_loss(
     if not len(target):
         return torch.stack([x.sum() for x in outputs]).sum()  # zero, with a gradient to nobody
     return torch.stack([F.binary_cross_entropy_with_logits(x, target) for x in outputs]).sum()
-
-
-class PixelWordAttention(nn.Module):
-    """Each pixel reads the words that concern it, and is gated by what it read (LAVT)."""
-
-    def __init__(self, width: int, text_width: int) -> None:
-        super().__init__()
-        self.query = nn.Sequential(nn.Conv2d(width, width, 1), nn.InstanceNorm2d(width, affine=True))
-        self.key, self.value = nn.Linear(text_width, width), nn.Linear(text_width, width)
-        self.gate = nn.Sequential(nn.Conv2d(width, width, 1), nn.InstanceNorm2d(width, affine=True))
-        self.look = nn.Sequential(nn.Conv2d(width, width, 1), nn.ReLU())
-        self.output = nn.Sequential(nn.Conv2d(width, width, 1), nn.ReLU())
-
-    def forward(self, x: Float[Tensor, "phrases width h w"], text: TextFeatures) -> Float[Tensor, "phrases width h w"]:
-        """The update, not yet added."""
-        reads = torch.einsum("bchw,blc->bhwl", self.query(x), self.key(text.words)) / x.shape[1] ** 0.5
-        weights = reads.masked_fill(_no_word(text.is_pad)[:, None, None], -torch.inf).softmax(-1)
-        attended = torch.einsum("bhwl,blc->bchw", weights, self.value(text.words))
-        return self.output(self.look(x) * self.gate(attended))
-
-
-def _no_word(is_pad: Bool[Tensor, "phrases length"]) -> Bool[Tensor, "phrases length"]:
-    """Padding; a phrase of padding alone keeps its first place, so that its softmax has something to share."""
-    first = torch.arange(is_pad.shape[1], device=is_pad.device) == 0
-    return is_pad & ~(is_pad.all(1, keepdim=True) & first)
-
-
-class Decoder(nn.Module):
-    """Up from the coarse map; at each finer one, its own features are added.
-
-    Args:
-        channels: Of the coarse, middle and fine maps.
-        widths: Of what each is reduced to, and of the last layer.
-    """
-
-    def __init__(self, channels: Sequence[int], widths: tuple[int, int, int, int]) -> None:
-        super().__init__()
-        self.reduce = nn.ModuleList(_layer(c, w) for c, w in zip(channels, widths[:3], strict=True))
-        self.grow = nn.ModuleList(_layer(a, b) for a, b in pairwise(widths))
-        self.heads = nn.ModuleList(
-            nn.Sequential(_layer(width, width), nn.Conv2d(width, 1, 1, bias=False)) for width in widths
-        )
-
-    def forward(self, maps: Sequence[Tensor]) -> list[Float[Tensor, "phrases 1 h w"]]:
-        """Logits of four outputs, finest first."""
-        x = self.reduce[0](maps[0])
-        outputs = [self.heads[0](x)]
-        for level, finer in enumerate(maps[1:], start=1):
-            x = F.interpolate(self.grow[level - 1](x), size=finer.shape[-2:], mode="bilinear")
-            x = x + self.reduce[level](finer)
-            outputs.append(self.heads[level](x))
-        outputs.append(self.heads[3](self.grow[2](x)))
-        return outputs[::-1]
-
-
-def _layer(channels_in: int, channels_out: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False), nn.BatchNorm2d(channels_out), nn.PReLU()
-    )

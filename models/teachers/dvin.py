@@ -88,6 +88,7 @@ class DViN(nn.Module):
     Config = DViNConfig
     needs_box_masks = False
     location_weight = None
+    calibration = None
 
     def __init__(self, config: DViNConfig, vocabulary: Sequence[str]) -> None:
         super().__init__()

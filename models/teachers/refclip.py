@@ -47,6 +47,7 @@ class RefCLIP(nn.Module):
     Config = RefCLIPConfig
     needs_box_masks = False
     location_weight = None
+    calibration = None
     expert_names: tuple[str, ...] = ()
 
     def __init__(self, config: RefCLIPConfig, vocabulary: Sequence[str]) -> None:

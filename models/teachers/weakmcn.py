@@ -29,7 +29,7 @@ from models.blocks.garan import GlobalAttention, TextProduct
 from models.blocks.layers import MultiScaleFusion
 from models.text.gru_attention import GRUAttentionEncoder, TextConfig
 
-MASK_THRESHOLD = 0.5
+PUBLISHED_ALPHA = {"released": 0.4, "fixed": 0.3}  # the release's configurations; the paper's text
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -51,10 +51,16 @@ class WeakMCNConfig:
     negatives: int = 2
     warm_epochs: int = 10  # of matching alone
     suppress_from_epoch: int = 15  # inconsistent phrases stop teaching the mask head
-    suppress_below: float = 0.3  # IoU of box and predicted mask; the paper's alpha (its RefCOCO+ rows have 0.2)
+    # IoU of box and predicted mask (alpha); null: the paper's 0.3 (0.2 in its RefCOCO+ rows), or the release's 0.4
+    suppress_below: float | None = None
     weight_mask: float = 40.0  # the release multiplies the mean by the batch size of 40
     weight_projection: float = 1.0
     text: TextConfig = field(default_factory=TextConfig)
+
+    @property
+    def alpha(self) -> float:
+        """The IoU below which a phrase is inconsistent."""
+        return self.suppress_below if self.suppress_below is not None else PUBLISHED_ALPHA[self.compat]
 
 
 class WeakMCN(nn.Module):
@@ -63,6 +69,7 @@ class WeakMCN(nn.Module):
     Config = WeakMCNConfig
     needs_box_masks = True
     location_weight = None
+    calibration = None
     box_scales = ("coarse",)  # the segmenter has drawn no other boxes, and the fine map is the mask head's
 
     def __init__(self, config: WeakMCNConfig, vocabulary: Sequence[str]) -> None:
@@ -107,7 +114,7 @@ class WeakMCN(nn.Module):
         bitmap = box_bitmap(cut_to(corners, content), side=self.config.input_size, grid=target.shape[-1])
         trusted = torch.ones(len(text), dtype=torch.bool, device=text.device)
         if batch.epoch >= self.config.suppress_from_epoch:
-            trusted = overlap(bitmap, logits > 0) > self.config.suppress_below
+            trusted = overlap(bitmap, logits > 0) > self.config.alpha
         return terms | {
             "mask": mask_loss(logits, target, trusted),
             "projection": projection_loss(logits.sigmoid(), bitmap),

@@ -54,6 +54,8 @@ class ZeroShotConfig:
     weight_other: float = 1.0  # of other things that the phrase names
     other_from: float = 0.75  # cosine from which another thing is one of the detector's categories
     weight_place: float = 4.0
+    calibration: tuple[float, float] = (1.26, 1.65)  # of the log-odds that the chosen thing is the right one
+    known_from: float = 0.55  # cosine with some category from which a phrase is about something that can be found
     text: BERTConfig = field(
         default_factory=lambda: BERTConfig(length=32, width=384, layers=6, heads=12, feedforward=1536)
     )
@@ -75,7 +77,7 @@ class ZeroShot(nn.Module):
         super().__init__()
         self.config = config
         self.vocabulary, self.text_length = list(vocabulary), config.text.length
-        self.location_weight = config.weight_place
+        self.location_weight, self.calibration = config.weight_place, config.calibration
         self.sentences = SentenceEncoder(config.text, vocabulary)
         self.register_buffer("names", torch.zeros(config.num_names, config.text.width))
         self.register_buffer("category_of", torch.arange(config.num_names).clamp(max=config.num_classes - 1))
@@ -134,6 +136,16 @@ class ZeroShot(nn.Module):
         probabilities = (mixed / self.config.temperature).softmax(1)
         is_named = torch.tensor([thing.is_named for thing in things], device=noun.device)
         return torch.where(is_named[:, None], probabilities, 1 / self.config.num_classes)
+
+    def knows(self, texts: Sequence[str]) -> list[bool]:
+        """Whether each phrase names something like one of the detector's categories, or no kind of thing at all."""
+        things = [read_things(text) for text in texts]
+        prompts = [PROMPT.format(words) for thing in things for words in (thing.noun, thing.head)]
+        likeness = self._likeness(prompts).amax(1).view(-1, 2).amax(1)
+        return [
+            like >= self.config.known_from or not thing.is_named
+            for thing, like in zip(things, likeness.tolist(), strict=True)
+        ]
 
     def _likeness(self, texts: Sequence[str]) -> Float[Tensor, "texts classes"]:
         """Cosine of each text with the most similar name of each category."""

@@ -147,3 +147,24 @@ def test_other_models_and_inputs_are_refused(world):
     ):
         with pytest.raises(DataError, match=f"{message} or name another image$"):
             predictor.predict(path.parent / photo, ["red ball"])
+
+
+@pytest.mark.parametrize("model", ["teachers/toy/refclip", "map_teachers/toy/tris", "students/toy/dvin-mattnet"])
+def test_a_phrase_that_is_not_read_to_its_end_is_told_once(world, capsys, model):
+    predictor, path = Predictor(world / f"data/{model}"), world / "data/raw/toy/images/0.png"
+    predictor.predict(path, ["red ball"])
+    assert "to their end" not in capsys.readouterr().err
+    for _ in range(2):
+        predictor.predict(path, ["please " * 20 + "the red ball"])
+    assert capsys.readouterr().err.count(f"{model}: phrases as long as 'please") == 1
+
+
+@pytest.mark.parametrize("damaged", ["teachers/toy/refclip", "weights/embedded/detector", "weights/embedded/segmenter"])
+def test_a_damaged_checkpoint_does_not_answer(world, tmp_path, damaged):
+    shutil.copytree(world / "data", tmp_path / "data")
+    path = tmp_path / "data" / damaged / "model.safetensors"
+    whole = bytearray(path.read_bytes())
+    whole[-5] ^= 64  # in a weight: still a whole file of the right shapes
+    path.write_bytes(whole)
+    with pytest.raises(DataError, match=f"{damaged}/model.safetensors: not the file that config.json describes"):
+        Predictor(tmp_path / "data/teachers/toy/refclip").predict(world / "data/raw/toy/images/0.png", ["red ball"])

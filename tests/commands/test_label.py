@@ -12,11 +12,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 import commands.label
 from commands.chunks import ROWS_PER_CHUNK
 from commands.label import label
 from deixis.core.errors import ConfigError, DataError
+from deixis.datasets.pairs.adapter import PairsAdapter
+from deixis.datasets.pairs.settings import PairsConfig
+from deixis.exports.reading import LabelReader
 from tests.small_world import PHRASES
 
 ROOT = Path(__file__).parents[2]
@@ -190,3 +194,58 @@ def test_students_and_missing_pairs_are_refused(world, tmp_path):
     shutil.copytree(world / "data/prepared/toy", tmp_path / "alone")
     with pytest.raises(DataError, match=r"images was not found. Tried: .* Name it with --images"):
         label(pairs=tmp_path / "alone", out=tmp_path, model=world / "data/teachers/toy/refclip")
+
+
+def own_corpus(world, folder: Path, rows: list[str]) -> Path:
+    """Images of the small world, and a table of them."""
+    shutil.copytree(world / "data/raw/toy/images", folder / "images")
+    (folder / "pairs.csv").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+def test_rules_of_evaluation_refuse_no_pair_that_is_only_labelled(world, tmp_path):
+    """Boxes for scoring, a split for every row and one for each image: labelling needs none of them."""
+    splits = ("train", "val", "test", "restval", "")
+    rows = ["image,text,split", *(f"{n}.png,red ball,{split}" for n, split in enumerate(splits)), "0.png,big star,val"]
+    own_corpus(world, tmp_path / "own", rows)
+    label(pairs=tmp_path / "own/pairs.csv", out=tmp_path / "out", model=world / "data/teachers/toy/refclip")
+    labels = pd.read_parquet(tmp_path / "out/labels.parquet")
+    assert sorted(labels["split"]) == ["restval", "test", "train", "train", "val", "val"]
+    assert json.loads((tmp_path / "out/summary.json").read_text())["refused"] == {}
+
+
+def test_a_corpus_whose_table_is_called_pairs_is_no_prepared_one(world, tmp_path):
+    own_corpus(world, tmp_path / "own", ["image,text"])
+    (tmp_path / "own/pairs.csv").unlink()
+    table = pd.DataFrame({"image": ["0.png"], "text": ["red ball"]})
+    table.to_parquet(tmp_path / "own/pairs.parquet")
+    model = world / "data/teachers/toy/refclip"
+    label(pairs=tmp_path / "own", out=tmp_path / "out", model=model)
+    assert len(pd.read_parquet(tmp_path / "out/labels.parquet")) == 1
+    shutil.copytree(world / "data/prepared/toy", tmp_path / "half")
+    (tmp_path / "half/images.parquet").unlink()
+    with pytest.raises(DataError, match=r"half: looks prepared, .* but lacks images.parquet"):
+        label(pairs=tmp_path / "half", out=tmp_path / "out", model=model)
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_images_that_preparing_left_elsewhere_are_found(world, tmp_path, linked):
+    """A turned copy beside the tables, an image beside the folder of images, and the folder itself a link."""
+    raw = own_corpus(world, tmp_path / "data/raw/own", ["image,text", *(f"{n}.png,red ball" for n in range(5))])
+    (raw / "images/3.png").rename(raw / "3.png")
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    with Image.open(raw / "images/4.png") as image:
+        image.transpose(Image.Transpose.ROTATE_180).save(raw / "images/4.png", exif=exif)
+    if linked:
+        (raw / "images").rename(tmp_path / "elsewhere")
+        (raw / "images").symlink_to(tmp_path / "elsewhere")
+    model = world / "data/teachers/toy/refclip"
+    label(pairs=raw / "pairs.csv", out=tmp_path / "own", model=model)
+    PairsAdapter(PairsConfig()).ingest(raw=raw, out=tmp_path / "data/prepared/own", dataset="own")
+    label(pairs=tmp_path / "data/prepared/own", out=tmp_path / "prepared", model=model)
+    first, second = (pd.read_parquet(tmp_path / name / "labels.parquet") for name in ("own", "prepared"))
+    assert len(first) == len(second) == 5
+    np.testing.assert_allclose(np.stack(first["box"]), np.stack(second["box"]))
+    images = tmp_path / "own/prepared/images.parquet"
+    assert LabelReader(tmp_path / "own/labels.parquet", images).names_root == tmp_path

@@ -2,12 +2,16 @@
 
 import json
 import os
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
+from PIL import Image
 from ruamel.yaml import YAML
 
-from deixis.exports import coco, cvat, fiftyone, label_studio, yolo
+from deixis.exports import coco, cvat, fiftyone, label_studio, parquet, yolo
+from deixis.exports.reading import LabelReader
+from deixis.exports.types import Options
 from tests.deixis.exports.labelled import (
     HARD_TEXT,
     HEIGHT,
@@ -21,6 +25,10 @@ from tests.deixis.exports.labelled import (
     ring_and_part,
     write_images,
 )
+from tests.deixis.exports.prepared import BOX as ODD_BOX
+from tests.deixis.exports.prepared import HEIGHT as ODD_HEIGHT
+from tests.deixis.exports.prepared import KINDS, prepare_corpus
+from tests.deixis.exports.prepared import WIDTH as ODD_WIDTH
 
 L_BOX = [50.123, 20.0, 90.0, 60.0]
 
@@ -81,6 +89,82 @@ def test_label_studio_accepts_the_predictions(tmp_path):
     for name, pixels in (("s/1", l_shape()), ("s/2", ring_and_part())):
         values = brush.decode_rle(regions[f"{name}/mask", "brushlabels"]["rle"]).reshape(HEIGHT, WIDTH, 4)
         assert ((values[..., 3] > 0) == pixels).all()
+
+
+def whole_image(corners_as_shares):
+    return np.multiply(corners_as_shares, [ODD_WIDTH, ODD_HEIGHT] * 2)
+
+
+def read_with_datumaro(out, start, *, place, kind):
+    datumaro = pytest.importorskip("datumaro")
+    (out / "images").symlink_to(start)
+    items = list(datumaro.Dataset.import_from(str(out / place), kind))
+    for item in items:
+        yield item.media.path, corners(*(by_kind(item).get("bbox") or by_kind(item)["mask"])[0].get_bbox())
+
+
+def read_coco_export(out, start):
+    (out / "annotations").mkdir()
+    (out / "annotations.json").rename(out / "annotations" / "instances_train.json")
+    return read_with_datumaro(out, start, place="", kind="coco_instances")
+
+
+def read_cvat_export(out, start):
+    return read_with_datumaro(out, start, place="annotations.xml", kind="cvat")
+
+
+def read_label_studio_export(out, start):
+    interface = pytest.importorskip("label_studio_sdk.label_interface")
+    configuration = interface.LabelInterface((out / "labeling_config.xml").read_text())
+    for task in json.loads((out / "tasks.json").read_text()):
+        assert configuration.validate_prediction(task["predictions"][0], return_errors=True) == []
+        value = task["predictions"][0]["result"][0]["value"]
+        shares = corners(*(value[side] / 100 for side in ("x", "y", "width", "height")))
+        yield start / unquote(task["data"]["image"].removeprefix(label_studio.IMAGE_ADDRESS)), whole_image(shares)
+
+
+def read_fiftyone_export(out, start):
+    pytest.importorskip("fiftyone")
+    from fiftyone.utils.data.importers import FiftyOneDatasetImporter
+
+    with FiftyOneDatasetImporter(str(out))._to_legacy_importer() as samples:
+        for sample in samples:
+            yield sample.filepath, whole_image(corners(*sample["boxes"].detections[0].bounding_box))
+
+
+def read_yolo_export(out, start):
+    utils = pytest.importorskip("ultralytics.data.utils")
+    for listed in (out / "boxes/train.txt").read_text().split():
+        image = str(out / "boxes" / listed)
+        (text,) = utils.img2label_paths([image])
+        row = utils.verify_image_label((image, text, "", False, 1, 0, 0, False))[1][0]
+        yield image, whole_image(corners(*(row[1:3] - row[3:] / 2), *row[3:]))
+
+
+def read_parquet_export(out, start):
+    for row in pytest.importorskip("pyarrow.parquet").read_table(out / "labels.parquet").to_pylist():
+        yield start / row["image_path"], row["bbox_xyxy"]
+
+
+READERS = {coco: read_coco_export, cvat: read_cvat_export, label_studio: read_label_studio_export,
+           fiftyone: read_fiftyone_export, yolo: read_yolo_export, parquet: read_parquet_export}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("writer", READERS, ids=lambda writer: writer.__name__)
+def test_images_that_preparing_left_elsewhere_are_read_with_their_boxes(tmp_path, monkeypatch, writer, kind):
+    monkeypatch.setitem(os.environ, "FIFTYONE_DATABASE_URI", "mongodb://localhost:1")
+    monkeypatch.setitem(os.environ, "FIFTYONE_DO_NOT_TRACK", "1")
+    labels, images, root = prepare_corpus(tmp_path, kind)
+    reader, out = LabelReader(labels, images, image_root=root), tmp_path / "out"
+    out.mkdir()
+    writer.write(reader.images(), out, Options(image_root=reader.names_root, per_object=False))
+    found = list(READERS[writer](out, reader.names_root))
+    assert len(found) == (1 if kind == "inline" else 2)
+    for path, box in found:
+        with Image.open(path) as image:
+            assert image.size == (ODD_WIDTH, ODD_HEIGHT)
+        np.testing.assert_allclose(box, ODD_BOX, atol=0.05)
 
 
 def test_label_studio_would_refuse_another_label(tmp_path):

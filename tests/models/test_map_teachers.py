@@ -12,8 +12,9 @@ from deixis.core.errors import ConfigError, DataError
 from deixis.types import MapBatch
 from models.backbones.clip_resnet import CLIPResNetConfig
 from models.blocks.csp_darknet import CSPConfig
+from models.map_blocks.region_losses import pairs_of_objects
 from models.map_blocks.towers import Towers, TowersConfig
-from models.map_teachers.pcnet import PCNet, PCNetConfig, pairs_of_objects
+from models.map_teachers.pcnet import PCNet, PCNetConfig
 from models.map_teachers.tris import TRIS, TRISConfig
 from models.text.clip_text import CLIPTextConfig
 from models.text.gru_attention import TextConfig
@@ -60,6 +61,7 @@ def build(config: TRISConfig | PCNetConfig) -> TRIS | PCNet:
         replace(STAGED, memory=3),
         replace(STAGED, modulation="add"),
         replace(STAGED, stages=1),
+        replace(STAGED, shares_weights=True),
         replace(STAGED, last_stage="cue", stages=2),
     ],
 )

@@ -82,3 +82,15 @@ def test_terms_fall_when_a_batch_is_repeated():
         optimiser.step()
         history.append(total.item())
     assert sum(history[-5:]) / 5 < 0.6 * history[0]
+
+
+def test_of_three_masks_of_a_box_the_best_is_taken():
+    small = model().eval()
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    boxes = torch.tensor([[4.0, 4.0, 30.0, 40.0], [10.0, 20.0, 60.0, 50.0]])
+    with torch.no_grad():
+        for number, bias in enumerate((5.0, 0.0, 0.0, 1.0)):  # the first answers alone
+            small.sam.mask_decoder.iou_prediction_head.layers[-1].bias[number] = bias
+    _, alone = small.segment(image, boxes)
+    _, best = small.segment(image, boxes, best_of_three=True)
+    assert (alone > 4).all() and (best < 2).all() and (best > 0.5).all()

@@ -5,17 +5,18 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from deixis.types import StudentBatch
 from models.blocks.csp_darknet import CSPConfig
 from models.blocks.resnet import ResNetConfig
+from models.student_blocks.padding import pad_cells, pad_pixels
 from models.students.transvg import (
     TransVG,
     TransVGConfig,
     attention_term,
     box_terms,
     centre_of_gaze,
-    pad_cells,
     rescale,
 )
 from models.text.bert import BERTConfig
@@ -168,6 +169,31 @@ def test_rescale_by_one_changes_nothing():
 def test_pad_cells(content, padded):
     is_pad = pad_cells(torch.tensor([content], dtype=torch.float32), side=4, canvas=64)
     assert is_pad[0].nonzero().flatten().tolist() == padded
+
+
+@pytest.mark.parametrize(("width", "height", "differ"), [(640, 480, 40), (640, 427, 20), (640, 640, 0)])
+def test_released_padding_is_that_of_a_mask_resized_to_its_nearest_pixels(width, height, differ):
+    """Resizing the mask of pixels, as the release does, moves the border of the image by up to half a cell."""
+    left, top = (640 - width) // 2, (640 - height) // 2
+    content = torch.tensor([[left, top, left + width, top + height]], dtype=torch.float32)
+    mask = torch.ones(1, 640, 640)
+    mask[:, top : top + height, left : left + width] = 0
+    assert torch.equal(pad_pixels(content, side=640), mask.bool())
+    resized = F.interpolate(mask[None], size=(20, 20))[0].bool().flatten(1)
+    first = pad_cells(content, side=20, canvas=640, deciding="first")
+    assert torch.equal(first, resized)
+    assert int((first != pad_cells(content, side=20, canvas=640)).sum()) == differ
+
+
+def test_released_padding_is_zero_when_the_network_reads_it():
+    seen = {}
+    for compat in ("released", "fixed"):
+        model, batch = transvg("cnn", compat=compat).eval(), padded_batch(1)
+        model.cnn.conv1.register_forward_pre_hook(lambda _, args, compat=compat: seen.update({compat: args[0]}))
+        model.predict(batch)
+    assert not seen["released"][:, :, :32].any() and not seen["released"][:, :, 96:].any()
+    assert torch.equal(seen["released"][:, :, 32:96], seen["fixed"][:, :, 32:96])
+    assert seen["fixed"][:, :, :32].any()
 
 
 @with_either_eye

@@ -149,6 +149,12 @@ def test_suppression_starts_at_its_epoch():
     assert float(model.loss(masked_batch(epoch=5))["mask"].detach()) == 0
 
 
+@pytest.mark.parametrize(("compat", "alpha"), [("released", 0.4), ("fixed", 0.3)])
+def test_alpha_is_the_releases_or_the_papers_unless_it_is_set(compat, alpha):
+    assert WeakMCNConfig(compat=compat).alpha == alpha
+    assert WeakMCNConfig(compat=compat, suppress_below=0.2).alpha == 0.2
+
+
 def test_overlap_of_masks():
     one, other = torch.zeros(1, 4, 4, dtype=torch.bool), torch.zeros(1, 4, 4, dtype=torch.bool)
     one[0, :2], other[0, 1:3] = True, True

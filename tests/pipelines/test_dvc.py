@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from deixis.core.errors import ConfigError
-from pipelines._dvc import Runner, StageFailed, StageNode, parse_action, parse_dag, plan
+from pipelines._dvc import Runner, StageFailed, StageNode, parse_action, parse_dag, plan, refuse_broken_lock
 
 DOT = """strict digraph  {
 "make";
@@ -75,3 +75,14 @@ def test_a_stopped_runner_starts_nothing():
     runner.stop()
     with pytest.raises(StageFailed, match="stopped before it began"):
         runner.run("anything")
+
+
+@pytest.mark.parametrize("content", [b"", b"{bro", b"[]", b"\xff\xfe"])
+def test_a_broken_lock_of_dvc_is_named_before_anything_runs(tmp_path, content):
+    path = tmp_path / "rwlock"
+    refuse_broken_lock(path)
+    path.write_bytes(b"{}")
+    refuse_broken_lock(path)
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"rwlock: broken, so that DVC runs no stage\. .* delete it: rm "):
+        refuse_broken_lock(path)

@@ -6,6 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+
+from deixis.core.errors import ConfigError
+from pipelines._prefect import reach_server
 
 ROOT = Path(__file__).parents[2]
 # `long` ends when `d` is there. `b` needs `long`: a worker that waits for that would leave none for `c` and `d`.
@@ -48,3 +52,18 @@ def test_a_failed_stage_ends_the_flow_with_the_command_that_shows_it(tmp_path):
     done = rebuild(tmp_path, FAILING)
     assert done.returncode != 0 and not (tmp_path / "b").exists()
     assert "dvc repro -s a" in done.stderr
+
+
+def test_a_server_that_does_not_answer_is_told_in_one_message():
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
+        with pytest.raises(
+            ConfigError, match=r"PREFECT_API_URL is http://127\.0\.0\.1:9/api: no .*prefect server start"
+        ):
+            reach_server()
+
+
+def test_a_home_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "file").touch()
+    with temporary_settings({PREFECT_API_URL: None, PREFECT_HOME: tmp_path / "file/home"}):
+        with pytest.raises(ConfigError, match=r"PREFECT_HOME is .*file/home: no folder that can be written"):
+            reach_server()

@@ -44,13 +44,14 @@ class PairsAdapter:
             with self._survey(raw, Path(work), COPIES, dataset, again) as (ledger, left_out, _):
                 return summarise(ledger, left_out, dataset)
 
-    def ingest(self, *, raw: Path, out: Path, dataset: str, again: str | None = None) -> None:
+    def ingest(self, *, raw: Path, out: Path, dataset: str, again: str | None = None, scored: bool = True) -> None:
         """Check every row and image of `raw`; write the tables, copies of images that need one, and a manifest.
 
         Nothing in `raw` changes. The same corpus and settings give the same manifest.
 
         Args:
             again: What to run once the corpus is fixed; by default the stage.
+            scored: Whether some splits are for evaluation, which needs boxes; without, all pairs are only labelled.
 
         Raises:
             DataError: If too large a share of the rows is refused (quarantine.parquet then lists them), or all are.
@@ -62,7 +63,8 @@ class PairsAdapter:
         with tempfile.TemporaryDirectory(dir=out, prefix=".ingest-") as name:
             work = Path(name)
             again = again or f"dvc repro prepare@{dataset}"
-            with self._survey(raw, work, Path(reached).as_posix(), dataset, again) as (ledger, left_out, sources):
+            seen = Path(reached).as_posix()
+            with self._survey(raw, work, seen, dataset, again, scored=scored) as (ledger, left_out, sources):
                 write_quarantine(ledger, work / "quarantine.parquet")
                 report = summarise(ledger, left_out, dataset)
                 try:
@@ -76,7 +78,7 @@ class PairsAdapter:
 
     @contextmanager
     def _survey(
-        self, raw: Path, work: Path, copies_seen: str, dataset: str, again: str
+        self, raw: Path, work: Path, copies_seen: str, dataset: str, again: str, *, scored: bool = True
     ) -> Iterator[tuple[Ledger, int, list[Path]]]:
         """A ledger in which every row is checked, the number of rows left out for their split, and the files read."""
         config = self._config
@@ -98,7 +100,7 @@ class PairsAdapter:
                 check_images(ledger, places)
                 if config.boxes not in (None, "none"):
                     check_boxes(ledger, config.boxes)
-                check_across(ledger, val_share=config.val_share)
+                check_across(ledger, val_share=config.val_share, scored=scored)
                 yield ledger, left_out, paths
 
     def _refuse(self, report: dict[str, Any], raw: Path, out: Path, dataset: str) -> None:

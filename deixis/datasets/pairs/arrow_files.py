@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from deixis.core.errors import DataError
 from deixis.datasets.pairs.rows import Remark, RowOrRemark, check_columns, make_row
 from deixis.datasets.pairs.settings import Fields, Format, PairsConfig
+from deixis.imaging.places import is_allowed
 
 READ_BYTES = 8 << 20  # of a row group at a time
 MAX_ROWS = 2048
@@ -30,7 +31,7 @@ def read_parquet(path: Path, *, file: str, config: PairsConfig) -> Iterator[RowO
                 batch_size=max(1, min(MAX_ROWS, READ_BYTES // per_row)), columns=columns, use_threads=False
             )
             yield from _rows(batches, file, config.fields)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise _damaged(path, error) from None
 
 
@@ -52,17 +53,27 @@ def _read_set(folder: Path, prefix: str, config: PairsConfig, *, split: str | No
     state = _facts(folder / "state.json")
     if state.get("_indices_data_files") or state.get("_indices_files"):
         raise DataError(f"{folder}: rows are chosen by an index file. Call flatten_indices() and save_to_disk() again")
-    for entry in state.get("_data_files") or []:
+    for entry in _data_files(state, folder):
         path = folder / str(entry["filename"])
-        if not path.resolve().is_relative_to(folder.resolve()):
+        if not is_allowed(path, (folder.resolve(),)):
             raise DataError(f"{folder}/state.json: names {path}, outside its folder. Save it again")
         name = f"{prefix}/{entry['filename']}".lstrip("/")
         try:
             with pa.OSFile(str(path), "rb") as stream, pa.ipc.open_stream(stream) as reader:
                 columns = _wanted(reader.schema.names, config.fields, path)
                 yield from _rows((_checked(batch, columns) for batch in reader), name, config.fields, split)
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise _damaged(path, error) from None
+
+
+def _data_files(state: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
+    files = state.get("_data_files") or []
+    if not isinstance(files, list) or not all(isinstance(entry, dict) and "filename" in entry for entry in files):
+        raise DataError(
+            f"{folder}/state.json: _data_files is {str(files)[:80]!r}; allowed: a list of objects with filename. Save "
+            "the dataset again with save_to_disk()"
+        )
+    return files
 
 
 def column_names(path: Path, kind: Format) -> list[str]:
@@ -72,10 +83,10 @@ def column_names(path: Path, kind: Format) -> list[str]:
             return list(pq.read_schema(path).names)
         if (path / "dataset_dict.json").exists():
             path = path / str(sorted(map(str, _facts(path / "dataset_dict.json")["splits"]))[0])
-        first = path / str(_facts(path / "state.json")["_data_files"][0]["filename"])
+        first = path / str(_data_files(_facts(path / "state.json"), path)[0]["filename"])
         with pa.OSFile(str(first), "rb") as stream, pa.ipc.open_stream(stream) as reader:
             return list(reader.schema.names)
-    except (pa.ArrowException, OSError, LookupError, TypeError) as error:
+    except (pa.ArrowException, OSError, LookupError, TypeError, UnicodeDecodeError) as error:
         raise _damaged(path, error) from None
 
 

@@ -6,8 +6,23 @@ PAIRS = "rows WHERE NOT refused AND sample IS NOT NULL"
 JOINED = "rows JOIN images ON image = key WHERE NOT refused AND sample IS NOT NULL"
 
 
-def check_across(ledger: Ledger, *, val_share: float) -> None:
-    """Give every row a split; refuse what is in two, what cannot be scored and what repeats an id."""
+def check_across(ledger: Ledger, *, val_share: float, scored: bool = True) -> None:
+    """Give every row a split; refuse what repeats an id, and what is in two splits or cannot be scored.
+
+    Args:
+        scored: Whether any split is for evaluation. Pairs that are only to be labelled need no box and no split.
+    """
+    if scored:
+        _check_splits(ledger, val_share)
+    else:
+        ledger.run("UPDATE rows SET split = 'train' WHERE split IS NULL")
+    ledger.refuse_where(_repeats("sample"), code="E_ID_DUP", value="sample")
+    ledger.remark_where(_repeats("same, text"), code="W_DUP_TEXT", value="expression")
+    _number_images(ledger)
+
+
+def _check_splits(ledger: Ledger, val_share: float) -> None:
+    """Let every row have one split, its image the same one, and a box where it is to be scored."""
     if ledger.one(f"SELECT COUNT(split) FROM {PAIRS}"):
         ledger.refuse_where(
             f"SELECT seq FROM {PAIRS} AND split IS NULL", code="E_SPLIT_BAD", value="'no split, where others have one'"
@@ -22,9 +37,6 @@ def check_across(ledger: Ledger, *, val_share: float) -> None:
     )
     ledger.run("UPDATE rows SET refused = 1 WHERE split <> 'train' AND x0 IS NULL AND sample IS NOT NULL")
     _refuse_overlap(ledger)
-    ledger.refuse_where(_repeats("sample"), code="E_ID_DUP", value="sample")
-    ledger.remark_where(_repeats("same, text"), code="W_DUP_TEXT", value="expression")
-    _number_images(ledger)
 
 
 def _draw_splits(ledger: Ledger, val_share: float) -> None:

@@ -94,8 +94,8 @@ def _check(job: tuple[Any, ...], places: Places) -> tuple[list[tuple[Any, ...]],
         remarks.append(Remark(file, line, "W_EXIF", f"turned, orientation {image.orientation}: {name}"))
     if image.animated:
         remarks.append(Remark(file, line, "W_IMG_FRAMES", f"its first frame only: {name}"))
-    if image.flattened:
-        remarks.append(Remark(file, line, "W_IMG_MODE", f"{image.mode} made 8-bit RGB: {name}"))
+    if image.change:
+        remarks.append(Remark(file, line, "W_IMG_MODE", f"{image.change}: {name}"))
     sha256 = file_sha256(path)
     listed, stored = _store(path, sha256, image, bool(inline), places)
     return [(listed, sha256, stored, width, height, image.mode, key)], remarks

@@ -1,8 +1,9 @@
 """What a user says about a corpus of their own: one entry of `datasets` in params.yaml."""
 
 from dataclasses import field
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from deixis.core.config import STRICT
@@ -53,7 +54,7 @@ class PairsConfig:
     fields: Fields = field(default_factory=Fields)
     boxes: BoxConvention | None = None
     splits: dict[str, str] = field(default_factory=dict)
-    val_share: float = 0.1
+    val_share: Annotated[float, Field(ge=0, le=1)] = 0.1
     long_text: int = 20
     licence: str = "unknown"
     images_from: str | None = None

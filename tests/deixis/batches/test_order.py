@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from deixis.batches.order import count_batches, epoch_generator, shuffled_batches
+from deixis.batches.order import count_batches, drawn_batches, epoch_generator, shuffled_batches
 from deixis.core.errors import DataError
 
 
@@ -13,6 +13,17 @@ def test_an_epoch_has_the_same_batches_whenever_it_is_asked_for():
     assert list(batches(2)) == list(batches(2))
     assert list(batches(2)) != list(batches(3))
     assert [len(rows) for rows in batches(2)] == [3, 3, 3]
+
+
+def test_an_epoch_draws_one_row_of_each_group():
+    groups = [7, 7, 3, 3, 3, 5]
+    batches = drawn_batches(groups, 1, seed=1)
+    assert list(batches(2)) == list(batches(2))
+    drawn = [[row for batch in batches(epoch) for row in batch] for epoch in range(40)]
+    assert all(sorted(groups[row] for row in rows) == [3, 5, 7] for rows in drawn)
+    assert {row for rows in drawn for row in rows} == set(range(6))
+    assert len({tuple(rows) for rows in drawn}) > 20
+    assert [len(rows) for rows in drawn_batches(groups, 2, seed=1)(0)] == [2]
 
 
 def test_no_two_seeds_share_the_generator_of_an_epoch():

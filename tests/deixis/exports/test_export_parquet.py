@@ -1,11 +1,14 @@
 """The record that loses nothing."""
 
+import pandas as pd
 import pyarrow.parquet as pq
 
 from deixis.exports.parquet import write
+from deixis.exports.reading import LabelReader
+from deixis.exports.types import Options
 from deixis.imaging.masks import decode_mask
 from deixis.language.text import normalise
-from tests.deixis.exports.labelled import HARD_TEXT, exported, hard_rows, l_shape, ring_and_part
+from tests.deixis.exports.labelled import HARD_TEXT, exported, hard_rows, l_shape, ring_and_part, write_tables
 
 
 def test_everything_comes_back_in_full_precision(tmp_path):
@@ -23,3 +26,12 @@ def test_everything_comes_back_in_full_precision(tmp_path):
     assert (first["score"], first["runner_up_score"]) == (9.25, 9.0)
     assert (first["image_id"], first["image_sha256"], first["licence"]) == ("7", f"{7:064d}", "CC0-1.0")
     assert (first["teacher"], first["checkpoint_sha256"]) == ("dvin", "c0ffee00" * 8)
+
+
+def test_images_without_licence_and_checksum_are_written(tmp_path):
+    labels, images = write_tables(tmp_path / "tables", hard_rows())
+    pd.read_parquet(images).assign(licence=["CC0-1.0", None, None], sha256=None).to_parquet(images)
+    write(LabelReader(labels, images).images(), tmp_path, Options(image_root=None, per_object=False))
+    written = pq.read_table(tmp_path / "labels.parquet").to_pydict()
+    assert written["licence"] == ["CC0-1.0", "CC0-1.0", None]
+    assert written["image_sha256"] == [None] * 3

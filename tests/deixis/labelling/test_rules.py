@@ -11,7 +11,7 @@ BOXES = torch.tensor([[0.0, 0, 10, 10], [20.0, 0, 30, 10], [40.0, 0, 50, 10]])
 SCORES = torch.tensor([[3.0, 1.0, 0.0], [2.0, 1.9, 0.0], [0.0, 1.0, 5.0]])
 
 
-def labels(**rules) -> pd.DataFrame:
+def labels(size: tuple[int, int] = (60, 60), **rules) -> pd.DataFrame:
     table = pd.DataFrame(
         {
             "sample_id": ["a", "b", "c"],
@@ -23,7 +23,7 @@ def labels(**rules) -> pd.DataFrame:
     )
     matched = Matched(
         boxes=BOXES.expand(3, 3, 4), scores=SCORES, classes=torch.ones(3, 3, 2), objectness=torch.ones(3, 3),
-        experts=[[]] * 3, masks=None, sizes_wh=torch.full((3, 2), 60.0),
+        experts=[[]] * 3, masks=None, sizes_wh=torch.tensor([size] * 3),
     )  # fmt: skip
     return choose_labels(matched, SCORES, table, LabelParams(**rules))
 
@@ -50,3 +50,10 @@ def test_coverage_keeps_the_most_confident_training_labels():
 
 def test_labels_without_margin_are_refused_where_one_is_asked_for():
     assert labels(min_margin=0.5)["reason"].tolist() == ["", "margin", ""]
+
+
+def test_a_box_whose_centre_lies_beside_its_image_is_no_label():
+    """Where an image is thin, most cells of its square lie in the padding."""
+    assert labels(size=(45, 4))["reason"].tolist() == ["outside"] * 3
+    assert labels(size=(44, 5))["reason"].tolist() == ["", "", "outside"]
+    assert not labels(size=(44, 5))["accept"].iloc[2]

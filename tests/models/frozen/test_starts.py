@@ -1,5 +1,6 @@
 """Where trainings start from: vocabularies, pretrained parts and word vectors, by name from one folder."""
 
+import hashlib
 import json
 
 import pytest
@@ -75,14 +76,18 @@ def test_imported_vectors_fill_the_word_table(tmp_path):
     params.write_text("students: {simrec: {model: {}, recipe: {}, vectors: glove}, mcn: {model: {}, recipe: {}}}")
     assert named_vectors("students.simrec", params) == "glove"
     assert named_vectors("students.mcn", params) is None
-    card(tmp_path / "glove", card="glove-6b", file="g.txt")
-    (tmp_path / "glove" / "g.txt").write_text("red " + " ".join("1" * TINY_TEXT.word_width) + "\n")
+    words = "red " + " ".join("1" * TINY_TEXT.word_width) + "\n"
+    card(tmp_path / "glove", card="glove-6b", file="g.txt", sha256=hashlib.sha256(words.encode()).hexdigest())
+    (tmp_path / "glove" / "g.txt").write_text(words)
     encoder = GRUAttentionEncoder(TINY_TEXT, VOCABULARY)
     about, path = start_words(torch.nn.Sequential(encoder), tmp_path, "glove")
     assert path == tmp_path / "glove" / "config.json"
     assert about == {"word_vectors": {"card": "glove-6b", "known": 1}}
     assert encoder.embedding.weight[VOCABULARY.index("red")].tolist() == [1.0] * TINY_TEXT.word_width
     assert not encoder.embedding.weight[VOCABULARY.index("star")].any()
+    (tmp_path / "glove" / "g.txt").write_text(words.replace("1", "2"))
+    with pytest.raises(DataError, match=r"g\.txt: not the file that config\.json describes"):
+        start_words(torch.nn.Sequential(encoder), tmp_path, "glove")
 
 
 def test_vectors_that_are_none_are_refused(tmp_path):

@@ -198,9 +198,7 @@ def test_a_step_of_a_teacher_of_response_maps(weights, name):
 @pytest.mark.parametrize("name", ["simrec", "realgin", "realgin_anchors", "mcn", "mattnet", "tris", "transvg"])
 def test_a_step_of_a_student(weights, name):
     config = student_config(name, PAPER)
-    folder = weights("vectors")
-    if name == "transvg":
-        folder = weights("bert")
+    folder = weights({"transvg": "bert", "tris": "clip_text"}.get(name, "vectors"))
     vocabulary = read_vocabulary(config.text, folder, TEXTS)
     torch.manual_seed(0)
     model = build_student(name, config, vocabulary)

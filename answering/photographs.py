@@ -1,0 +1,106 @@
+"""The model for photographs: made ready once, as soon as the published weights that it needs are in place."""
+
+import json
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from answering.cards import DEFAULT_MODEL
+from answering.domains import KnownDomain
+from answering.user_images import stored_image
+from deixis.anchors import Survivors
+from deixis.core.config import read_section
+from deixis.core.progress import say
+from deixis.core.records import read_json, write_json
+from deixis.imaging.decoding import open_image
+from deixis.labelling.location_knowledge import write_kinds
+from deixis.labelling.rules import LabelParams
+from deixis.roles import ZeroShotTeacher
+from deixis.weights.cards import find_card
+from deixis.weights.locate import how_to_get, weights_folder
+from models.frozen.importing import import_published
+from models.frozen.starts import read_vocabulary
+from models.loading.teachers import build_teacher, teacher_config
+from models.loading.untrained import save_untrained
+
+SCALE = Path(__file__).resolve().parents[1] / "scales" / "photographs.yaml"  # its settings are this model's
+TEACHER = "zero_shot"
+MODEL = Path("data/teachers/photographs") / TEACHER
+WEIGHTS = Path("data/weights/photographs")
+CARDS = {"detector": "yolox-nano", "bert": "all-minilm-l6-v2"}  # of models/cards, by folder of frozen weights
+
+
+def default_model(image: Path | None = None) -> Path:
+    """Which model answers where none was named: that for photographs, if its weights are in place.
+
+    An image that the reference teacher of `dvc repro` knows, one of the drawn scenes, is left to that one.
+    """
+    if not (_is_ready() or weights_in_place()):
+        return DEFAULT_MODEL
+    if image is not None and (DEFAULT_MODEL / "config.json").exists() and _is_drawn(image):
+        return DEFAULT_MODEL
+    return photograph_model() or DEFAULT_MODEL
+
+
+def _is_drawn(image: Path) -> bool:
+    with tempfile.TemporaryDirectory() as scratch:
+        path = stored_image(image, Path(scratch))
+        width, height = open_image(path).size
+        listed = pd.DataFrame([(0, path.name, width, height)], columns=["image_id", "path", "width", "height"])
+        domain = KnownDomain(DEFAULT_MODEL.parents[2] / "weights" / "embedded", torch.device("cpu"))
+        return bool(domain.name) and not domain.foreign(listed, path.parent)
+
+
+def photograph_model() -> Path | None:
+    """Folder of the teacher without training; None where its published weights are not in place.
+
+    It is made where it is not there yet, or was made with other settings.
+    """
+    if _is_ready():
+        return MODEL
+    if not weights_in_place():
+        return None
+    say(f"{MODEL}: making the model for photographs ready, once")
+    for name, card in CARDS.items():
+        import_published(card, WEIGHTS / name)
+    write_zero_shot(MODEL, WEIGHTS, SCALE, survivors=read_section(SCALE, "extraction.survivors", Survivors))
+    return MODEL
+
+
+def weights_in_place() -> bool:
+    """Whether every published file is there; their checksums are compared when they are read."""
+    return all((weights_folder() / file.name).is_file() for card in CARDS.values() for file in find_card(card).files)
+
+
+def how_to_get_weights() -> str:
+    """What brings the missing files."""
+    cards = [find_card(card) for card in CARDS.values()]
+    folder = weights_folder()
+    missing = [card for card in cards if not all((folder / file.name).is_file() for file in card.files)]
+    return ". ".join(how_to_get(card, folder) for card in missing)
+
+
+def write_zero_shot(out: Path, weights: Path, params: Path, *, survivors: Survivors) -> None:
+    """The checkpoint of the teacher without training, from frozen weights alone."""
+    config = teacher_config(TEACHER, params)
+    model = build_teacher(TEACHER, config, read_vocabulary(config.text, weights, ()))
+    assert isinstance(model, ZeroShotTeacher)
+    card = {"teacher": TEACHER, "model": asdict(config), "vocabulary": model.vocabulary, "weights": weights.name}
+    card |= {"survivors": asdict(survivors)}
+    rules = {"rules": asdict(read_section(params, "labels", LabelParams)), "location_words": {}}
+    write_json(rules, out / "labelling.json")  # as labelling a set would have; the phrases of a set teach it nothing
+    write_kinds({}, out / "location_kinds.parquet")
+    save_untrained(model, out, weights=weights, device=torch.device("cpu"), card=card)
+
+
+def _is_ready() -> bool:
+    path = MODEL / "config.json"
+    frozen = all((WEIGHTS / name / "config.json").exists() for name in CARDS)
+    if not (path.exists() and frozen):
+        return False
+    stated = read_json(path, made_by="deixis predict")
+    settings = json.loads(json.dumps(asdict(teacher_config(TEACHER, SCALE))))  # as they come back from a card
+    return isinstance(stated, dict) and stated.get("model") == settings

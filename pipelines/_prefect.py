@@ -1,0 +1,37 @@
+"""Prefect's server: reached before anything runs, or one message that says what to do."""
+
+import os
+
+from prefect import get_client
+from prefect.settings import PREFECT_API_URL, PREFECT_HOME
+
+from deixis.core.errors import ConfigError
+from deixis.core.foreign import first_words
+
+STARTUP = "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"
+
+
+def reach_server() -> None:
+    """Ask the server that PREFECT_API_URL names whether it is there; start a temporary one where it names none.
+
+    Raises:
+        ConfigError: If none answers, or a temporary one has no place for its database.
+    """
+    url, home = PREFECT_API_URL.value(), PREFECT_HOME.value()
+    if not url and not os.access(home, os.W_OK):  # Prefect itself makes it where it can
+        raise ConfigError(f"PREFECT_HOME is {home}: no folder that can be written. Name another, or unset PREFECT_HOME")
+    try:
+        with get_client(sync_client=True) as client:
+            problem = client.api_healthcheck()
+    except Exception as error:  # a plain RuntimeError, or whatever the address makes of the connection
+        problem = error
+    if problem is not None and url:
+        raise ConfigError(
+            f"PREFECT_API_URL is {url}: no Prefect server answers there ({first_words(problem)}). Start it with: "
+            "prefect server start; or unset PREFECT_API_URL, and a temporary one is started"
+        )
+    if problem is not None:
+        raise ConfigError(
+            f"Prefect's temporary server did not start ({first_words(problem)}). Give it longer with {STARTUP}, in "
+            "seconds, or do without Prefect: dvc repro"
+        )

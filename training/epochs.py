@@ -1,0 +1,50 @@
+"""What an epoch goes through, as a recipe says: every phrase, or one phrase of each referred object."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from deixis.batches.order import BatchOrder, count_batches, drawn_batches, shuffled_batches
+from deixis.batches.samples import refuse_ungrouped, with_groups
+from deixis.core.errors import ConfigError
+from deixis.training.fit import Recipe
+
+OF_REFS = {"epoch": "one phrase of each ref, drawn anew"}  # for cards: this uses which phrases name one object
+
+
+def epoch_batches(
+    train: pd.DataFrame, recipe: Recipe, *, section: str, of: str, seed: int, found_in: Path | None = None
+) -> tuple[BatchOrder, int, dict[str, Any]]:
+    """Batches of rows of `train` in each epoch, how many they are, and what the card says of it.
+
+    Args:
+        section: Of the recipe in params.yaml.
+        of: What the rows are, as a message says it: "training pairs".
+        found_in: File of the rows.
+
+    Raises:
+        DataError: If there is not one batch, or an epoch is one of refs and some phrase has none.
+    """
+    setting, size = f"{section}.batch_size", recipe.batch_size
+    if recipe.epoch == "phrases":
+        steps = count_batches(len(train), size, of=of, setting=setting, found_in=found_in)
+        return shuffled_batches(len(train), size, seed=seed), steps, {}
+    grouped = with_groups(train)
+    refuse_ungrouped(grouped, found_in=found_in or Path("pairs"), setting=f"{section}.epoch", without="phrases")
+    refs = grouped["group"].nunique()
+    steps = count_batches(refs, size, of=f"refs among {of}", setting=setting, found_in=found_in)
+    return drawn_batches(grouped["group"].tolist(), size, seed=seed), steps, OF_REFS
+
+
+def refuse_refs(recipe: Recipe, what: str) -> None:
+    """Stop where a recipe counts refs and its batches are of another kind.
+
+    Raises:
+        ConfigError: If so.
+    """
+    if recipe.epoch == "refs":
+        raise ConfigError(
+            f"{what}: its recipe says epoch: refs, but its batches hold whole images. Allowed: phrases, or no such "
+            "line. Fix params.yaml, then run: dvc repro"
+        )
