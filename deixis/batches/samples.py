@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from deixis.batches.features import BOXES, SURVIVORS, ArrayStore, has_survivors
-from deixis.core.errors import DataError
+from deixis.core.errors import ConfigError, DataError
 from deixis.core.records import read_table
 from deixis.language.tokens import encode
 from deixis.types import SCALES, BoxMasks, Detections, Scales, TeacherBatch
@@ -112,15 +112,25 @@ class PairReader:
         )
 
     def _read_detections(self, image_ids: Sequence[int]) -> Detections:
-        """Of the survivors of suppression where the store holds them, else of all cells of the teacher's scales."""
+        """Of the survivors of suppression where the store holds them, else of all cells of the teacher's scales.
+
+        Raises:
+            ConfigError: If the store holds survivors, and the teacher weighs other boxes than those of all scales.
+        """
         detector = self._stores["detector"]
 
         def read(name: str) -> Tensor:
             return detector.read(name, image_ids).to(self._device)
 
         maps = tuple(read(scale).contiguous(memory_format=torch.channels_last) for scale in SCALES)
-        if len(self._scales) < len(SCALES) or not has_survivors(detector):
+        if not has_survivors(detector):
             return Detections(maps=maps, boxes=torch.cat([read(BOXES[scale]) for scale in self._scales], 1))
+        if self._scales != SCALES:  # survivors' cells are counted in that order
+            raise ConfigError(
+                f"this teacher weighs boxes of the scales {', '.join(self._scales)}, and these features hold what "
+                f"suppression left of all scales. Write scales: [{', '.join(SCALES)}] in the teacher's model in "
+                "params.yaml, or leave out extraction.survivors, then run: dvc repro"
+            )
         cells, boxes, colours = (read(name) for name in SURVIVORS)
         return Detections(maps=maps, boxes=boxes, cells=cells.long(), colours=colours)
 
