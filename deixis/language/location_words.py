@@ -83,6 +83,7 @@ _BACK = re.compile(
 )
 _PARTS = _any("hand arm leg foot feet eye ear shoulder wing paw knee thigh wrist elbow cheek breast hat half".split())
 _AFTER_A_HAND = "of|on|in|with|at|to|and|that|is|which|up|down|raised|near|under|over|by|from|[a-z]+ing"
+_no_corner = rf"(?! (?:{_side}|row|corner|shelf)\b(?! of\b))"  # "with a hat on the top left" is a place
 _NOT_A_PLACE = re.compile(
     rf"\b(?:his|her|its|their|your) (?:far )?(?:left|right|back|bottom|top|front|lower|upper)\b"
     rf"|\b(?:left|right|upper|lower|back|front|top) (?!hand\b)(?:{_PARTS})\b(?! side)"
@@ -90,10 +91,10 @@ _NOT_A_PLACE = re.compile(
     rf"|\b(?:facing|looking|turned|turning|pointing|leaning) (?:to (?:the )?)?(?:left|right|back|front)\b"
     r"|\bturned sideways in front\b|\bback turned\b"
     r"|\b(?:tank|crop|halter|tube|table|counter|stove|bikini|pajama) top\b"
-    r"|\b(?:wearing|in) (?!the\b)[a-z]+ [a-z ]*?and [a-z]+ top\b"  # "in dark shorts and pink top"
-    r"|\bwith an? [a-z]+ (?:front|back|top|bottom)\b"  # "an orange front"
-    r"|\bwith [a-z ]+? on (?:the back|the front|(?:the )?top)\b"  # "with a spare tire on the back"
-    r"|\b(?:pile|pieces?|slices?|strips?|bits?) of [a-z ]+? on top\b"
+    rf"|\b(?:wearing|in) (?!the\b)[a-z]+ [a-z ]*?and (?:an? )?[a-z]+ top\b{_no_corner}"  # "in dark shorts and pink top"
+    rf"|\bwith an? [a-z]+ (?:front|back|top|bottom)\b{_no_corner}"  # "an orange front"
+    rf"|\bwith [a-z ]+? on (?:the back|the front|(?:the )?top)\b{_no_corner}"  # "with a spare tire on the back"
+    rf"|\b(?:pile|pieces?|slices?|strips?|bits?) of [a-z ]+? on top\b{_no_corner}(?! of\b)"
     r"|\b(?:wearing [a-z ]*?|in (?:a |an |the )?(?!the\b)[a-z]+) top\b"
     rf"|\bback to (?:the )?(?:camera|us|me)\b"
 )

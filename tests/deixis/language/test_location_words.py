@@ -120,6 +120,18 @@ def test_relations_name_a_landmark(text, expected):
         "man with left hand raised",
         "man over there",
         "lady holding umbrella over her head",
+        "woman in dark shorts and pink top",
+        "boy in jeans and a striped top",
+        "suv with a spare tire on the back",
+        "bus with a rack on the front",
+        "white train with an orange front",
+        "man with a white cap back turned",
+        "white oven with a black top",
+        "sheep turned sideways in front",
+        "pile of carrot strips on top",
+        "slices of cheese on top",
+        "white jet over the water",
+        "kite above the lake",
         "",
     ],
 )
@@ -127,6 +139,41 @@ def test_what_is_no_place_stays(text):
     words = parse_location_words(text)
     assert words.is_empty
     assert words.rest == text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("woman in a black top on the right", LocationWords("woman in a black top", direction=RIGHT)),
+        ("train with a red front on the left", LocationWords("train with a red front", direction=LEFT)),
+        ("cow with its back turned on the left", LocationWords("cow with its back turned", direction=LEFT)),
+        ("girl in the back wearing a pink top", LocationWords("girl wearing a pink top", depth=-1)),
+        ("kid in a jacket and jeans in front", LocationWords("kid in a jacket and jeans", depth=1)),
+        ("truck with a ladder in the back", LocationWords("truck with a ladder", depth=-1)),
+        ("cat with a collar at the front", LocationWords("cat with a collar", depth=1)),
+        ("umbrella with stripes at the top", LocationWords("umbrella with stripes", direction=UP)),
+        ("man with a hat bottom left", LocationWords("man with a hat", direction=(-1, 1))),
+        ("woman in red and hat top left", LocationWords("woman in red and hat", direction=(-1, -1))),
+        ("person with umbrella on the top right", LocationWords("person with umbrella", direction=(1, -1))),
+        ("man with dog on the front right", LocationWords("man with dog", direction=RIGHT, depth=1)),
+        ("kid with a cap on the back row", LocationWords("kid with a cap", depth=-1)),
+        ("pile of books on top left", LocationWords("pile of books", direction=(-1, -1))),
+        ("pieces of fruit on top of the bowl", LocationWords("pieces of fruit", bearing=UP, landmark="bowl")),
+        (
+            "oven with a black top left of the sink",
+            LocationWords("oven with a black top", bearing=LEFT, landmark="sink"),
+        ),
+        ("the boat on top", LocationWords("boat", direction=UP)),
+        ("bird over the water on the left", LocationWords("bird over the water", direction=LEFT)),
+        ("lamp over the table", LocationWords("lamp", bearing=UP, landmark="table")),
+        ("bird under the umbrella", LocationWords("bird", bearing=DOWN, landmark="umbrella")),
+        ("front bus", LocationWords("bus", depth=1)),
+        ("white car at the back", LocationWords("white car", depth=-1)),
+        ("third sheep from the front", LocationWords("sheep", depth=1, rank=3)),
+    ],
+)
+def test_true_places_beside_words_that_only_look_like_some(text, expected):
+    assert parse_location_words(text) == expected
 
 
 def test_the_side_of_an_image_is_no_landmark():
