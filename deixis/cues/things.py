@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from deixis.cues.rule import NO_NOUN, rule_cues
 from deixis.cues.word_classes import COPULAS, DETERMINERS, PREPOSITIONS, RELATIVISERS
+from deixis.language.colour_words import COLOUR_OF
 
 # "slice of cake" means a cake, but "glass of water" a glass
 MEASURE = re.compile(r"^(?:slice|piece|bunch|pile|group|pair|row|couple|stack|lot|kind|type)s? of ")
@@ -38,6 +39,8 @@ class Things:
 def read_things(text: str) -> Things:
     """Read a normalised phrase (`deixis.language.text.normalise`) without its location words."""
     cues = rule_cues(MEASURE.sub("", re.sub(r"^(?:the|a|an) ", "", text)))
+    if cues[0].startswith(f"{NO_NOUN} "):  # "wearing red" names no thing, and becomes an object that wears it
+        cues = [NO_NOUN, *cues]
     noun = cues[0]
     said = [cue.removeprefix(f"{noun} ") for cue in cues[1:] if cue.startswith(f"{noun} ")]
     head = cues[1] if len(cues) > 1 and not cues[1].startswith(f"{noun} ") else noun
@@ -56,10 +59,11 @@ def _stands_after(word: str) -> bool:
 def _other(segment: str) -> str:
     """What a segment such as "sitting on the red sofa" is about; empty where that is no thing."""
     words = segment.split()
+    is_worn = words[0] in ("in", "wearing")
     while words and (words[0] in NOT_A_THING or (len(words[0]) > 4 and words[0].endswith("ing"))):
         words = words[1:]
-    if not words:
+    if not words or (is_worn and all(word in COLOUR_OF for word in words)):  # "man in orange" holds no fruit
         return ""
     cues = rule_cues(" ".join(words))
     thing = cues[1] if len(cues) > 1 and not cues[1].startswith(f"{cues[0]} ") else cues[0]
-    return "" if cues[0] in NAMELESS else thing
+    return "" if cues[0].split()[0] in NAMELESS else thing  # "of water" alone becomes an object of water

@@ -1,5 +1,7 @@
 """The colour words of a phrase, and the part of the thing, or of the person, that each is said of."""
 
+from itertools import takewhile
+
 from deixis.imaging.colour_names import COLOURS, Part
 
 OTHER_WORDS = {  # for the basic ones
@@ -15,6 +17,9 @@ WORN: dict[Part, str] = {
     "feet": "shoes boots sneakers socks skates",
 }
 PART_OF: dict[str, Part] = {word: part for part, words in WORN.items() for word in words.split()}
+END_OF_THING = frozenset(  # what follows says of another thing: "brown dog with a hat"
+    "a an the his her its in on with at near by under behind beside wearing holding".split()
+)
 REACH = 4  # words after a colour among which the garment may be: "black and white striped shirt"
 
 
@@ -32,7 +37,8 @@ def parse_colour_words(text: str, head: str) -> tuple[tuple[int, Part], ...]:
     found: list[tuple[int, Part]] = []
     for place, word in enumerate(words):
         if word in COLOUR_OF:
-            garment = next((w for w in words[place + 1 : place + 1 + REACH] if w in PART_OF), None)
+            described = takewhile(lambda w: w not in END_OF_THING, words[place + 1 : place + 1 + REACH])
+            garment = next((w for w in described if w in PART_OF), None)
             part = PART_OF[garment] if garment else "whole" if word in own else "clothes"
             found.append((COLOURS.index(COLOUR_OF[word]), part))
     return tuple(found)
