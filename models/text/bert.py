@@ -3,6 +3,7 @@
 transformers has it too and is the reference of its test; importing that takes six seconds in each process.
 """
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,8 +15,8 @@ from torch.nn import functional as F
 
 from deixis.core.config import STRICT
 from deixis.core.errors import DataError
+from deixis.core.foreign import foreign_bytes
 from deixis.core.published import check_published, count_layers, published_tensor, read_tensors, renamed
-from deixis.core.records import read_json
 from deixis.language.text import PAD
 from deixis.language.word_pieces import read_word_pieces
 
@@ -143,7 +144,10 @@ class AddAndNorm(nn.Module):
 
 def _published_heads(path: Path, width: int) -> int:
     beside = path.parent / "config.json"
-    stated = read_json(beside, made_by="") if beside.exists() else {}
+    stated: object = {}
+    if beside.exists():
+        with foreign_bytes(beside, "valid JSON", "Fetch it again"):
+            stated = json.loads(beside.read_text(encoding="utf-8"))
     heads = stated.get("num_attention_heads", width // HEAD_WIDTH) if isinstance(stated, dict) else 0
     if not isinstance(heads, int) or heads < 1 or width % heads:
         raise DataError(f"{beside}: num_attention_heads is {heads!r}. Allowed: a divisor of {width}. Fetch it again")
