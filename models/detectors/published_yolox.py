@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from deixis.core.errors import ConfigError, DataError
+from deixis.core.foreign import foreign_bytes
 from deixis.core.published import check_names, read_tensors
 from models.blocks.yolox import Head, Pyramid
 
@@ -154,12 +155,11 @@ def _onnx_convolutions(path: Path) -> list[tuple[Tensor, Tensor]]:
     """Weight and bias of every convolution of an ONNX graph, in its order, which is that of execution."""
     try:
         import onnx
-        from google.protobuf.message import DecodeError
     except ModuleNotFoundError:
         raise ConfigError("onnx is not installed. It reads .onnx files. Run: uv sync --extra onnx") from None
     if not path.is_file():
         raise DataError(f"{path}: no such file. Put the published weights there, or name their place")
-    try:
+    with foreign_bytes(path, "a whole ONNX file with its weights inside", "Fetch it again"):
         graph = onnx.load(path, load_external_data=False).graph
         inside = (tensor for tensor in graph.initializer if tensor.data_location != onnx.TensorProto.EXTERNAL)
         values = {tensor.name: tensor for tensor in inside}
@@ -168,9 +168,6 @@ def _onnx_convolutions(path: Path) -> list[tuple[Tensor, Tensor]]:
             for node in graph.node
             if node.op_type == "Conv"
         ]
-    except (DecodeError, KeyError, TypeError, ValueError, OSError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0][:200]
-        raise DataError(f"{path}: not a whole ONNX file with its weights inside ({reason}). Fetch it again") from None
     if not convolutions or not all(_is_whole(*tensors) for tensors in convolutions):
         raise DataError(
             f"{path}: holds no convolutions that each have a weight and a bias. Allowed: an export of a trained YOLOX, "
