@@ -201,7 +201,7 @@ def test_closeness():
 def test_each_phrase_is_answered_by_itself(teacher):
     first = [thing("zebra", 0, 0), thing("kite", 60, 0, colour="red"), thing("pizza", 90, 0), thing("kite", 9, 90)]
     planes = thing("airplane", 60, 0, colour="red"), thing("airplane", 90, 0, colour="blue")
-    second = [thing("kite", 9, 0, side=50), planes[1], thing("pizza", 90, 90), planes[0]]
+    second = [thing("kite", 9, 0, side=50), planes[1], thing("pizza", 84, 22), planes[0]]
     phrases = ["red kite", "kite near the pizza", "big pizza", "the red one", "zebra", "pizza near the red plane"]
     image_of = [1, 0, 1, 1, 0, 1]
     together = scores(teacher, phrases, first, second, image_of=image_of)
