@@ -25,6 +25,7 @@ from training.pretraining import MakeBatch, Pretraining, mirror_half, open_pretr
 
 DOMAIN = "drawn scenes"
 DOMAIN_IMAGES, DOMAIN_BATCH = 900, 50
+LEAST_DOMAIN_IMAGES = 300  # fewer say nothing about their kind
 TERM_WEIGHTS = {"box": 2.0, "guide": 1.0, "objectness": 1.0, "category": 2.0}
 
 
@@ -66,7 +67,8 @@ def pretrain_detector(
     )
     source = {"images_from": images_from} if images_from else {}
     run.save(model, out, config=config.model, labels="box", facts=source | {"training": facts})
-    write_domain(domain_of(model, run), out)
+    if len(run.data.image_ids) >= LEAST_DOMAIN_IMAGES:
+        write_domain(domain_of(model, run), out)
 
 
 @torch.inference_mode()

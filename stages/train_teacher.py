@@ -55,10 +55,10 @@ def train_teacher(
         "seed": seed,
         "weights": weights.name,
     }
-    card |= survivors_used(features / "detector")
     if isinstance(model, ZeroShotTeacher):
         write_csv(pd.DataFrame([{"epoch": 0, "total": 0.0}]), curves)  # the graph's plot; nothing was learned
-        save_untrained(model, out, weights=weights, device=hardware, card=card)
+        chosen = survivors_used(features / "detector")
+        save_untrained(model, out, weights=weights, device=hardware, card=card | chosen)
         return
     assert isinstance(model, Teacher)
     section, recipe = f"teachers.{teacher}", read_section(params, f"teachers.{teacher}.recipe", Recipe)
@@ -85,7 +85,7 @@ def train_teacher(
         groups=parameter_groups(model),
     )
     about = {"training": facts, "selection": "last epoch, averaged weights"}
-    save_checkpoint(module, out, config=card | about | of_epoch | of_words)
+    save_checkpoint(module, out, config=card | survivors_used(features / "detector") | about | of_epoch | of_words)
 
 
 def survivors_used(detector: Path) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def params_file(folder: Path, text: str) -> Path:
 @pytest.mark.parametrize(
     ("text", "section", "kind", "match"),
     [
-        pytest.param("a: {epoch: 3}", "a", Recipe, r'a has no setting "epoch" \(3\)\. Known: epochs', id="unknown key"),
+        pytest.param("a: {epohs: 3}", "a", Recipe, r'a has no setting "epohs" \(3\)\. Known: epochs', id="unknown key"),
         pytest.param("a: {lr: fast}", "a", Recipe, r"a\.lr is 'fast'.*number.*dvc repro", id="wrong kind"),
         pytest.param("a: {lr: fast, epochs: x}", "a", Recipe, r"a\.epochs is 'x'.*a\.lr is 'fast'", id="all at once"),
         pytest.param("a: {compat: old}", "a", RefCLIPConfig, r"a\.compat is 'old'.*'fixed'", id="not a choice"),

@@ -45,8 +45,8 @@ class Domain:
         return ((statistics - self.mean) @ self.whiten).square().mean(1).sqrt()
 
 
-def map_statistics(maps: Sequence[Float[Tensor, "images channels h w"]]) -> Float[Tensor, "images statistics"]:
-    """Mean and spread of every channel of every map."""
+def map_statistics(maps: Sequence[Tensor]) -> Float[Tensor, "images statistics"]:
+    """Mean and spread of every channel of every map, each [images, channels, h, w]."""
     return torch.cat([torch.cat([x.mean((2, 3)), x.std((2, 3))], 1) for x in maps], 1).float().cpu()
 
 

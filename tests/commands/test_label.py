@@ -65,9 +65,9 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(world, tmp_path, monk
     done = []
     plain = commands.label.label_chunk
 
-    def counted(predictor, rows, source):
+    def counted(predictor, rows, source, **options):
         done.append(len(rows))
-        return plain(predictor, rows, source)
+        return plain(predictor, rows, source, **options)
 
     monkeypatch.setattr(commands.label, "label_chunk", counted)
     label(pairs=pairs, out=whole, model=model)

@@ -17,10 +17,11 @@ from deixis.datasets import DATASETS
 from deixis.training.fit import Recipe
 from deixis.weights.cards import find_card
 from models.experts import EXPERTS
+from models.frozen.importing import REGISTRIES
 from models.map_teachers import MAP_TEACHERS
 from models.students import STUDENTS
 from models.teachers import TEACHERS
-from stages.import_weights import REGISTRIES, ImportParams
+from stages.import_weights import ImportParams
 from stages.propose_masks import ProposalParams
 
 ROOT = Path(__file__).parents[2]

@@ -84,8 +84,8 @@ def weights(tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DEIXIS_WEIGHTS", str(published))
-        patch.setattr("stages.import_weights.find_card", partial(find_card, folder=cards))
-        patch.setattr("stages.import_weights.resolve_weights", partial(resolve_weights, cards=cards))
+        patch.setattr("models.frozen.importing.find_card", partial(find_card, folder=cards))
+        patch.setattr("models.frozen.importing.resolve_weights", partial(resolve_weights, cards=cards))
         yield imported
 
 
@@ -95,6 +95,7 @@ def write(name: str, path: Path) -> None:
         merges(path.parent)
     if name == "bert":
         word_pieces(path.parent)
+        (path.parent / "config.json").write_text("{}", encoding="utf-8")
     if name == "vectors":
         lines = [f"{word} {' '.join(f'{x:.4f}' for x in torch.randn(300))}" for word in ("the", "man", "red")]
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
