@@ -13,6 +13,7 @@ from answering.domains import KnownDomain
 from answering.user_images import stored_image
 from deixis.anchors import Survivors
 from deixis.core.config import read_section
+from deixis.core.errors import DataError
 from deixis.core.progress import say
 from deixis.core.records import read_json, write_json
 from deixis.imaging.decoding import open_image
@@ -37,12 +38,20 @@ def default_model(image: Path | None = None) -> Path:
     """Which model answers where none was named: that for photographs, if its weights are in place.
 
     An image that the reference teacher of `dvc repro` knows, one of the drawn scenes, is left to that one.
+
+    Raises:
+        DataError: If there is neither.
     """
-    if not (_is_ready() or weights_in_place()):
+    is_trained = (DEFAULT_MODEL / "config.json").exists()
+    if is_trained and image is not None and _is_drawn(image):
         return DEFAULT_MODEL
-    if image is not None and (DEFAULT_MODEL / "config.json").exists() and _is_drawn(image):
-        return DEFAULT_MODEL
-    return photograph_model() or DEFAULT_MODEL
+    if model := photograph_model():
+        return model
+    if not is_trained:
+        raise DataError(
+            f"no model answers here yet. For photographs: {how_to_get_weights()}. For the drawn scenes, run: dvc repro"
+        )
+    return DEFAULT_MODEL
 
 
 def _is_drawn(image: Path) -> bool:

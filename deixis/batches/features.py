@@ -155,7 +155,8 @@ class FeatureStore:
         if array not in self._shards:
             raise DataError(
                 f'{self.folder}: holds no "{array}". It holds: {", ".join(sorted(self._shards))}. Boxes of the finer '
-                f"scales come with extraction.box_scales: [coarse, middle, fine] in params.yaml. {self._remedy}"
+                "scales come with extraction.box_scales: [coarse, middle, fine], what suppression leaves of them with "
+                f"extraction.survivors: {{}}, both in params.yaml. {self._remedy}"
             )
         try:
             places = np.array([self._where[image_id] for image_id in image_ids], dtype=np.int64).reshape(-1, 2)

@@ -5,7 +5,7 @@ images; the distance is the root mean square. An image is foreign beyond what 99
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -63,8 +63,8 @@ def fit_domain(
     count = min(COMPONENTS, len(sizes) - 1)
     scale = (sizes[:count] / len(fitted) ** 0.5).clamp(min=LEAST_SPREAD)
     whiten = directions[:count].T / spread[:, None] / scale
-    domain = Domain(name, mean, whiten.contiguous(), 0.0)
-    return Domain(name, mean, domain.whiten, float(domain.distance(others).quantile(WITHIN)))
+    unlimited = Domain(name, mean, whiten.contiguous(), limit=float("inf"))
+    return replace(unlimited, limit=float(unlimited.distance(others).quantile(WITHIN)))
 
 
 def write_domain(domain: Domain, folder: Path) -> None:

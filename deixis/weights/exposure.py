@@ -42,6 +42,15 @@ SHARES: dict[str, dict[str, Literal["all", "some", "none"]]] = {
         "sa_1b": "none",
         "visual_genome": "some",
     },
+    "coco_train2017": {  # photographs of docs/photographs.md
+        "coco_train2014": "some",
+        "coco_train2017": "all",
+        "coco_val2014": "some",
+        "coco_val2017": "none",
+        "imagenet_1k": "none",
+        "sa_1b": "none",
+        "visual_genome": "some",
+    },
     "iapr_tc12": {  # ReferItGame's
         "iapr_tc12": "all",
         "coco_train2014": "none",

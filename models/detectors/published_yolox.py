@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from deixis.core.errors import ConfigError, DataError
+from deixis.core.errors import DataError
 from deixis.core.foreign import foreign_bytes
 from deixis.core.published import check_names, read_tensors
 from models.blocks.yolox import Head, Pyramid
@@ -59,7 +59,6 @@ def read_onnx(path: Path) -> Published:
 
     Raises:
         DataError: If the file is damaged, or its convolutions are not those of one of the published sizes.
-        ConfigError: If `onnx` is not installed.
     """
     convolutions = _onnx_convolutions(path)
     sizes = _sizes_with(len(convolutions[0][0]), path)
@@ -153,10 +152,8 @@ def _places_in_order(network: _Network) -> dict[str, nn.Conv2d]:
 
 def _onnx_convolutions(path: Path) -> list[tuple[Tensor, Tensor]]:
     """Weight and bias of every convolution of an ONNX graph, in its order, which is that of execution."""
-    try:
-        import onnx
-    except ModuleNotFoundError:
-        raise ConfigError("onnx is not installed. It reads .onnx files. Run: uv sync --extra onnx") from None
+    import onnx  # half a second, which only this layout pays
+
     if not path.is_file():
         raise DataError(f"{path}: no such file. Put the published weights there, or name their place")
     with foreign_bytes(path, "a whole ONNX file with its weights inside", "Fetch it again"):

@@ -92,7 +92,6 @@ class YOLOX(nn.Module):
 
         Raises:
             DataError: If the file is damaged, of another architecture or of none of the published sizes.
-            ConfigError: If it is an ONNX file and `onnx` is not installed.
         """
         read = read_onnx if path.suffix == ".onnx" else read_checkpoint
         width, depth, depthwise, classes, tensors = read(path)

@@ -26,6 +26,7 @@ from stages.propose_masks import ProposalParams
 
 ROOT = Path(__file__).parents[2]
 PAPER = ROOT / "scales" / "paper.yaml"
+PHOTOGRAPHS = ROOT / "scales" / "photographs.yaml"
 PARAMS = load_params(PAPER)
 PUBLISHED = {
     "teachers": {"refclip", "dvin", "weakmcn"},
@@ -40,7 +41,7 @@ METHODS = [
 ]
 
 
-@pytest.mark.parametrize("scale", [ROOT / "params.yaml", PAPER], ids=["embedded", "paper"])
+@pytest.mark.parametrize("scale", [ROOT / "params.yaml", PAPER, PHOTOGRAPHS], ids=["embedded", "paper", "photographs"])
 def test_every_parameter_that_a_stage_depends_on_is_there(scale):
     """DVC tells what is missing only when it runs the stage."""
 
