@@ -21,7 +21,7 @@ from deixis.labelling.location_knowledge import write_kinds
 from deixis.labelling.rules import LabelParams
 from deixis.roles import ZeroShotTeacher
 from deixis.weights.cards import find_card
-from deixis.weights.locate import how_to_get, weights_folder
+from deixis.weights.locate import weights_folder
 from models.frozen.importing import import_published
 from models.frozen.starts import read_vocabulary
 from models.loading.teachers import build_teacher, teacher_config
@@ -49,7 +49,9 @@ def default_model(image: Path | None = None) -> Path:
         return model
     if not is_trained:
         raise DataError(
-            f"no model answers here yet. For photographs: {how_to_get_weights()}. For the drawn scenes, run: dvc repro"
+            f"no model answers here yet. For photographs, run: deixis weights fetch {' '.join(CARDS.values())} "
+            f"(without a network, deixis weights where {CARDS['detector']} names file and place). For drawn scenes, "
+            "run: dvc repro"
         )
     return DEFAULT_MODEL
 
@@ -82,14 +84,6 @@ def photograph_model() -> Path | None:
 def weights_in_place() -> bool:
     """Whether every published file is there; their checksums are compared when they are read."""
     return all((weights_folder() / file.name).is_file() for card in CARDS.values() for file in find_card(card).files)
-
-
-def how_to_get_weights() -> str:
-    """What brings the missing files."""
-    cards = [find_card(card) for card in CARDS.values()]
-    folder = weights_folder()
-    missing = [card for card in cards if not all((folder / file.name).is_file() for file in card.files)]
-    return ". ".join(how_to_get(card, folder) for card in missing)
 
 
 def write_zero_shot(out: Path, weights: Path, params: Path, *, survivors: Survivors) -> None:

@@ -129,6 +129,7 @@ def gallery(dataset: str, run: RunParams, samples: Path, prepared: Path, raw: Pa
     joined = joined_samples(dataset, run, samples)
     if joined.empty:
         return []
+    has_student = len(shown_predictors(run)) > 1
     hit = joined["iou"] > THRESHOLD
     cards = []
     for kind, group in (("hit", joined[hit]), ("miss", joined[~hit])):
@@ -136,18 +137,29 @@ def gallery(dataset: str, run: RunParams, samples: Path, prepared: Path, raw: Pa
         for row in group.iloc[spread].itertuples():
             image = overlay(
                 load_pixels(dataset, row.image_id, prepared, raw),
-                boxes=[(row.true_box, TRUTH), (row.teacher_box, TEACHER), (row.box, STUDENT)],
+                boxes=[
+                    (row.true_box, TRUTH),
+                    (row.teacher_box, TEACHER),
+                    *([(row.box, STUDENT)] if has_student else []),
+                ],
                 mask=decode_mask(row.mask) if row.mask is not None else None,
             )
             cards.append({"kind": kind, "phrase": row.expression, "iou": f"{row.iou:.2f}", "image": data_uri(image)})
     return cards
 
 
+def shown_predictors(run: RunParams) -> list[str]:
+    """The first teacher and its first student, or a teacher alone where no student learns."""
+    if run.student_teachers and run.students:
+        return [run.student_teachers[0], f"{run.student_teachers[0]}-{run.students[0]}"]
+    return [*run.student_teachers, *run.teachers, *run.map_teachers][:1]
+
+
 def joined_samples(dataset: str, run: RunParams, samples: Path) -> pd.DataFrame:
     """Val expressions with the shown predictor's answer and the teacher's box."""
     columns = ("sample_id", "image_id", "expression", "split", "box", "true_box", "mask", "iou")
-    teacher = run.student_teachers[0]
-    shown = f"{teacher}-{run.students[0]}" if run.students else teacher
+    teacher, *students = shown_predictors(run)
+    shown = students[0] if students else teacher
     answered = read_table(samples / dataset / f"{shown}.parquet", columns=columns, made_by="evaluate_student")
     taught = read_table(
         samples / dataset / f"{teacher}.parquet", columns=("sample_id", "box", "iou"), made_by="evaluate_teacher"
@@ -165,14 +177,13 @@ def example(run: RunParams, samples: Path, prepared: Path, raw: Path) -> Any:
     row = row or next(best.sort_values("both", ascending=False).itertuples())
     pixels = load_pixels(dataset, row.image_id, prepared, raw)
     mask = decode_mask(row.mask) if row.mask is not None else None
-    return panel(
-        [
-            ("the image", overlay(pixels, boxes=[])),
-            ("the teacher's box", overlay(pixels, boxes=[(row.teacher_box, TEACHER)])),
-            ("the student's box and mask", overlay(pixels, boxes=[(row.box, STUDENT)], mask=mask)),
-        ],
-        title=f"“{row.expression}”",
-    )
+    columns = [
+        ("the image", overlay(pixels, boxes=[])),
+        ("the teacher's box", overlay(pixels, boxes=[(row.teacher_box, TEACHER)])),
+    ]
+    if len(shown_predictors(run)) > 1:
+        columns.append(("the student's box and mask", overlay(pixels, boxes=[(row.box, STUDENT)], mask=mask)))
+    return panel(columns, title=f"“{row.expression}”")
 
 
 def load_pixels(dataset: str, image_id: int, prepared: Path, raw: Path) -> np.ndarray:

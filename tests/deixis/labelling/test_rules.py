@@ -1,11 +1,12 @@
 """Which candidate becomes the label, and which labels are accepted."""
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 from deixis.labelling.matching import Matched
-from deixis.labelling.rules import LabelParams, choose_labels
+from deixis.labelling.rules import LabelParams, chances, choose_labels, without_unknown
 
 BOXES = torch.tensor([[0.0, 0, 10, 10], [20.0, 0, 30, 10], [40.0, 0, 50, 10]])
 SCORES = torch.tensor([[3.0, 1.0, 0.0], [2.0, 1.9, 0.0], [0.0, 1.0, 5.0]])
@@ -57,3 +58,20 @@ def test_a_box_whose_centre_lies_beside_its_image_is_no_label():
     assert labels(size=(45, 4))["reason"].tolist() == ["outside"] * 3
     assert labels(size=(44, 5))["reason"].tolist() == ["", "", "outside"]
     assert not labels(size=(44, 5))["accept"].iloc[2]
+
+
+def test_candidates_of_one_thing_share_their_chance_and_the_line_brings_it_to_the_right_scale():
+    boxes = torch.tensor([[[0.0, 0, 10, 10], [0.0, 0, 10, 9], [20.0, 0, 30, 10]]])
+    scores = torch.log(torch.tensor([[0.5, 0.3, 0.2]]))
+    plain = chances(scores, boxes, boxes[:, 0], (1.0, 0.0))
+    assert plain.tolist() == pytest.approx([0.8])
+    moved = chances(scores, boxes, boxes[:, 0], (2.0, 1.0))
+    assert moved.tolist() == pytest.approx([1 / (1 + np.exp(-(2 * np.log(4) + 1)))])
+    assert "confidence" not in labels()
+
+
+def test_no_label_is_accepted_whose_phrase_says_nothing_to_the_teacher():
+    table = without_unknown(labels().assign(confidence=0.9), [True, False, True])
+    assert table["reason"].tolist() == ["", "words", ""]
+    assert table["accept"].tolist() == [True, False, True]
+    assert table["confidence"].tolist() == [0.9, 0.0, 0.9]

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from deixis.language.text import PAD, START, UNKNOWN, build_vocabulary, normalise
-from deixis.language.tokens import encode, word_vectors
+from deixis.language.tokens import encode, knows_texts, word_vectors
 
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "ball", "left", "red"]
 
@@ -87,3 +87,10 @@ def test_word_vectors_tell_words_apart():
     assert words.std().item() == pytest.approx(1.0, abs=0.1)
     cosine = torch.nn.functional.cosine_similarity(words[:, None], words[None], dim=-1)
     assert (cosine - torch.eye(3)).abs().max() < 0.3
+
+
+def test_a_phrase_is_known_by_a_word_that_says_what_it_is():
+    texts = ["the red blorp", "the wug on a fnord", "of the", "ball"]
+    known = knows_texts(texts, ["[PAD]", "[UNK]", "the", "red", "ball", "on"])
+    assert known == [True, False, True, True]
+    assert knows_texts(["wug"], ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]) == [True]  # pieces spell every word
