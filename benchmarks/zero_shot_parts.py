@@ -23,6 +23,7 @@ from deixis.labelling.rules import LabelParams, label_pairs
 from deixis.measuring.metrics import box_array, box_iou
 from models.loading.teachers import load_teacher
 
+BINS = 5
 PARTS: dict[str, dict[str, Any]] = {
     "everything": {},
     "without words of place": {"weight_place": 0.0},
@@ -69,7 +70,19 @@ def _measure(
         with quietly():
             labels = label_pairs(matcher, table, LabelParams()).table
         hits = box_iou(box_array(labels["box"]), box_array(truth)) > 0.5
-        yield name, {split: round(100 * float(np.mean(hits[table["split"] == split])), 1) for split in options.splits}
+        of_split = {split: (table["split"] == split).to_numpy() for split in options.splits}
+        if not changes:
+            for split, rows in of_split.items():
+                print(f"{split}: {sureness(labels['confidence'].to_numpy()[rows], hits[rows])}")
+        yield name, {split: round(100 * float(np.mean(hits[rows])), 1) for split, rows in of_split.items()}
+
+
+def sureness(confidence: np.ndarray, hits: np.ndarray) -> str:
+    """Expected calibration error over five bins of equal mass, and how often the surer half is right."""
+    ordered = np.argsort(confidence, kind="stable")
+    gaps = [abs(confidence[rows].mean() - hits[rows].mean()) * len(rows) for rows in np.array_split(ordered, BINS)]
+    surer = hits[ordered[len(ordered) // 2 :]].mean()
+    return f"calibration error {sum(gaps) / len(hits):.3f}, surer half right in {100 * surer:.1f} %"
 
 
 if __name__ == "__main__":
