@@ -20,8 +20,7 @@ from deixis.core.registry import resolve
 from deixis.language.text import SPECIAL
 from deixis.language.token_lists import read_token_list
 from deixis.language.word_pieces import byte_pair_ids, read_byte_pairs, read_word_pieces
-from models.detectors import DETECTORS
-from models.experts import EXPERTS
+from models.frozen.importing import REGISTRIES
 from models.map_teachers import MAP_TEACHERS
 from models.releases import RELEASES
 from models.releases.release import Carried, Release, State
@@ -29,7 +28,6 @@ from models.students import STUDENTS
 from models.teachers import TEACHERS
 
 METHODS = {"teacher": TEACHERS, "map_teacher": MAP_TEACHERS, "student": STUDENTS}
-FROZEN = {"detector": DETECTORS, "expert": EXPERTS}
 TOKEN_LISTS = {"words": read_token_list, "word_pieces": read_word_pieces, "byte_pairs": read_byte_pairs}
 WORD_TABLES = ("text_encoder.embedding.weight", "bert.embeddings.word_embeddings.weight")  # as names end
 SELECTION = "as released: its authors' code chooses the epoch by the true boxes or masks of val"
@@ -206,7 +204,7 @@ def _read_value(text: str, setting: str) -> Any:
 
 def write_frozen(frozen: Carried, part: State, file: Path, folder: Path) -> Path:
     """Write a frozen model that the file carries as an import of its own file would be."""
-    kind = resolve(FROZEN[frozen.registry], frozen.kind, role=frozen.registry)
+    kind = resolve(REGISTRIES[frozen.registry], frozen.kind, role=frozen.registry)
     with tempfile.TemporaryDirectory() as scratch:
         alone = Path(scratch) / "model.safetensors"
         save_state(part, None, alone)
