@@ -19,6 +19,7 @@ from deixis.imaging.decoding import MAX_PIXELS, ImageError, open_image
 
 COCO_NAMES = ("COCO_train2014_{:012d}.jpg", "{:012d}.jpg")  # of the same image in the releases of 2014 and 2017
 IAPR_NAMES = ("{:d}.jpg", "{folder:02d}/images/{:d}.jpg")  # in one folder, and as the collection itself is laid out
+MAX_DIGITS = 20  # of a number in a name; Python reads no text of thousands
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def names_of(row: Mapping[str, Any]) -> Iterator[str]:
     if isinstance(row.get("file_name"), str) and row["file_name"]:
         yield row["file_name"]
     key = id_key(row["id"])
-    if key is not None and key.isdecimal() and key.isascii():
+    if key is not None and key.isdecimal() and key.isascii() and len(key) < MAX_DIGITS:
         for name in COCO_NAMES + IAPR_NAMES:
             yield name.format(int(key), folder=int(key) // 1000)
 

@@ -9,18 +9,20 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic.dataclasses import dataclass
 
 from deixis.core.config import STRICT
 from deixis.core.errors import DataError
+from deixis.core.foreign import foreign_bytes
+from deixis.datasets.arrow_rows import UnreadableRow, plain_rows
 from deixis.datasets.companions import is_companion
 from deixis.datasets.foreign_json import parse_json
 from deixis.datasets.referring import ReferringConfig, ReferringSource, RefRow, TextField, ingest_referring
 from deixis.datasets.tables import id_key, known_split, whole_ids
 
 COLUMNS = ("ref_id", "image_id", "category_id", "split", "sentences", "raw_anns", "raw_image_info")
+HostedRow = tuple[Path, int, dict[str, Any] | UnreadableRow]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -45,7 +47,7 @@ class Jxu124Adapter:
         ingest_referring(source, self.config, raw=raw, out=out, dataset=dataset)
 
 
-def read_rows(raw: Path) -> list[tuple[Path, int, dict[str, Any]]]:
+def read_rows(raw: Path) -> list[HostedRow]:
     """File, line and row of every Parquet file, in the order of names.
 
     Raises:
@@ -56,34 +58,36 @@ def read_rows(raw: Path) -> list[tuple[Path, int, dict[str, Any]]]:
         raise DataError(f"{raw}: no Parquet file. Put those of jxu124's set there, then run: dvc repro prepare")
     rows = []
     for file in files:
-        try:
-            names = pq.read_schema(file).names
-            missing, repeated = set(COLUMNS) - set(names), {name for name in COLUMNS if names.count(name) > 1}
-            table = None if missing | repeated else pq.read_table(file, columns=list(COLUMNS))
-        except (OSError, pa.ArrowInvalid) as error:
-            raise DataError(
-                f"{file}: not a whole Parquet file ({error}). Fetch it again, then run: dvc repro prepare"
-            ) from None
-        if table is None:
-            wrong = f"lacks {', '.join(sorted(missing))}" if missing else f"has {', '.join(sorted(repeated))} twice"
-            raise DataError(
-                f"{file}: {wrong}; has {', '.join(names)}. Fetch the set's current files, then run: dvc repro prepare"
-            )
-        rows += [(file, line, row) for line, row in enumerate(table.to_pylist())]
+        with foreign_bytes(file, "a whole Parquet file", "Fetch it again, then run: dvc repro prepare"):
+            _check_columns(pq.read_schema(file).names, file)
+            table = pq.read_table(file, columns=list(COLUMNS))
+        rows += [(file, line, row) for line, row in enumerate(plain_rows(table))]
     return rows
 
 
-def translate(rows: list[tuple[Path, int, dict[str, Any]]], *, raw: Path, config: Jxu124Config) -> ReferringSource:
-    """Rows in RefCOCO's words; a row whose JSON is broken has no annotation."""
+def _check_columns(names: list[str], file: Path) -> None:
+    missing, repeated = set(COLUMNS) - set(names), {name for name in COLUMNS if names.count(name) > 1}
+    if missing or repeated:
+        wrong = f"lacks {', '.join(sorted(missing))}" if missing else f"has {', '.join(sorted(repeated))} twice"
+        raise DataError(
+            f"{file}: {wrong}; has {', '.join(names)}. Fetch the set's current files, then run: dvc repro prepare"
+        )
+
+
+def translate(rows: list[HostedRow], *, raw: Path, config: Jxu124Config) -> ReferringSource:
+    """Rows in RefCOCO's words; a row whose JSON is broken has no annotation, and one that cannot be read is no ref."""
     images: dict[str, Any] = {}
     annotations: list[Any] = []
     refs: list[RefRow] = []
     for file, line, row in rows:
+        if isinstance(row, UnreadableRow):
+            refs.append(RefRow(file, line, row))
+            continue
         row = whole_ids(row, "ref_id", "image_id", "category_id")
         image = whole_ids(_parsed(row["raw_image_info"]), "id")
         annotation = whole_ids(_parsed(row["raw_anns"]), "image_id")
         ref = {name: row[name] for name in ("ref_id", "image_id", "category_id", "sentences")}
-        ref["split"] = config.splits.get(row["split"], known_split(row["split"]))
+        ref["split"] = _split(row["split"], config)
         key = id_key(row["image_id"])
         if image is not None and annotation is not None and key is not None and str(image.get("id")) == key:
             images.setdefault(key, image)
@@ -99,6 +103,10 @@ def translate(rows: list[tuple[Path, int, dict[str, Any]]], *, raw: Path, config
         text_field=config.text,
         lists_every_object=False,
     )
+
+
+def _split(hosted: Any, config: Jxu124Config) -> Any:
+    return config.splits.get(hosted, known_split(hosted)) if isinstance(hosted, str) else hosted
 
 
 def _parsed(text: Any) -> dict[str, Any] | None:

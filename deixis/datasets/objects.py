@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from deixis.datasets.images_by_id import SoundImage
-from deixis.datasets.tables import id_key
+from deixis.datasets.tables import id_key, is_whole
 from deixis.datasets.targets import BoxConvention, four_numbers, read_corners
 
 
@@ -25,7 +25,7 @@ def read_objects(
         except ValueError:
             continue
         size, category = (right - left) * (bottom - top), annotation.get("category_id")
-        if left < right and top < bottom and size < float("inf") and type(category) is int:
+        if left < right and top < bottom and size < float("inf") and is_whole(category):
             objects[key].append((-size, corners, category))
     rows = []
     for key, things in objects.items():

@@ -3,6 +3,7 @@
 Codes starting with E_ keep a row out; those starting with W_ only note it.
 """
 
+import reprlib
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +20,22 @@ Code = Literal[  # docs/quarantine.md says what each means and how to fix it
     "E_BOX_BROKEN", "E_BOX_RANGE", "E_BOX_DEGENERATE", "E_BOX_MISSING", "W_BOX_OUTSIDE", "W_BOX_LOOSE",
     "E_MASK_BROKEN", "E_MASK_EMPTY", "W_MASK_PART",
 ]  # fmt: skip
+
+
+class _Shown(reprlib.Repr):
+    """For rows: what stands for one is said in full, of integers with more digits than Python writes their size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxother = 200
+
+    def repr_int(self, x: int, level: int) -> str:
+        return super().repr_int(x, level) if x.bit_length() < 256 else f"an integer of {x.bit_length()} bits"
+
+
+def shown(value: object) -> str:
+    """A foreign value in a few words, whatever its size."""
+    return _Shown().repr(value)
 
 
 class Quarantine:

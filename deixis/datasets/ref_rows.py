@@ -1,13 +1,12 @@
 """Rows of refs, annotations and sentences: which of them are whole, and what the others lack."""
 
-import reprlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from deixis.datasets.quarantine import Quarantine
+from deixis.datasets.quarantine import Quarantine, shown
 from deixis.datasets.tables import id_key, is_storable, whole_ids
 from deixis.language.text import normalise
 
@@ -30,7 +29,7 @@ def index_annotations(rows: list[Any], *, file: Path, quarantine: Quarantine) ->
     for line, row in enumerate(rows):
         key = id_key(row.get("id")) if isinstance(row, dict) else None
         if key is None or id_key(row.get("image_id")) is None:
-            quarantine.add(file, line, "E_ROW_BROKEN", f"an annotation without ids: {reprlib.repr(row)}")
+            quarantine.add(file, line, "E_ROW_BROKEN", f"an annotation without ids: {shown(row)}")
         elif key in annotations:
             quarantine.add(file, line, "E_ID_DUP", f"annotation {key}")
         else:
@@ -41,17 +40,18 @@ def index_annotations(rows: list[Any], *, file: Path, quarantine: Quarantine) ->
 def ref_problem(ref: Any) -> str | None:
     """What a ref lacks to be one, or None."""
     if not isinstance(ref, dict) or not isinstance(ref.get("sentences"), list):
-        return f"not a ref with sentences: {reprlib.repr(ref)}"
+        return f"not a ref with sentences: {shown(ref)}"
     targets = ref.get("ann_id")
     if isinstance(targets, list):
         number = sum(target != NO_TARGET for target in targets) or "no"
-        return f"it has {number} targets; only phrases about one object can be used: {reprlib.repr(ref)}"
+        return f"it has {number} targets; only phrases about one object can be used: {shown(ref)}"
     missing = [name for name in ("ref_id", "ann_id", "image_id") if id_key(ref.get(name)) is None]
     if missing:
-        return f"its {', '.join(missing)} is no id: {reprlib.repr(ref)}"
-    if not isinstance(ref.get("category_id"), int | str):
-        return f"its category_id is no id: {reprlib.repr(ref)}"
-    return None if isinstance(ref.get("split"), str) else f"it has no split: {reprlib.repr(ref)}"
+        return f"its {', '.join(missing)} is no id: {shown(ref)}"
+    category = ref.get("category_id")
+    if not isinstance(category, bool | str) and id_key(category) is None:
+        return f"its category_id is no id: {shown(ref)}"
+    return None if isinstance(ref.get("split"), str) else f"it has no split: {shown(ref)}"
 
 
 def is_usable(
@@ -68,7 +68,7 @@ def is_usable(
     if problem is not None:
         quarantine.add(row.file, row.line, "E_REF_BROKEN", problem)
     elif ref["split"] not in ("train", "val") and not ref["split"].startswith("test"):
-        quarantine.add(row.file, row.line, "E_SPLIT_BAD", reprlib.repr(ref["split"]))
+        quarantine.add(row.file, row.line, "E_SPLIT_BAD", shown(ref["split"]))
     else:
         return True
     return False
@@ -88,16 +88,16 @@ def sound_sentences(row: RefRow, text_field: TextField, quarantine: Quarantine) 
         quarantine.add(row.file, row.line, "E_TEXT_EMPTY", f"ref {row.ref['ref_id']} has no sentence")
     for sentence in (whole_ids(sentence, "sent_id") for sentence in row.ref["sentences"]):
         if not isinstance(sentence, dict):
-            quarantine.add(row.file, row.line, "E_ROW_BROKEN", f"not a sentence: {reprlib.repr(sentence)}")
+            quarantine.add(row.file, row.line, "E_ROW_BROKEN", f"not a sentence: {shown(sentence)}")
             continue
         names = ("raw", text_field)
         texts = [value for name in names if isinstance(value := sentence.get(name), str)]
         if len(texts) < len(names):
-            quarantine.add(row.file, row.line, "E_TEXT_TYPE", reprlib.repr(sentence))
+            quarantine.add(row.file, row.line, "E_TEXT_TYPE", shown(sentence))
         elif not all(map(is_storable, texts)):
-            quarantine.add(row.file, row.line, "E_TEXT_ENCODING", reprlib.repr(sentence))
+            quarantine.add(row.file, row.line, "E_TEXT_ENCODING", shown(sentence))
         elif id_key(sentence.get("sent_id")) is None:
-            quarantine.add(row.file, row.line, "E_ID_BAD", f"its sent_id is no id: {reprlib.repr(sentence)}")
+            quarantine.add(row.file, row.line, "E_ID_BAD", f"its sent_id is no id: {shown(sentence)}")
         elif not (text := normalise(sentence[text_field])):
             quarantine.add(row.file, row.line, "E_TEXT_EMPTY", repr(sentence["raw"]))
         else:

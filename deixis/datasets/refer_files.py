@@ -6,6 +6,7 @@ The pickle is read by an unpickler that resolves no names, so a hostile file can
 import io
 import json
 import pickle
+import pickletools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ BROKEN_PICKLE = (
     pickle.UnpicklingError, EOFError, ValueError, IndexError, KeyError, AttributeError, TypeError, OverflowError,
     MemoryError,
 )  # fmt: skip
+OPCODES = {opcode.code.encode("latin1"): opcode for opcode in pickletools.opcodes}
+NUMBERING = ("PUT", "BINPUT", "LONG_BINPUT")
 FOREIGN = {b"PK\x03\x04": "a zip archive, as torch.save writes it", b"\x1f\x8b": "a gzip archive"}  # by first bytes
 
 
@@ -54,6 +57,7 @@ def read_plain_pickle(path: Path) -> Any:
         for start, kind in FOREIGN.items():
             if content.startswith(start):
                 raise pickle.UnpicklingError(f"it is {kind}")
+        _check_numbers(content)
         return _PlainUnpickler(io.BytesIO(content), encoding="latin1").load()
     except FileNotFoundError:
         raise DataError(
@@ -66,6 +70,21 @@ def read_plain_pickle(path: Path) -> Any:
             f"{path}: refused: {error}. Allowed: a whole pickle of lists, dictionaries, text and numbers. "
             f"Fetch the file again{own}, then run: dvc repro prepare"
         ) from None
+
+
+def _check_numbers(content: bytes) -> None:
+    """Refuse a number under which a value is kept that is beyond the file's length.
+
+    The unpickler reserves memory up to the number: five bytes could ask for gigabytes.
+    """
+    stream = io.BytesIO(content)
+    while (opcode := OPCODES.get(stream.read(1))) is not None and opcode.name != "STOP":
+        if opcode.name == "STRING":  # whose reader takes ASCII alone
+            stream.readline()
+        elif opcode.arg is not None:
+            value = opcode.arg.reader(stream)
+            if opcode.name in NUMBERING and value > len(content):
+                raise pickle.UnpicklingError(f"it numbers a value {value}, in a file of {len(content)} bytes")
 
 
 def fix_text(text: str) -> str:

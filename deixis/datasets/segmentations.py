@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from deixis.core.foreign import first_words
 from deixis.imaging.masks import RLE, encode_mask, polygons_to_rle
 
 NO_MASK = "no mask in this source"
@@ -59,8 +60,9 @@ def _check_polygon(part: Any, *, width: int, height: int) -> None:
 def _stored_mask(path: Path, *, width: int, height: int) -> RLE:
     try:
         pixels = np.load(path, mmap_mode="r", allow_pickle=False)  # mapped: a header may claim any size
-    except (OSError, EOFError, ValueError) as error:
-        raise ValueError(f"its mask {path} cannot be read ({error})") from None
-    if not isinstance(pixels, np.ndarray) or pixels.shape != (height, width):
-        raise ValueError(f"its mask {path} is no array of {height} x {width}")
+    except Exception as error:  # the header is read as Python's text
+        raise ValueError(f"its mask {path} cannot be read ({first_words(error)})") from None
+    is_array = isinstance(pixels, np.ndarray) and pixels.dtype.kind in "biuf"
+    if not is_array or pixels.shape != (height, width):
+        raise ValueError(f"its mask {path} is no array of {height} x {width} numbers")
     return encode_mask(pixels > 0)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import pandas as pd
 import pyarrow as pa
@@ -65,8 +65,12 @@ def id_key(value: Any) -> str | None:
     """Text under which an id is looked up, so that 7 and "7" are one; None if it is no text and no 64-bit integer."""
     if isinstance(value, str):
         return value if value and is_storable(value) else None
-    whole = isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
-    return str(value) if whole else None
+    return str(value) if is_whole(value) else None
+
+
+def is_whole(value: Any) -> TypeGuard[int]:
+    """Whether a value is a whole number that a column can hold, of 64 bits; True and False are none."""
+    return isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
 
 
 def whole(value: Any) -> Any:

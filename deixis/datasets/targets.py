@@ -1,6 +1,5 @@
 """Boxes and masks of referred objects, as sets publish them, checked and in one convention: corners, exclusive end."""
 
-import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -8,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from deixis.core.errors import ConfigError
-from deixis.datasets.quarantine import Code
+from deixis.datasets.quarantine import Code, shown
 from deixis.datasets.segmentations import is_number, is_run_length, read_mask
 from deixis.imaging.masks import RLE, area, coco_mask, tight_box
 
@@ -131,5 +130,5 @@ def four_numbers(box: Any) -> list[float]:
         ValueError: If it is anything else.
     """
     if not isinstance(box, list) or len(box) != 4 or not all(is_number(value) for value in box):
-        raise ValueError(f"its box is {reprlib.repr(box)}, not four numbers")
+        raise ValueError(f"its box is {shown(box)}, not four numbers")
     return [float(value) for value in box]

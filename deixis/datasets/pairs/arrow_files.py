@@ -6,6 +6,7 @@ loading script is run.
 
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,26 +14,27 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from deixis.core.errors import DataError
+from deixis.core.foreign import foreign_bytes
+from deixis.datasets.arrow_rows import UnreadableRow, plain_rows
 from deixis.datasets.pairs.rows import Remark, RowOrRemark, check_columns, make_row
 from deixis.datasets.pairs.settings import Fields, Format, PairsConfig
 from deixis.imaging.places import is_allowed
 
 READ_BYTES = 8 << 20  # of a row group at a time
 MAX_ROWS = 2048
+RESTORE = "Restore it"
 
 
 def read_parquet(path: Path, *, file: str, config: PairsConfig) -> Iterator[RowOrRemark]:
     """Rows of one Parquet file; memory is bounded by a few rows, not by its row groups."""
-    try:
-        with pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20) as opened:
-            columns = _wanted(opened.schema_arrow.names, config.fields, path)
-            per_row = _row_bytes(opened.metadata)
-            batches = opened.iter_batches(
-                batch_size=max(1, min(MAX_ROWS, READ_BYTES // per_row)), columns=columns, use_threads=False
-            )
-            yield from _rows(batches, file, config.fields)
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise _damaged(path, error) from None
+    reading = foreign_bytes(path, "a whole Parquet file", RESTORE)
+    with reading, pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20) as opened:
+        columns = _wanted(opened.schema_arrow.names, config.fields, path)
+        per_row = _row_bytes(opened.metadata)
+        batches = opened.iter_batches(
+            batch_size=max(1, min(MAX_ROWS, READ_BYTES // per_row)), columns=columns, use_threads=False
+        )
+        yield from _rows(batches, file, config.fields)
 
 
 def read_hf(path: Path, *, file: str, config: PairsConfig) -> Iterator[RowOrRemark]:
@@ -42,8 +44,7 @@ def read_hf(path: Path, *, file: str, config: PairsConfig) -> Iterator[RowOrRema
     """
     prefix = "" if file == "." else f"{file}/"
     if (path / "dataset_dict.json").exists():
-        splits = _facts(path / "dataset_dict.json").get("splits", [])
-        for split in sorted(map(str, splits)):
+        for split in _splits(path):
             yield from _read_set(path / split, f"{prefix}{split}", config, split=split)
     else:
         yield from _read_set(path, prefix.rstrip("/"), config, split=None)
@@ -58,12 +59,32 @@ def _read_set(folder: Path, prefix: str, config: PairsConfig, *, split: str | No
         if not is_allowed(path, (folder.resolve(),)):
             raise DataError(f"{folder}/state.json: names {path}, outside its folder. Save it again")
         name = f"{prefix}/{entry['filename']}".lstrip("/")
-        try:
-            with pa.OSFile(str(path), "rb") as stream, pa.ipc.open_stream(stream) as reader:
-                columns = _wanted(reader.schema.names, config.fields, path)
-                yield from _rows((_checked(batch, columns) for batch in reader), name, config.fields, split)
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            raise _damaged(path, error) from None
+        with _opened_stream(path) as reader:
+            columns = _wanted(reader.schema.names, config.fields, path)
+            yield from _rows((_checked(batch, columns) for batch in reader), name, config.fields, split)
+
+
+@contextmanager
+def _opened_stream(path: Path) -> Iterator[pa.RecordBatchStreamReader]:
+    with (
+        foreign_bytes(path, "a whole Arrow stream", RESTORE),
+        pa.OSFile(str(path), "rb") as stream,
+        pa.ipc.open_stream(stream) as reader,
+    ):
+        yield reader
+
+
+def _splits(path: Path) -> list[str]:
+    splits = _facts(path / "dataset_dict.json").get("splits")
+    inside = (path.resolve(),)
+    if not isinstance(splits, list) or not all(
+        isinstance(name, str) and is_allowed(path / name, inside) for name in splits
+    ):
+        raise DataError(
+            f"{path}/dataset_dict.json: splits is {str(splits)[:80]!r}; allowed: a list of names of folders beside it. "
+            "Save the dataset again with save_to_disk()"
+        )
+    return sorted(splits)
 
 
 def _data_files(state: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
@@ -78,26 +99,23 @@ def _data_files(state: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
 
 def column_names(path: Path, kind: Format) -> list[str]:
     """Names of the columns of a Parquet file, or of the first part of a saved dataset."""
-    try:
-        if kind == "parquet":
+    if kind == "parquet":
+        with foreign_bytes(path, "a whole Parquet file", RESTORE):
             return list(pq.read_schema(path).names)
+    with foreign_bytes(path, "a dataset with a file", RESTORE):
         if (path / "dataset_dict.json").exists():
-            path = path / str(sorted(map(str, _facts(path / "dataset_dict.json")["splits"]))[0])
+            path = path / _splits(path)[0]
         first = path / str(_data_files(_facts(path / "state.json"), path)[0]["filename"])
-        with pa.OSFile(str(first), "rb") as stream, pa.ipc.open_stream(stream) as reader:
-            return list(reader.schema.names)
-    except (pa.ArrowException, OSError, LookupError, TypeError, UnicodeDecodeError) as error:
-        raise _damaged(path, error) from None
+    with _opened_stream(first) as reader:
+        return list(reader.schema.names)
 
 
 def _facts(path: Path) -> dict[str, Any]:
-    try:
+    with foreign_bytes(path, "one object of JSON", RESTORE):
         facts = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise _damaged(path, error) from None
-    if not isinstance(facts, dict):
-        raise _damaged(path, TypeError(f"a {type(facts).__name__} and not an object"))
-    return facts
+        if not isinstance(facts, dict):
+            raise TypeError(f"a {type(facts).__name__}")
+        return facts
 
 
 def _checked(batch: pa.RecordBatch, columns: list[str]) -> pa.RecordBatch:
@@ -126,30 +144,11 @@ def _rows(
     for batch in batches:
         step = max(1, min(MAX_ROWS, READ_BYTES * batch.num_rows // max(batch.nbytes, 1)))
         for start in range(0, batch.num_rows, step):
-            for values in _plain(batch.slice(start, step)):
-                if values is None:
-                    yield Remark(file, line, "E_TEXT_ENCODING", "a value that is not UTF-8")
+            for values in plain_rows(batch.slice(start, step)):
+                if isinstance(values, UnreadableRow):
+                    yield Remark(file, line, values.code, values)
                 else:
                     if split is not None and fields.split not in values:
                         values[fields.split] = split
                     yield make_row(file, line, values, fields)
                 line += 1
-
-
-def _plain(batch: pa.RecordBatch) -> list[dict[str, Any] | None]:
-    """Rows as plain values; None for one whose text is not UTF-8."""
-    try:
-        return list(batch.to_pylist())
-    except UnicodeDecodeError:
-        rows: list[dict[str, Any] | None] = []
-        for place in range(batch.num_rows):
-            try:
-                rows.extend(batch.slice(place, 1).to_pylist())
-            except UnicodeDecodeError:
-                rows.append(None)
-        return rows
-
-
-def _damaged(path: Path, error: Exception) -> DataError:
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return DataError(f"{path}: missing, cut short or damaged ({reason}). Restore it")

@@ -2,7 +2,6 @@
 
 import codecs
 import re
-import reprlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +10,7 @@ from deixis.core.errors import DataError
 from deixis.datasets.pairs.json_files import load_json
 from deixis.datasets.pairs.rows import Remark, Row, RowOrRemark
 from deixis.datasets.pairs.settings import PairsConfig
+from deixis.datasets.quarantine import shown
 from deixis.datasets.tables import id_key, names_by_id, whole
 
 PHRASE_KEYS = ("sentences", "refexp", "expression", "caption")  # where annotations carry text
@@ -53,7 +53,7 @@ def read_coco(path: Path, *, file: str, config: PairsConfig) -> Iterator[RowOrRe
     for line, annotation in enumerate(content["annotations"]):
         image = images.get(_image_key(annotation)) if isinstance(annotation, dict) else None
         if image is None:
-            yield Remark(place, line, "E_ROW_BROKEN", f"an annotation of no image: {reprlib.repr(annotation)}")
+            yield Remark(place, line, "E_ROW_BROKEN", f"an annotation of no image: {shown(annotation)}")
         elif isinstance(image, Remark):
             yield Remark(place, line, image.code, image.value)
         else:

@@ -11,6 +11,7 @@ from deixis.datasets.pairs.rows import Remark, RowOrRemark, make_row
 from deixis.datasets.pairs.settings import Format, PairsConfig
 from deixis.datasets.pairs.text_lines import decode, read_lines, read_whole
 
+SPREAD = "an object spread over several lines; allowed: a whole one per line, or a .json file with one list of them"
 FIRST_LINES = 100  # among which an object is looked for, to see its keys
 
 
@@ -28,18 +29,10 @@ def read_jsonl(path: Path, *, file: str, config: PairsConfig) -> Iterator[RowOrR
         try:
             values = parse_json(text)
         except (ValueError, RecursionError) as error:
-            _refuse_spread_object(text, path)
-            yield Remark(file, line, "E_ROW_BROKEN", f"{error}: {text.strip()}")
+            problem = SPREAD if text.strip() in ("{", "[") else f"{error}: {text.strip()}"
+            yield Remark(file, line, "E_ROW_BROKEN", problem)
             continue
         yield _row_of(file, line, values, config)
-
-
-def _refuse_spread_object(text: str, path: Path) -> None:
-    if text.strip() in ("{", "["):
-        raise DataError(
-            f"{path}: an object spread over several lines. Allowed: one whole object per line, or a .json file with "
-            "one list of objects. Write it so"
-        )
 
 
 def read_json_list(path: Path, *, file: str, config: PairsConfig) -> Iterator[RowOrRemark]:

@@ -65,6 +65,24 @@ def test_no_stream_gets_past_plain_values(tmp_path, stream):
         assert value in ([], {})
 
 
+@pytest.mark.parametrize("put", [b"r\x00\x00\x00\x01", b"p16777216\n"])
+@pytest.mark.parametrize("before", [b"\x80\x02", b"S'caf\\xe9'\n0", b"X\x01\x00\x00\x00r0"])
+def test_a_few_bytes_cannot_ask_for_a_list_of_millions(tmp_path, before, put):
+    path = tmp_path / "refs(unc).p"
+    path.write_bytes(before + b"]" + put + b".")
+    with pytest.raises(DataError, match=r"refused: it numbers a value 16777216, in a file of \d+ bytes"):
+        read_plain_pickle(path)
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_every_protocol_is_read(tmp_path, protocol):
+    values = [{"raw": "café r\x01", "ids": (1, 2**70, -3, 0.5, None, True)}, ["."] * 300, "p9999999\nr"]
+    values += [values[0], "red car" * 99]
+    behind = b"\x00r\x00\x00\x00\x01"  # nobody reads it
+    (tmp_path / "refs(unc).p").write_bytes(pickle.dumps(values, protocol) + behind[protocol % 2 :])
+    assert read_plain_pickle(tmp_path / "refs(unc).p") == values
+
+
 @pytest.mark.parametrize(
     ("stored", "typed"),
     [("red car™".encode(), "red car™"), (b"red car\x99", "red car™"), (b"caf\xe9", "café"), (b"plain", "plain"),

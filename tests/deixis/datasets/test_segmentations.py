@@ -73,7 +73,18 @@ def archive(path):
         np.savez(stream, np.zeros((2, 3)))
 
 
-@pytest.mark.parametrize("write", [lambda path: None, objects, another_size, huge, archive])
+def spoilt_header(path):
+    np.save(path, np.zeros((2, 3)))
+    path.write_bytes(path.read_bytes().replace(b"}", b" "))
+
+
+def text_for_numbers(path):
+    np.save(path, np.full((2, 3), "ball"))
+
+
+@pytest.mark.parametrize(
+    "write", [lambda path: None, objects, another_size, huge, archive, spoilt_header, text_for_numbers]
+)
 def test_a_stored_mask_that_is_none_is_refused(tmp_path, write):
     write(tmp_path / "7.npy")
     with pytest.raises(ValueError, match=r"its mask .*7\.npy"):
