@@ -70,8 +70,8 @@ def test_predict_answers_about_a_real_photograph(world, tmp_path):
 def test_mistakes_are_one_line_with_the_remedy(tmp_path):
     done = run("predict", PHOTOGRAPH, "cat", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (65, "")
-    assert done.stderr.startswith("error: data/teachers/scenes_plus/dvin: no trained model")
-    assert "dvc repro" in done.stderr and "Traceback" not in done.stderr
+    assert done.stderr.startswith("error: no model answers here yet.") and "Traceback" not in done.stderr
+    assert "deixis weights fetch yolox-nano all-minilm-l6-v2" in done.stderr and "dvc repro" in done.stderr
     done = run("predict", PHOTOGRAPH, "cat", "--overlay", "drawn.gif", cwd=tmp_path)
     assert done.returncode == 2 and "Allowed: a file whose name ends in .png" in done.stderr
 
