@@ -11,7 +11,7 @@ from answering.live_store import Arrays, LiveStore, detector_arrays, expert_arra
 from deixis.anchors import Survivors
 from deixis.imaging.images import ImageReader
 from deixis.labelling.matching import Matcher
-from deixis.roles import Detector, Weigher
+from deixis.roles import Detector, Weigher, stored_experts
 from models.frozen.experts import load_expert
 
 
@@ -19,7 +19,7 @@ def encoder_arrays(
     teacher: Weigher, detector: Detector, weights: Path, device: torch.device, *, survivors: Survivors | None
 ) -> dict[str, Arrays]:
     """What a teacher reads of its frozen encoders, by name: the detector, and its experts from their folders."""
-    arrays = {name: expert_arrays(load_expert(name, weights / name, device)) for name in teacher.expert_names}
+    arrays = {name: expert_arrays(load_expert(name, weights / name, device)) for name in stored_experts(teacher)}
     return arrays | {"detector": detector_arrays(detector, teacher.box_scales, survivors=survivors)}
 
 

@@ -78,11 +78,17 @@ def _measure(
 
 
 def sureness(confidence: np.ndarray, hits: np.ndarray) -> str:
-    """Expected calibration error over five bins of equal mass, and how often the surer half is right."""
+    """The calibration error, and how often the surer half is right."""
+    ordered = np.argsort(confidence, kind="stable")
+    surer = hits[ordered[len(ordered) // 2 :]].mean()
+    return f"calibration error {calibration_error(confidence, hits):.3f}, surer half right in {100 * surer:.1f} %"
+
+
+def calibration_error(confidence: np.ndarray, hits: np.ndarray) -> float:
+    """Expected calibration error over five bins of equal mass."""
     ordered = np.argsort(confidence, kind="stable")
     gaps = [abs(confidence[rows].mean() - hits[rows].mean()) * len(rows) for rows in np.array_split(ordered, BINS)]
-    surer = hits[ordered[len(ordered) // 2 :]].mean()
-    return f"calibration error {sum(gaps) / len(hits):.3f}, surer half right in {100 * surer:.1f} %"
+    return round(float(sum(gaps) / len(hits)), 3)
 
 
 if __name__ == "__main__":

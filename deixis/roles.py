@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from deixis.imaging.letterbox import Framing
 from deixis.types import (
+    CLASS_WORDS,
     Candidates,
     CueReading,
     Detections,
@@ -102,6 +103,23 @@ class ZeroShotTeacher(Weigher, Protocol):
     def starts(self) -> tuple[str, ...]: ...  # folders of frozen models that `start_from` reads, beside the detector
     def start_from(self, weights: Path, device: torch.device) -> None: ...
     def knows(self, texts: Sequence[str]) -> list[bool]: ...  # whether each names anything that the detector finds
+
+
+@runtime_checkable
+class Primed(Protocol):
+    """Optional, of teachers: its scores are added to those of one without training. Without it they stand alone."""
+
+    prior: ZeroShotTeacher | None
+
+
+def prior_of(teacher: Weigher) -> ZeroShotTeacher | None:
+    """The teacher without training whose scores this one's are added to."""
+    return teacher.prior if isinstance(teacher, Primed) else None
+
+
+def stored_experts(teacher: Weigher) -> tuple[str, ...]:
+    """Those of a teacher's experts whose maps are read from a store."""
+    return tuple(name for name in teacher.expert_names if name != CLASS_WORDS)
 
 
 @runtime_checkable

@@ -21,6 +21,7 @@ def _each_once(scales: tuple[Scale, ...]) -> tuple[Scale, ...]:
     return scales
 
 
+CLASS_WORDS = "class_words"  # the expert that is made of the detector's answers, and has no store
 Scales = Annotated[tuple[Scale, ...], Field(min_length=1), AfterValidator(_each_once)]
 
 

@@ -23,7 +23,7 @@ from deixis.core.registry import resolve
 from deixis.core.run_lists import RunParams
 from deixis.core.syntax import HEX_DIGITS
 from deixis.language.text import build_vocabulary
-from deixis.roles import MapTeacher, Student, Weigher, ZeroShotTeacher
+from deixis.roles import MapTeacher, Student, Weigher, ZeroShotTeacher, prior_of, stored_experts
 from models.frozen.starts import named_vectors
 from models.loading.teachers import feature_names
 from models.map_teachers import MAP_TEACHERS
@@ -55,8 +55,9 @@ def list_inputs(*, weights: Path, out: Path, features: Path | None = None, param
 def teacher_inputs(name: str, features: Path, weights: Path, params: Path) -> dict[str, str]:
     """Of a teacher of boxes: its stores, and the frozen models behind them, which it asks when it labels again."""
     model: Weigher = outline(TEACHERS, "teacher", name, params)
-    starts = model.starts if isinstance(model, ZeroShotTeacher) else ()
-    models = {"detector", *model.expert_names, *starts, *vectors_of(f"teachers.{name}", params)}
+    by_rule = prior_of(model) or model
+    starts = by_rule.starts if isinstance(by_rule, ZeroShotTeacher) else ()
+    models = {"detector", *stored_experts(model), *starts, *vectors_of(f"teachers.{name}", params)}
     return {
         "features": checksums(features, feature_names(model), _no_shard),
         "weights": checksums(weights, models),

@@ -28,7 +28,7 @@ from deixis.core.records import read_json, read_table, write_json
 from deixis.core.runtime import Device, autocast, pick_device
 from deixis.imaging.images import ImageReader
 from deixis.language.tokens import encode
-from deixis.roles import Expert
+from deixis.roles import Expert, stored_experts
 from deixis.types import TeacherBatch
 from models.frozen.detectors import load_detector
 from models.frozen.experts import load_expert
@@ -148,7 +148,7 @@ def teacher_pass(
     teacher = load_teacher(folder, device)
     rule = survivors_of(read_json(folder / "config.json", made_by="train_teacher"))
     detector = load_detector(weights / "detector", device)
-    experts = {name: load_expert(name, weights / name, device) for name in teacher.expert_names}
+    experts = {name: load_expert(name, weights / name, device) for name in stored_experts(teacher)}
     reader = ImageReader(images, root=image_root, side=detector.input_size, framing=detector.framing, cache_bytes=0)
     ids, texts = table["image_id"].tolist(), table["text"].tolist()
     only = torch.zeros(1, dtype=torch.long, device=device)  # one phrase, about the one image

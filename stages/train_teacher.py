@@ -19,7 +19,7 @@ from deixis.core.cli import run_stage
 from deixis.core.config import read_section
 from deixis.core.records import read_json, read_table, write_csv
 from deixis.core.runtime import Device, pick_device, seed_everything
-from deixis.roles import Teacher, ZeroShotTeacher, module_of, parameter_groups
+from deixis.roles import Teacher, ZeroShotTeacher, module_of, parameter_groups, prior_of
 from deixis.training.fit import Recipe, fit
 from models.frozen.starts import read_vocabulary, start_named_words
 from models.loading.teachers import build_teacher, feature_names, teacher_config
@@ -61,6 +61,8 @@ def train_teacher(
         save_untrained(model, out, weights=weights, device=hardware, card=card | chosen)
         return
     assert isinstance(model, Teacher)
+    if prior := prior_of(model):
+        prior.start_from(weights, hardware)
     section, recipe = f"teachers.{teacher}", read_section(params, f"teachers.{teacher}.recipe", Recipe)
     order, steps, of_epoch = epoch_batches(
         train, recipe, section=f"{section}.recipe", of="training pairs", seed=seed, found_in=pairs

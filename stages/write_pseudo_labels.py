@@ -18,6 +18,7 @@ from deixis.core.runtime import Device, pick_device
 from deixis.labelling.location_knowledge import write_kinds
 from deixis.labelling.matching import Matcher
 from deixis.labelling.rules import LabelParams, label_pairs
+from deixis.roles import stored_experts
 from models.loading.teachers import load_teacher
 
 
@@ -41,7 +42,7 @@ def write_pseudo_labels(
     sizes = read_table(images, columns=("image_id", "width", "height"), made_by="prepare")
     letterboxes = stored_frames(features / "detector", sizes)
     matcher = Matcher(
-        model, open_stores(features, ("detector", *model.expert_names)), letterboxes, rules.batch_size, hardware
+        model, open_stores(features, ("detector", *stored_experts(model))), letterboxes, rules.batch_size, hardware
     )
     labelled = label_pairs(matcher, table, rules)
     write_table(labelled.table, out / "boxes.parquet")

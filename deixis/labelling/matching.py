@@ -16,7 +16,7 @@ from deixis.imaging.letterbox import Letterbox
 from deixis.imaging.masks import RLE, encode_mask
 from deixis.language.location_words import parse_location_words
 from deixis.language.tokens import knows_texts
-from deixis.roles import Weigher, ZeroShotTeacher
+from deixis.roles import Weigher, ZeroShotTeacher, prior_of
 
 OWN_MASK_THRESHOLD = 0.5
 
@@ -68,8 +68,9 @@ class Matcher:
     def knows(self, texts: Sequence[str]) -> list[bool]:
         """Whether the teacher knows a word of each text that says more than a place."""
         named = [parse_location_words(text).rest or text for text in texts]
-        if isinstance(self._model, ZeroShotTeacher):
-            return self._model.knows(named)
+        by_rule = prior_of(self._model) or self._model
+        if isinstance(by_rule, ZeroShotTeacher):
+            return by_rule.knows(named)
         return knows_texts(named, self._model.vocabulary)
 
     def weigh(self, table: pd.DataFrame) -> Matched:

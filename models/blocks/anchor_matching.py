@@ -30,6 +30,37 @@ class AnchorMatcher(nn.Module):
         projected = projected if code is None else projected + code
         return anchor_contrastive_loss(self.text_project(text), projected, negatives=negatives)
 
+    def start_at_zero(self) -> None:
+        """Let no cell match any phrase better than another, until something is learned."""
+        nn.init.zeros_(self.anchor_project.weight)
+        nn.init.zeros_(self.anchor_project.bias)
+
+    def primed_loss(
+        self,
+        anchors: Float[Tensor, "batch kept anchor_width"],
+        text: Float[Tensor, "batch text_width"],
+        *,
+        prior: Float[Tensor, "batch batch kept"],
+        image_of: Int[Tensor, " batch"],
+    ) -> dict[str, Float[Tensor, ""]]:
+        """Contrast of scores that are added to a prior's, and `restraint`: the mean square of what is added.
+
+        Each phrase is drawn to the anchors of its own image as far as the prior believes that they are meant, and away
+        from those of all other images. The best anchor, as without a prior, would be whichever tells images apart: with
+        few pairs that is often not the one that is meant.
+
+        Args:
+            prior: Log-plausibility of each phrase's anchors, in the image of each phrase.
+            image_of: Which image each phrase is about; an image is no negative of another phrase about it.
+        """
+        learned = torch.einsum("td,avd->tav", self.text_project(text), self.anchor_project(anchors)).float()
+        own = torch.eye(len(text), dtype=torch.bool, device=text.device)
+        same = (image_of[:, None] == image_of) & ~own
+        scores = (prior + learned).masked_fill(same[..., None], -torch.inf)
+        chances = scores.flatten(1).log_softmax(1).view_as(scores)[own]
+        belief = prior[own].softmax(1)
+        return {"contrast": -(belief * chances).sum(1).mean(), "restraint": learned.square().mean()}
+
     @torch.no_grad()
     def match(
         self,
@@ -39,10 +70,12 @@ class AnchorMatcher(nn.Module):
         boxes: Float[Tensor, "batch kept per_cell values"],
         experts: Int[Tensor, "batch top"],
         code: Float[Tensor, "batch kept joint_width"] | None = None,
+        prior: Float[Tensor, "batch kept"] | None = None,
     ) -> Candidates:
-        """The most confident box of every kept cell, and how well the cell matches the phrase."""
+        """The most confident box of every kept cell, and how well the cell matches the phrase, beside a prior score."""
         projected = self.anchor_project(anchors)
         projected = projected if code is None else projected + code
         scores = torch.einsum("bkd,bd->bk", projected, self.text_project(text)).float()
+        scores = scores if prior is None else scores + prior
         best = best_boxes(boxes)
         return Candidates(best.corners, scores, best.objectness, best.classes, experts)

@@ -6,7 +6,7 @@ import torch
 
 from deixis.core.config import read_section
 from deixis.core.registry import resolve
-from deixis.roles import Settings, Weigher
+from deixis.roles import Settings, Weigher, stored_experts
 from models.loading.trained import load_trained
 from models.teachers import TEACHERS
 
@@ -23,7 +23,7 @@ def build_teacher(name: str, config: Settings, vocabulary: list[str]) -> Weigher
 
 def feature_names(teacher: Weigher) -> tuple[str, ...]:
     """Feature stores that its training reads."""
-    return ("detector", *teacher.expert_names, *(["box_masks"] if teacher.needs_box_masks else []))
+    return ("detector", *stored_experts(teacher), *(["box_masks"] if teacher.needs_box_masks else []))
 
 
 def load_teacher(folder: Path, device: torch.device) -> Weigher:

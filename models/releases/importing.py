@@ -20,6 +20,7 @@ from deixis.core.registry import resolve
 from deixis.language.text import SPECIAL
 from deixis.language.token_lists import read_token_list
 from deixis.language.word_pieces import byte_pair_ids, read_byte_pairs, read_word_pieces
+from deixis.roles import stored_experts
 from models.frozen.importing import REGISTRIES
 from models.map_teachers import MAP_TEACHERS
 from models.releases import RELEASES
@@ -218,7 +219,7 @@ def write_frozen(frozen: Carried, part: State, file: Path, folder: Path) -> Path
 
 def needed_frozen(model: Any, release: Release) -> list[str]:
     """Names of the frozen models that answers of such a model need."""
-    encoders = ["detector", *model.expert_names] if release.role == "teacher" else []
+    encoders = ["detector", *stored_experts(model)] if release.role == "teacher" else []
     return [*encoders, "segmenter"]
 
 

@@ -5,6 +5,9 @@ surer router gives its expert less weight; `paper` routes over detector and expe
 detector at weight one and adds each chosen expert with its own probability, through a projection of its own.
 The router reads the detector's features (and the phrase), never an expert: so it runs first, and only the
 experts it chose run at all. The router numbers the experts in the order of `experts` in the config.
+
+With a `prior`, its scores are added to those of the teacher without training, whose sentence encoder then reads the
+phrases; it begins as that teacher, and few pairs lead it a little away. `class_words` may then be among the experts.
 """
 
 from collections.abc import Sequence
@@ -20,10 +23,15 @@ from torch.nn import functional as F
 from deixis.anchors import gather_cells, kept_anchors, maps_to_cells
 from deixis.core.config import STRICT
 from deixis.core.errors import ConfigError
+from deixis.core.frozen import freeze
+from deixis.language.location_words import parse_location_words
 from deixis.training.losses import diversity_loss, text_guided_loss, vision_guided_loss
-from deixis.types import SCALES, Candidates, Scales, TeacherBatch
+from deixis.types import CLASS_WORDS, SCALES, Candidates, Scale, Scales, TeacherBatch
 from models.blocks.anchor_matching import AnchorMatcher
+from models.blocks.class_words import class_word_maps
 from models.blocks.layers import MultiScaleFusion
+from models.teachers.zero_shot import ZeroShot, ZeroShotConfig
+from models.text.bert import BERTConfig
 from models.text.gru_attention import GRUAttentionEncoder, TextConfig
 
 
@@ -56,9 +64,20 @@ class DViNConfig:
     weight_diversity: float = 0.01
     weight_text: float = 1.0
     weight_vision: float = 1.0
-    text: TextConfig = field(default_factory=TextConfig)
+    text: TextConfig | BERTConfig = field(default_factory=TextConfig)  # with a prior: the prior's
+    prior: ZeroShotConfig | None = None
+    weight_restraint: float = 3.0  # with a prior: of the mean square of what is added to it
+    calibration: tuple[float, float] | None = None  # as `benchmarks.calibration` measures it; by default the prior's
 
     def __post_init__(self) -> None:
+        if self.prior is not None:
+            object.__setattr__(self, "text", self.prior.text)
+        elif isinstance(self.text, BERTConfig) or CLASS_WORDS in self.experts:
+            named = "text is that of BERT" if isinstance(self.text, BERTConfig) else f"experts has {CLASS_WORDS}"
+            raise ConfigError(
+                f"dvin: {named}, which only a prior brings. Allowed: prior: {{}} beside it. Fix params.yaml, then run: "
+                "dvc repro"
+            )
         most = len(self.experts) - (1 if self.compat == "released" else 0)
         if not 1 <= self.top_experts <= most:
             raise ConfigError(
@@ -87,8 +106,6 @@ class DViN(nn.Module):
 
     Config = DViNConfig
     needs_box_masks = False
-    location_weight = None
-    calibration = None
 
     def __init__(self, config: DViNConfig, vocabulary: Sequence[str]) -> None:
         super().__init__()
@@ -97,7 +114,12 @@ class DViN(nn.Module):
         self.box_scales = config.scales
         width = config.fused_width
         self.vocabulary, self.text_length = list(vocabulary), config.text.length
-        self.text_encoder = GRUAttentionEncoder(config.text, vocabulary)
+        self.prior = None if config.prior is None else freeze(ZeroShot(config.prior, vocabulary))
+        self.location_weight = self.prior.location_weight if self.prior else None
+        self.calibration = config.calibration or (self.prior.calibration if self.prior else None)
+        self.text_encoder = (
+            None if isinstance(config.text, BERTConfig) else GRUAttentionEncoder(config.text, vocabulary)
+        )
         outputs = SCALES if config.compat == "released" else config.scales
         self.fusion = MultiScaleFusion(config.detector_channels, width, outputs=outputs)
         condition = {"image": width, "text": config.text.width, "both": width + config.text.width}
@@ -109,6 +131,8 @@ class DViN(nn.Module):
             {self._projection_of[name]: nn.Linear(channels, width) for name, channels in config.experts.items()}
         )
         self.matcher = AnchorMatcher(anchor_width=width, text_width=config.text.width, joint_width=config.joint_width)
+        if self.prior:
+            self.matcher.start_at_zero()
         self.text_decoder = nn.Sequential(
             nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, config.text.width)
         )
@@ -117,11 +141,11 @@ class DViN(nn.Module):
         )
 
     def loss(self, batch: TeacherBatch) -> dict[str, Float[Tensor, ""]]:
-        """`contrast`, `diversity`, `text_guided` and `vision_guided`; see `term_weights` for their factors."""
-        text = self.text_encoder(batch.tokens).flat
+        """`contrast`, `diversity`, `text_guided` and `vision_guided`; with a prior also `restraint`."""
+        text = self._read(batch)
         detector = self._detector_maps(batch)
         routing = self.route(detector[self._first], text)
-        experts = {scale: self._chosen_maps(batch, routing.chosen, x) for scale, x in detector.items()}
+        experts = self._chosen_maps(batch, routing.chosen, detector)
         fused = {scale: self._mix(x, experts[scale], routing) for scale, x in detector.items()}
         kept_cells = kept_anchors(batch.detections, self.config.keep_fraction)[0][batch.image_of]
         anchors = gather_cells(maps_to_cells(fused, self.config.scales), kept_cells)
@@ -130,8 +154,7 @@ class DViN(nn.Module):
             detector_mean = gather_cells(maps_to_cells(detector, self.config.scales), kept_cells).mean(1)
         else:
             expert_mean, detector_mean = experts[self._first].mean((1, 3, 4)), detector[self._first].mean((2, 3))
-        return {
-            "contrast": self.matcher.loss(anchors, text, negatives=self.config.negatives),
+        return self._contrast(batch, anchors, text) | {
             "diversity": diversity_loss(routing.probabilities),
             "text_guided": text_guided_loss(self.text_decoder(anchors), text),
             "vision_guided": vision_guided_loss(
@@ -142,22 +165,39 @@ class DViN(nn.Module):
     @property
     def term_weights(self) -> dict[str, float]:
         """Factors of the loss terms; contrast has factor one."""
-        return {
+        factors = {
             "diversity": self.config.weight_diversity,
             "text_guided": self.config.weight_text,
             "vision_guided": self.config.weight_vision,
         }
+        return factors | {"restraint": self.config.weight_restraint} if self.prior else factors
+
+    def _contrast(self, batch: TeacherBatch, anchors: Tensor, text: Tensor) -> dict[str, Tensor]:
+        """Anchor-text contrast, of scores beside the prior's where there is one."""
+        if self.prior is None:
+            return {"contrast": self.matcher.loss(anchors, text, negatives=self.config.negatives)}
+        prior = self.prior.scores(batch.texts, batch.detections)[:, batch.image_of]
+        return self.matcher.primed_loss(anchors, text, prior=prior, image_of=batch.image_of)
 
     @torch.no_grad()
     def match(self, batch: TeacherBatch) -> Candidates:
         """The kept cells' boxes, weighed for every phrase; asks for the maps of the chosen experts only."""
-        text = self.text_encoder(batch.tokens).flat
+        text = self._read(batch)
         detector = self._detector_maps(batch)
         routing = self.route(detector[self._first], text)
-        fused = {s: self._mix(x, self._chosen_maps(batch, routing.chosen, x), routing) for s, x in detector.items()}
+        experts = self._chosen_maps(batch, routing.chosen, detector)
+        fused = {scale: self._mix(x, experts[scale], routing) for scale, x in detector.items()}
         kept_cells, boxes = kept_anchors(batch.detections, self.config.keep_fraction)
         anchors = gather_cells(maps_to_cells(fused, self.config.scales), kept_cells[batch.image_of])
-        return self.matcher.match(anchors, text, boxes=boxes[batch.image_of], experts=routing.chosen)
+        prior = self.prior.match(batch).scores if self.prior else None
+        return self.matcher.match(anchors, text, boxes=boxes[batch.image_of], experts=routing.chosen, prior=prior)
+
+    def _read(self, batch: TeacherBatch) -> Float[Tensor, "phrases text_width"]:
+        """A vector of each phrase; with a prior of what it says beside places, which are read by rule."""
+        if self.prior is None:
+            assert self.text_encoder is not None
+            return self.text_encoder(batch.tokens).flat
+        return self.prior.sentences([parse_location_words(text).rest or text for text in batch.texts])
 
     def route(self, detector: Float[Tensor, "batch width h w"], text: Float[Tensor, "batch text_width"]) -> Routing:
         """Choose experts from the fused detector map and, where so configured, the phrase; neither gets a gradient."""
@@ -174,24 +214,39 @@ class DViN(nn.Module):
         fused = self.fusion(*batch.detections.maps)
         return {scale: fused[scale].index_select(0, batch.image_of) for scale in self.config.scales}
 
-    def _chosen_maps(self, batch: TeacherBatch, chosen: Tensor, detector: Tensor) -> Tensor:
-        """Projected maps of the chosen experts, [phrases, top, width, h, w]; an expert sees each image once.
+    def _chosen_maps(self, batch: TeacherBatch, chosen: Tensor, detector: dict[Scale, Tensor]) -> dict[Scale, Tensor]:
+        """Projected maps of the chosen experts by scale, [phrases, top, width, h, w]; an expert sees each image once.
 
-        They come to the detector's grid by pooling; on a finer grid than their own they are repeated.
+        They come to the detector's grids by pooling; on a finer grid than their own they are repeated.
         """
-        phrases, width, height, columns = detector.shape
-        maps = detector.new_zeros(phrases, chosen.shape[1], width, height, columns)
+        maps = {scale: x.new_zeros(len(x), chosen.shape[1], *x.shape[1:]) for scale, x in detector.items()}
         for index, name in enumerate(self.expert_names):
             rows, rank = (chosen == index).nonzero(as_tuple=True)
             if len(rows):
                 images, place = batch.image_of[rows].unique(return_inverse=True)
-                expert_maps = batch.experts.maps(name, images)
-                cells = F.adaptive_avg_pool2d(expert_maps, (height, columns)).permute(0, 2, 3, 1)
-                if self.config.compat == "fixed":  # experts differ in scale by orders of magnitude
-                    cells = F.layer_norm(cells, cells.shape[-1:])
-                projected = self.project[self._projection_of[name]](cells).permute(0, 3, 1, 2).index_select(0, place)
-                maps = maps.index_put((rows, rank), projected.to(maps.dtype))
+                of_scale = self._expert_cells(batch, name, images, {s: x.shape[2:] for s, x in detector.items()})
+                for scale, cells in of_scale.items():
+                    projected = self.project[self._projection_of[name]](cells).permute(0, 3, 1, 2)
+                    values = projected.index_select(0, place).to(maps[scale].dtype)
+                    maps[scale] = maps[scale].index_put((rows, rank), values)
         return maps
+
+    def _expert_cells(
+        self, batch: TeacherBatch, name: str, images: Tensor, sizes: dict[Scale, torch.Size]
+    ) -> dict[Scale, Float[Tensor, "images h w channels"]]:
+        """One expert's features on the grid of each scale."""
+        if name == CLASS_WORDS:
+            assert self.prior is not None
+            maps = class_word_maps(batch.detections, self.prior.category_words(), self.box_scales)
+            maps = {scale: maps[scale][images] for scale in sizes}
+        else:
+            whole = batch.experts.maps(name, images)
+            maps = {scale: F.adaptive_avg_pool2d(whole, size) for scale, size in sizes.items()}
+        cells = {scale: x.permute(0, 2, 3, 1) for scale, x in maps.items()}
+        if self.config.compat != "fixed":
+            return cells
+        # experts differ in scale by orders of magnitude
+        return {scale: F.layer_norm(x, x.shape[-1:]) for scale, x in cells.items()}
 
     def _mix(self, detector: Tensor, experts: Tensor, routing: Routing) -> Tensor:
         weighted = torch.einsum("bn,bnchw->bchw", routing.expert_weights.to(experts.dtype), experts)

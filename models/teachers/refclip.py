@@ -33,6 +33,7 @@ class RefCLIPConfig:
     scales: Scales = ("coarse",)  # whose cells may answer; finer ones need extraction.box_scales
     keep_fraction: float = 0.1  # of their cells; 0.2 on ReferIt
     negatives: int = 2  # ranks of negative anchors per other image (N in the paper)
+    calibration: tuple[float, float] | None = None  # as `benchmarks.calibration` measures it
     text: TextConfig = field(default_factory=TextConfig)
 
     def __post_init__(self) -> None:
@@ -47,13 +48,12 @@ class RefCLIP(nn.Module):
     Config = RefCLIPConfig
     needs_box_masks = False
     location_weight = None
-    calibration = None
     expert_names: tuple[str, ...] = ()
 
     def __init__(self, config: RefCLIPConfig, vocabulary: Sequence[str]) -> None:
         super().__init__()
         self.config = config
-        self.box_scales = config.scales
+        self.box_scales, self.calibration = config.scales, config.calibration
         self.vocabulary, self.text_length = list(vocabulary), config.text.length
         self.text_encoder = GRUAttentionEncoder(config.text, vocabulary)
         outputs = SCALES if config.compat == "released" else config.scales

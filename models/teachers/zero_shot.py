@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from deixis.anchors import best_boxes
 from deixis.boxes import paired_iou
@@ -28,7 +29,7 @@ from deixis.imaging.colour_names import PARTS
 from deixis.language.category_names import names_of
 from deixis.language.colour_words import parse_colour_words
 from deixis.language.size_words import parse_size_words
-from deixis.types import SCALES, Candidates, Scales, TeacherBatch
+from deixis.types import SCALES, Candidates, Detections, Scales, TeacherBatch
 from models.frozen.starts import start_part
 from models.text.bert import BERTConfig
 from models.text.sentences import SentenceEncoder
@@ -106,27 +107,37 @@ class ZeroShot(nn.Module):
     @torch.no_grad()
     def match(self, batch: TeacherBatch) -> Candidates:
         """The boxes that suppression left, weighed for every phrase: log-plausibilities."""
-        if batch.detections.colours is None:
+        scores = self.scores(batch.texts, batch.detections)
+        best, image_of = best_boxes(batch.detections.boxes), batch.image_of
+        rows = torch.arange(len(scores), device=scores.device)
+        none = torch.empty(len(scores), 0, dtype=torch.long, device=scores.device)
+        return Candidates(
+            best.corners[image_of], scores[rows, image_of], best.objectness[image_of], best.classes[image_of], none
+        )
+
+    @torch.no_grad()
+    def scores(self, texts: Sequence[str], detections: Detections) -> Float[Tensor, "phrases images candidates"]:
+        """How plausible each box of each image is as what each phrase means; logarithms.
+
+        Raises:
+            ConfigError: If the boxes are not what suppression left of all scales.
+        """
+        if detections.colours is None:
             raise ConfigError(
                 "zero_shot weighs boxes of all scales after suppression, and these features hold boxes of cells. "
                 "Write extraction.survivors: {} in params.yaml, then run: dvc repro"
             )
-        best = best_boxes(batch.detections.boxes)
-        things = [read_things(text) for text in batch.texts]
-        image_of = batch.image_of
-        classes = best.classes[image_of]
-        shares = classes / classes.sum(-1, keepdim=True).clamp(min=1e-6)
-        confidence = best.objectness[image_of]
-        named = torch.einsum("pck,pk->pc", shares, self.named_categories(things))
+        best = best_boxes(detections.boxes)
+        things = [read_things(text) for text in texts]
+        shares = best.classes / best.classes.sum(-1, keepdim=True).clamp(min=1e-6)
+        named = torch.einsum("ick,pk->pic", shares, self.named_categories(things))
         scores = (named + self.config.unsure).log()
-        scores = scores + self.config.weight_confidence * (confidence + self.config.unsure).log()
-        scores = scores + self.config.weight_colour * self._colour_scores(batch, things)
-        corners = best.corners[image_of]
-        scores = scores + self._size_scores(things, corners)
-        seen = batch.detections.colours[image_of].float()
-        scores = scores + self.config.weight_other * self._other_scores(things, corners, shares, confidence, seen)
-        none = torch.empty(len(things), 0, dtype=torch.long, device=scores.device)
-        return Candidates(corners, scores, confidence, classes, none)
+        scores = scores + self.config.weight_confidence * (best.objectness + self.config.unsure).log()
+        seen = detections.colours.float()
+        scores = scores + self.config.weight_colour * self._colour_scores(texts, things, seen)
+        scores = scores + self._size_scores(things, best.corners)
+        others = self._other_scores(things, best.corners, shares, best.objectness, seen)
+        return scores + self.config.weight_other * others
 
     def named_categories(self, things: Sequence[Things]) -> Float[Tensor, "phrases classes"]:
         """Probability of each of the detector's categories to be what a phrase names; even where it names no kind."""
@@ -136,6 +147,11 @@ class ZeroShot(nn.Module):
         probabilities = (mixed / self.config.temperature).softmax(1)
         is_named = torch.tensor([thing.is_named for thing in things], device=noun.device)
         return torch.where(is_named[:, None], probabilities, 1 / self.config.num_classes)
+
+    def category_words(self) -> Float[Tensor, "classes width"]:
+        """Of each of the detector's categories, what its names mean together: of length one."""
+        sums = self.names.new_zeros(self.config.num_classes, self.names.shape[1])
+        return F.normalize(sums.index_add(0, self.category_of, self.names), dim=-1)
 
     def knows(self, texts: Sequence[str]) -> list[bool]:
         """Whether each phrase names something like one of the detector's categories, or no kind of thing at all."""
@@ -153,52 +169,55 @@ class ZeroShot(nn.Module):
         likeness = cosines.new_full((len(texts), self.config.num_classes), -1.0)
         return likeness.scatter_reduce(1, self.category_of.expand_as(cosines), cosines, "amax")
 
-    def _colour_scores(self, batch: TeacherBatch, things: Sequence[Things]) -> Float[Tensor, "phrases candidates"]:
+    def _colour_scores(
+        self, texts: Sequence[str], things: Sequence[Things], seen: Float[Tensor, "images candidates parts colours"]
+    ) -> Float[Tensor, "phrases images candidates"]:
         """How much of what each phrase's colour words say is seen in each box, as powers of ten; 0 without such."""
-        assert batch.detections.colours is not None
-        seen = batch.detections.colours[batch.image_of].float()
         parts = list(PARTS)
-        scores = seen.new_zeros(seen.shape[:2])
-        for row, (text, thing) in enumerate(zip(batch.texts, things, strict=True)):
+        scores = seen.new_zeros(len(texts), *seen.shape[:2])
+        for row, (text, thing) in enumerate(zip(texts, things, strict=True)):
             said = parse_colour_words(text, thing.head)
             if said:
-                shares = torch.stack([seen[row, :, parts.index(part), colour] for colour, part in said])
+                shares = torch.stack([seen[:, :, parts.index(part), colour] for colour, part in said])
                 scores[row] = (shares.mean(0) + 0.05).log10()
         return scores
 
-    def _size_scores(self, things: Sequence[Things], corners: Tensor) -> Float[Tensor, "phrases candidates"]:
+    def _size_scores(
+        self, things: Sequence[Things], corners: Float[Tensor, "images candidates 4"]
+    ) -> Float[Tensor, "phrases images candidates"]:
         """How well the size of each box fits what its phrase says; beside that, large ones first."""
         area = (corners[..., 2:] - corners[..., :2]).clamp(min=1).prod(-1).log()
         said = corners.new_tensor([parse_size_words(thing.head) for thing in things])
-        return (self.config.weight_area + self.config.weight_size * said[:, None]) * area
+        return (self.config.weight_area + self.config.weight_size * said[:, None, None]) * area
 
     def _other_scores(
         self, things: Sequence[Things], corners: Tensor, shares: Tensor, confidence: Tensor, seen: Tensor
-    ) -> Float[Tensor, "phrases candidates"]:
+    ) -> Float[Tensor, "phrases images candidates"]:
         """How surely each box stands close to the other things that its phrase names, each from 0 to 1."""
-        scores = torch.zeros_like(confidence)
+        scores = confidence.new_zeros(len(things), *confidence.shape)
+        near = closeness(corners)
         for row, thing in enumerate(things):
             for other in thing.others:
                 likeness = self._likeness([PROMPT.format(other)])[0]
                 if likeness.max() >= self.config.other_from:
                     kinds = (likeness / (self.config.temperature / 2)).softmax(0)
-                    is_other = (shares[row] @ kinds) * confidence[row].sqrt()
+                    is_other = (shares @ kinds) * confidence.sqrt()
                     for colour, part in parse_colour_words(other, other):
-                        is_other = is_other * (seen[row, :, list(PARTS).index(part), colour] + 0.1)
-                    close = (closeness(corners[row]) * is_other).amax(1)
-                    scores[row] += close / close.max().clamp(min=0.05)
+                        is_other = is_other * (seen[:, :, list(PARTS).index(part), colour] + 0.1)
+                    close = (near * is_other[:, None]).amax(-1)
+                    scores[row] += close / close.amax(-1, keepdim=True).clamp(min=0.05)
         return scores
 
 
-def closeness(boxes_xyxy: Float[Tensor, "n 4"]) -> Float[Tensor, "n n"]:
+def closeness(boxes_xyxy: Float[Tensor, "images n 4"]) -> Float[Tensor, "images n n"]:
     """How close two things stand, from 0 to 1: one within the other 1, touching about a half; 0 for one thing twice."""
-    one, other = boxes_xyxy[:, None], boxes_xyxy[None]
-    sides = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).clamp(min=1)
+    one, other = boxes_xyxy[:, :, None], boxes_xyxy[:, None]
+    sides = (boxes_xyxy[..., 2:] - boxes_xyxy[..., :2]).clamp(min=1)
     gaps = torch.maximum(one[..., :2], other[..., :2]) - torch.minimum(one[..., 2:], other[..., 2:])
-    areas = sides.prod(1)
-    smaller = torch.minimum(areas[:, None], areas[None])
+    areas = sides.prod(-1)
+    smaller = torch.minimum(areas[:, :, None], areas[:, None])
     shared = (-gaps).clamp(min=0).prod(-1) / smaller
     near = torch.exp(-gaps.clamp(min=0).norm(dim=-1) / (NEAR * smaller.sqrt() + 1))
-    shape = (len(boxes_xyxy), len(boxes_xyxy), 4)
+    shape = (*near.shape, 4)
     same = paired_iou(one.expand(shape), other.expand(shape)) > SAME_THING
     return (near * (0.5 + 0.5 * shared.clamp(max=1))).masked_fill(same, 0.0)
