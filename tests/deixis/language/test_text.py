@@ -24,6 +24,11 @@ VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "ball", "left", "red"]
         pytest.param("red\u200bball", ["red", "ball"], id="zero-width-space-parts-words"),
         pytest.param("a \U0001f468\u200d\U0001f692 man", ["a", "\U0001f468\U0001f692", "man"], id="joined-emoji"),
         pytest.param("Çelik ŞAPKA", ["çelik", "şapka"], id="other-letters"),
+        pytest.param("cafe\u0301 CAFÉ", ["café", "café"], id="combining-accent"),
+        pytest.param("左边的人，红色的球。「大」", ["左边的人", "红色的球", "大"], id="chinese-marks"),
+        pytest.param("¿la «bola» roja…?", ["la", "bola", "roja"], id="european-marks"),
+        pytest.param("الكرة، الحمراء؟", ["الكرة", "الحمراء"], id="arabic-marks"),
+        pytest.param("赤い・ボール、左", ["赤い", "ボール", "左"], id="japanese-marks"),
     ],
 )
 def test_words(expression, words):
