@@ -98,4 +98,6 @@ def test_a_phrase_is_known_by_a_word_that_says_what_it_is():
     texts = ["the red blorp", "the wug on a fnord", "of the", "ball"]
     known = knows_texts(texts, ["[PAD]", "[UNK]", "the", "red", "ball", "on"])
     assert known == [True, False, True, True]
-    assert knows_texts(["wug"], ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]) == [True]  # pieces spell every word
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "w", "##u", "##g"]
+    assert knows_texts(["wug", "लाल गेंद", "😀", "लाल wug"], pieces) == [True, False, False, True]
+    assert knows_texts(["लाल"], ["#version: 0.2", "r e"]) == [True]  # bytes spell every word
