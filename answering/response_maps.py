@@ -33,6 +33,8 @@ from deixis.labelling.response_maps import (
     peak_of,
     upsample,
 )
+from deixis.language.location_words import beside_places
+from deixis.language.tokens import knows_texts
 from deixis.roles import MapTeacher
 from deixis.types import MapBatch
 from models.image_text.judges import ImageText
@@ -62,7 +64,7 @@ def read_maps(
     judge: ImageText | None = None,
     proposals: FeatureStore | None = None,
 ) -> pd.DataFrame:
-    """What the map of each row of `table`, sorted by image, says."""
+    """What the map of each row of `table`, sorted by image, says; refused where no word is known."""
     answers, walks = [], rules.mask == "walk"
     masks: dict[Any, list[np.ndarray]] = {}
     for rows, squares in answered(model, reader, table, judge, rules):
@@ -72,7 +74,9 @@ def read_maps(
             if proposals is not None and image_id not in masks:
                 masks = {image_id: proposed_masks(proposals, image_id, frame)}  # of one image at a time
             answers.append(read_map(square, frame, paths[image_id], walks=walks, proposals=masks.get(image_id)))
-    return table[["sample_id", "image_id", "expression", "split"]].join(pd.DataFrame(answers))
+    labels = table[["sample_id", "image_id", "expression", "split"]].join(pd.DataFrame(answers))
+    known = knows_texts(beside_places(table["text"]), model.reading.vocabulary)
+    return labels.assign(reason=labels["reason"].where(known, "words"))
 
 
 def answered(

@@ -17,7 +17,9 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.table import Table
 
+from deixis.core.errors import ConfigError
 from deixis.core.fingerprint import ROOT
+from deixis.weights.locate import weights_folder
 
 FROZEN = (
     "detector", "contrastive_vit", "distilled_vit", "segmentation_vit", "contrastive_convnet", "segmenter", "backbone",
@@ -87,7 +89,7 @@ def check_versions() -> Iterator[Check]:
 
 def check_devices() -> Iterator[Check]:
     """What stages would run on with `--device auto`."""
-    device = os.environ.get("DEIXIS_DEVICE", "auto")
+    device = os.environ.get("DEIXIS_DEVICE") or "auto"
     if device not in ("auto", "cpu", "cuda"):
         remedy = "DEIXIS_DEVICE may be auto, cpu or cuda: unset DEIXIS_DEVICE"
         yield Check("devices", "DEIXIS_DEVICE", "broken", device, remedy)
@@ -137,7 +139,11 @@ def check_weights(root: Path) -> Iterator[Check]:
             yield Check("weights", name, "broken", f"only {there[0]}", f"remove {folder / name}, then: dvc repro")
         else:
             yield Check("weights", name, "note", "not trained yet", "dvc repro trains it")
-    published = Path(os.environ.get("DEIXIS_WEIGHTS", root / "data" / "published"))
+    try:
+        published = root / weights_folder()
+    except ConfigError as error:
+        yield Check("weights", "published", "note", str(error), "unset DEIXIS_WEIGHTS")
+        return
     files = [path for path in published.rglob("*") if path.is_file()] if published.is_dir() else []
     size = sum(path.stat().st_size for path in files) / GIGABYTE
     summary = f"{len(files)} files, {size:.1f} GB in {published}" if files else f"none in {published}"

@@ -77,7 +77,7 @@ def as_json(answer: Answer) -> dict[str, Any]:
 
 
 def draw(image: Image.Image, answers: Sequence[Answer], *, colour: tuple[int, int, int]) -> Image.Image:
-    """The image once per answer, side by side; numbered, since the font lacks the letters of many languages."""
+    """The image once per answer, side by side; numbered, since no font has the letters of all languages."""
     factor = DRAWN_SIDE / max(image.size)
     size = max(1, round(image.width * factor)), max(1, round(image.height * factor))
     pixels = np.asarray(image.resize(size))

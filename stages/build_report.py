@@ -71,7 +71,8 @@ def build_report(
                 "quarantined": len(pd.read_parquet(prepared / dataset / "quarantine.parquet")),
             }
         )
-    page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(TEMPLATE.read_text())
+    template = TEMPLATE.read_text(encoding="utf-8")
+    page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(template)
     html = page.render(sections=sections, leakage=leakage_rows(exposures))
     write_atomically(out / "report.html", lambda path: path.write_text(html, encoding="utf-8"))
     text = "# Results\n\n" + "\n".join(tables)

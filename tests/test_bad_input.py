@@ -83,6 +83,8 @@ def test_unknown_device(monkeypatch):
     monkeypatch.setenv("DEIXIS_DEVICE", "gpu")
     with pytest.raises(ConfigError, match=r'device is "gpu"\. Allowed: auto, cpu, cuda'):
         pick_device("auto")
+    monkeypatch.setenv("DEIXIS_DEVICE", "")
+    assert pick_device("auto") in (torch.device("cpu"), torch.device("cuda"))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="asks for a GPU where there is none")

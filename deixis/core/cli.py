@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import io
 import os
 import platform
 import signal
@@ -33,6 +34,7 @@ def run_app(app: App) -> None:
     """Run a command line, with the exit codes of `run_stage`."""
     gc.enable()  # stages/__init__.py
     _keep_freed_memory()
+    spell_out_unknown(sys.stdout)
     # A device backend may not be deterministic without this, and must read it before its first use.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     try:
@@ -43,6 +45,12 @@ def run_app(app: App) -> None:
     except BrokenPipeError:  # who reads has seen enough: `deixis scan FOLDER | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
+
+
+def spell_out_unknown(stream: object) -> None:
+    """Let letters that a terminal's encoding lacks appear by their numbers; they would end the command."""
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")
 
 
 def _keep_freed_memory() -> None:

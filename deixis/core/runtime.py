@@ -19,7 +19,7 @@ def pick_device(requested: str) -> torch.device:
     Raises:
         ConfigError: If the name is unknown, or `cuda` is asked for where torch sees none.
     """
-    name = os.environ.get("DEIXIS_DEVICE", "auto") if requested == "auto" else requested
+    name = (os.environ.get("DEIXIS_DEVICE") or "auto") if requested == "auto" else requested
     if name not in ("auto", "cpu", "cuda"):
         raise ConfigError(f'device is "{name}". Allowed: auto, cpu, cuda. Pass --device cpu, or fix DEIXIS_DEVICE.')
     if name == "cuda" and not torch.cuda.is_available():

@@ -9,6 +9,7 @@ from pydantic.dataclasses import dataclass
 
 from deixis.core.config import STRICT
 from deixis.core.errors import ConfigError
+from deixis.core.foreign import first_words
 from deixis.core.progress import say
 from deixis.cues.answers import Answer, Phrase, import_extra
 from deixis.cues.prompt import PROMPT, judge_answer
@@ -36,7 +37,7 @@ class EndpointCues:
     otherwise a server that is down would be waited for once per phrase.
 
     Raises:
-        ConfigError: If the package `openai` or one of `VARIABLES` is missing.
+        ConfigError: If the package `openai` or one of `VARIABLES` is missing, or the address is none.
     """
 
     Config = EndpointConfig
@@ -50,9 +51,14 @@ class EndpointCues:
                 f"Run: export {missing[0]}=..., or set cues.source in params.yaml to rule."
             )
         key, address, self._model = (os.environ[name] for name in VARIABLES)
-        self._client = import_extra("openai").OpenAI(
-            api_key=key, base_url=address, max_retries=config.retries, timeout=config.timeout_s
-        )
+        client = import_extra("openai").OpenAI
+        try:
+            self._client = client(api_key=key, base_url=address, max_retries=config.retries, timeout=config.timeout_s)
+        except Exception as error:  # of no kind that a library of ours knows
+            raise ConfigError(
+                f"OPENAI_BASE_URL is no address of a server ({first_words(error)}). Allowed: such as "
+                "http://localhost:8000/v1. Fix it, or set cues.source in params.yaml to rule."
+            ) from None
         self.inputs = (self._model,)
         self._config = config
         self._gen: dict[str, Any] = {"temperature": 0, "max_tokens": config.max_tokens, "seed": config.seed}

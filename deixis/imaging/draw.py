@@ -2,20 +2,27 @@
 
 import base64
 import io
+import unicodedata
 from bisect import bisect_right
 from collections.abc import Sequence
+from textwrap import shorten
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from deixis.core.progress import say
+
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 TRUTH, TEACHER, STUDENT, MASK = (255, 255, 255), (255, 176, 0), (0, 200, 255), (0, 200, 255)
+# Of Linux, macOS and Windows, for what the usual one lacks: all letters with an accent, and all but the Latin ones
+FONTS = ("DejaVuSans.ttf", "NotoSansCJK-Regular.ttc", "Arial Unicode.ttf", "arial.ttf", "msyh.ttc", "malgun.ttf")
+NO_CHARACTER = "\uffff"  # Unicode gives it to none
 
 
 def overlay(
     pixels: np.ndarray,
     *,
-    boxes: Sequence[tuple[Sequence[float], tuple[int, int, int]]],
+    boxes: Sequence[tuple[Sequence[float] | np.ndarray, tuple[int, int, int]]],
     mask: np.ndarray | None = None,
     scale: int = 2,
 ) -> Image.Image:
@@ -35,20 +42,54 @@ def overlay(
 
 
 def panel(columns: Sequence[tuple[str, Image.Image]], *, title: str) -> Image.Image:
-    """Captioned images side by side under one line of text."""
-    font, small = ImageFont.load_default(18), ImageFont.load_default(14)
+    """Captioned images side by side under one line of text; says so where no font here has the letters of a text."""
     gap, head, foot = 12, 40, 28
     width = sum(image.width for _, image in columns) + gap * (len(columns) + 1)
     height = max(image.height for _, image in columns) + head + foot
     canvas = Image.new("RGB", (width, height), (255, 255, 255))
     pen = ImageDraw.Draw(canvas)
-    pen.text((gap, 10), title, fill=(20, 20, 20), font=font)
+    pen.text((gap, 10), title, fill=(20, 20, 20), font=font_of(title, 18))
     left = gap
     for caption, image in columns:
         canvas.paste(image, (left, head))
+        small = font_of(caption, 14)
         pen.text((left, head + image.height + 6), fitted(caption, small, image.width), fill=(70, 70, 70), font=small)
         left += image.width + gap
+    say_illegible([title, *(caption for caption, _ in columns)])
     return canvas
+
+
+def say_illegible(texts: Sequence[str]) -> None:
+    """Say which characters of drawn texts no font here has."""
+    missing = sorted({character for text in texts for character in lacking(font_of(text, 14), text)})
+    if missing:
+        say(
+            f"the drawing shows squares for characters that no font here has: {shorten(' '.join(missing), 60)}. "
+            f"Install one that has them (on Debian: fonts-noto-cjk); these are looked for: {', '.join(FONTS)}"
+        )
+
+
+def font_of(text: str, size: int) -> Font:
+    """The usual font, or one of `FONTS` where that has more of the text's characters."""
+    fonts: list[Font] = [ImageFont.load_default(size)]
+    for name in FONTS:
+        try:
+            fonts.append(ImageFont.truetype(name, size))
+        except OSError:
+            continue
+    return min(fonts, key=lambda font: len(lacking(font, text)))
+
+
+def lacking(font: Font, text: str) -> set[str]:
+    """Characters of a text for which a font has no sign, and draws the one that stands for all of those."""
+    stand_in = _drawn(font, NO_CHARACTER)
+    seen = {character for character in text if unicodedata.category(character)[0] not in "CMZ"}
+    return {character for character in seen if _drawn(font, character) == stand_in}
+
+
+def _drawn(font: Font, character: str) -> tuple[tuple[int, int], bytes]:
+    mask = font.getmask(character)
+    return mask.size, bytes(mask)  # pyright: ignore[reportArgumentType] # it has them, and its stub does not say so
 
 
 def fitted(caption: str, font: Font, width: int) -> str:

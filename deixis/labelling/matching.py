@@ -14,7 +14,7 @@ from deixis.core.progress import track
 from deixis.core.runtime import autocast
 from deixis.imaging.letterbox import Letterbox
 from deixis.imaging.masks import RLE, encode_mask
-from deixis.language.location_words import parse_location_words
+from deixis.language.location_words import beside_places
 from deixis.language.tokens import knows_texts
 from deixis.roles import Weigher, ZeroShotTeacher, prior_of
 
@@ -67,7 +67,7 @@ class Matcher:
 
     def knows(self, texts: Sequence[str]) -> list[bool]:
         """Whether the teacher knows a word of each text that says more than a place."""
-        named = [parse_location_words(text).rest or text for text in texts]
+        named = beside_places(texts)
         by_rule = prior_of(self._model) or self._model
         if isinstance(by_rule, ZeroShotTeacher):
             return by_rule.knows(named)

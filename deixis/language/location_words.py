@@ -7,6 +7,7 @@ left alone.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 Direction = tuple[int, int]  # x to the right, y downwards: (-1, 0) is left, (1, -1) is top right
@@ -146,6 +147,11 @@ def parse_location_words(text: str) -> LocationWords:
         bearing = next(bearing for i, bearing in enumerate(RELATIONS.values()) if match[f"r{i}"])
         return replace(of_what, landmark=mark, bearing=bearing)
     return _sides(rest)
+
+
+def beside_places(texts: Iterable[str]) -> list[str]:
+    """What each text says beside places; all of it where it says nothing else."""
+    return [parse_location_words(text).rest or text for text in texts]
 
 
 def _landmark(match: re.Match[str]) -> str:

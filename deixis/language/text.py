@@ -7,6 +7,8 @@ from collections.abc import Iterable
 PAD, UNKNOWN, START = 0, 1, 2  # START is reserved by the published vocabularies and never used
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]")
 DELETED = re.compile(r"[.,'!?\"()*#:;]")
+# Marks of other scripts and languages, which may stand between words without a space: most of them do in Chinese
+PARTING = str.maketrans(dict.fromkeys("，。、！？；：（）「」『』《》〈〉【】・،؛؟۔«»„‹›¿¡।॥።፣־", " "))
 TYPOGRAPHIC = str.maketrans("‘’“”–—", "''\"\"--")
 BECOMES_SPACE = re.compile(r"[-/\s]+")
 ZERO_WIDTH_SPACE = "\u200b"  # parts words, unlike soft hyphens, joiners and marks of direction
@@ -15,9 +17,11 @@ ZERO_WIDTH_SPACE = "\u200b"  # parts words, unlike soft hyphens, joiners and mar
 def normalise(expression: str) -> str:
     """Text as models read it: NFKC, lower case, invisible characters and punctuation gone, single spaces.
 
+    Words are what stands between spaces: a phrase in a script without them is one word, unless marks part it.
+
     Source of the character lists: the tokeniser shared by RefCLIP, DViN and SimREC.
     """
-    text = unicodedata.normalize("NFKC", expression).translate(TYPOGRAPHIC).lower()
+    text = unicodedata.normalize("NFKC", expression.translate(PARTING)).translate(TYPOGRAPHIC).lower()
     if not text.isprintable():
         text = "".join(map(_visible, text))
     return BECOMES_SPACE.sub(" ", DELETED.sub("", text)).strip()

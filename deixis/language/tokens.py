@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from deixis.language.text import PAD, UNKNOWN
-from deixis.language.word_pieces import encode_pieces, is_byte_pairs, is_word_pieces
+from deixis.language.word_pieces import encode_pieces, is_byte_pairs, is_word_pieces, spells
 
 EMPTY_WORDS = frozenset(  # say nothing of what a thing is
     "a an the this that these those his her its their my your our of in on at to by with from and or is are".split()
@@ -43,10 +43,12 @@ def cut_texts(texts: Sequence[str], vocabulary: Sequence[str], length: int) -> l
 def knows_texts(texts: Sequence[str], vocabulary: Sequence[str]) -> list[bool]:
     """Whether a model with this vocabulary knows a word of each text that says something by itself.
 
-    A vocabulary of pieces knows every word.
+    CLIP's pieces spell every word, and BERT's all those in whose script it has letters.
     """
-    if is_byte_pairs(vocabulary) or is_word_pieces(vocabulary):
+    if is_byte_pairs(vocabulary):
         return [True] * len(texts)
+    if is_word_pieces(vocabulary):
+        return spells(texts, vocabulary)
     known = set(vocabulary) - EMPTY_WORDS
     return [any(word in known for word in text.split()) or not set(text.split()) - EMPTY_WORDS for text in texts]
 

@@ -89,6 +89,13 @@ def encode_pieces(
     return ids
 
 
+def spells(texts: Sequence[str], vocabulary: Sequence[str]) -> list[bool]:
+    """Whether BERT's pieces spell a word of each text: all that they cannot spell is one and the same [UNK]."""
+    special = {vocabulary.index(token) for token in WORD_PIECES}
+    tokenizer = _tokenizer(tuple(vocabulary))
+    return [bool(set(tokenizer(text)) - special) for text in texts]
+
+
 def byte_pair_ids(merges: Sequence[str]) -> dict[str, int]:
     """CLIP's vocabulary from its merges: bytes, bytes that end a word, merged pieces in their order, start and end."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]  # bytes that stand for themselves

@@ -5,6 +5,7 @@ checksums that the user has vouched for, of files whose publisher gives none.
 """
 
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -25,8 +26,21 @@ STATES: tuple[State, ...] = ("found", "unpinned", "wrong checksum", "missing")  
 
 
 def weights_folder() -> Path:
-    """The folder of published weights."""
-    return Path(os.environ.get("DEIXIS_WEIGHTS") or FOLDER)
+    """The folder of published weights, which need not be there.
+
+    Raises:
+        ConfigError: If DEIXIS_WEIGHTS names something else than a folder.
+    """
+    folder = Path(os.environ.get("DEIXIS_WEIGHTS") or FOLDER)
+    try:
+        problem = "" if stat.S_ISDIR(folder.stat().st_mode) else "a file"
+    except FileNotFoundError:
+        problem = ""
+    except OSError as error:  # as a name that is too long, or below a file
+        problem = (error.strerror or "it cannot be reached").lower()
+    if problem:
+        raise ConfigError(f"DEIXIS_WEIGHTS is {folder}: {problem}. Allowed: a folder. Name another, or unset it")
+    return folder
 
 
 def resolve_weights(name: str, *, folder: Path | None = None, cards: Path = CARDS) -> Path:

@@ -94,7 +94,7 @@ class CLIPViT(nn.Module):
         width, _, patch, _ = patches.shape
         config = CLIPViTConfig(
             input_size=input_size, patch=patch, width=width, depth=count_layers(tensors, "blocks."),
-            heads=width // HEAD_WIDTH,
+            heads=max(1, width // HEAD_WIDTH),
         )  # fmt: skip
         positions = published_tensor(tensors, "pos_embed", path=path)
         tensors["pos_embed"] = resize_positions(positions[None], input_size // patch, antialias=True)

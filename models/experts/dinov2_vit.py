@@ -72,7 +72,7 @@ class DINOv2ViT(nn.Module):
         tensors.pop("mask_token", None)
         width, _, patch, _ = published_tensor(tensors, "patch_embed.proj.weight", path=path).shape
         config = DINOv2ViTConfig(
-            patch=patch, width=width, depth=count_layers(tensors, "blocks."), heads=width // HEAD_WIDTH
+            patch=patch, width=width, depth=count_layers(tensors, "blocks."), heads=max(1, width // HEAD_WIDTH)
         )
         positions = published_tensor(tensors, "pos_embed", path=path)
         tensors["pos_embed"] = resize_positions(positions, config.input_size // patch, antialias=False)

@@ -88,4 +88,6 @@ def encoder_config(tensors: dict[str, Tensor], *, path: Path) -> EfficientSAMViT
     width, _, patch, _ = published_tensor(tensors, "patch_embed.proj.weight", path=path).shape
     neck = published_tensor(tensors, "neck.0.weight", path=path).shape[0]
     depth = count_layers(tensors, "blocks.")
-    return EfficientSAMViTConfig(patch=patch, width=width, depth=depth, heads=width // HEAD_WIDTH, neck_width=neck)
+    return EfficientSAMViTConfig(
+        patch=patch, width=width, depth=depth, heads=max(1, width // HEAD_WIDTH), neck_width=neck
+    )

@@ -24,7 +24,7 @@ from deixis.anchors import gather_cells, kept_anchors, maps_to_cells
 from deixis.core.config import STRICT
 from deixis.core.errors import ConfigError
 from deixis.core.frozen import freeze
-from deixis.language.location_words import parse_location_words
+from deixis.language.location_words import beside_places
 from deixis.training.losses import diversity_loss, text_guided_loss, vision_guided_loss
 from deixis.types import CLASS_WORDS, SCALES, Candidates, Scale, Scales, TeacherBatch
 from models.blocks.anchor_matching import AnchorMatcher
@@ -197,7 +197,7 @@ class DViN(nn.Module):
         if self.prior is None:
             assert self.text_encoder is not None
             return self.text_encoder(batch.tokens).flat
-        return self.prior.sentences([parse_location_words(text).rest or text for text in batch.texts])
+        return self.prior.sentences(beside_places(batch.texts))
 
     def route(self, detector: Float[Tensor, "batch width h w"], text: Float[Tensor, "batch text_width"]) -> Routing:
         """Choose experts from the fused detector map and, where so configured, the phrase; neither gets a gradient."""

@@ -29,6 +29,7 @@ from deixis.imaging.colour_names import PARTS
 from deixis.language.category_names import names_of
 from deixis.language.colour_words import parse_colour_words
 from deixis.language.size_words import parse_size_words
+from deixis.language.tokens import knows_texts
 from deixis.types import SCALES, Candidates, Detections, Scales, TeacherBatch
 from models.frozen.starts import start_part
 from models.text.bert import BERTConfig
@@ -158,9 +159,10 @@ class ZeroShot(nn.Module):
         things = [read_things(text) for text in texts]
         prompts = [PROMPT.format(words) for thing in things for words in (thing.noun, thing.head)]
         likeness = self._likeness(prompts).amax(1).view(-1, 2).amax(1)
+        spelled = knows_texts([f"{thing.noun} {thing.head}" for thing in things], self.vocabulary)
         return [
-            like >= self.config.known_from or not thing.is_named
-            for thing, like in zip(things, likeness.tolist(), strict=True)
+            (like >= self.config.known_from and is_spelled) or not thing.is_named
+            for thing, like, is_spelled in zip(things, likeness.tolist(), spelled, strict=True)
         ]
 
     def _likeness(self, texts: Sequence[str]) -> Float[Tensor, "texts classes"]:

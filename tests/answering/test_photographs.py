@@ -130,6 +130,12 @@ def test_a_phrase_that_it_cannot_place_is_not_accepted(published, photograph, tm
     assert (answer.reason, answer.confidence) == ("words", 0.0)
 
 
+def test_a_phrase_in_a_script_that_it_cannot_spell_is_not_accepted(published, photograph):
+    published()
+    answers = Predictor(default_model(photograph)).predict(photograph, ["लाल गेंद", "红色的球", "the red cup"])
+    assert [answer.reason for answer in answers] == ["words", "words", ""]
+
+
 def test_a_model_of_another_domain_says_so_once_and_accepts_nothing_unless_asked(world, photograph, tmp_path, capsys):
     """The domain of the toy detector, which saw too few images to have one, is written down here."""
     weights = tmp_path / "weights"

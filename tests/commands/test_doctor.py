@@ -46,3 +46,12 @@ def test_the_exit_code_tells_what_is_broken(tmp_path, monkeypatch, capsys):
     assert ended.value.code == 1
     printed = capsys.readouterr().out
     assert "broken: DEIXIS_DEVICE" in printed and "unset DEIXIS_DEVICE" in printed
+
+
+def test_published_weights_are_looked_for_where_other_commands_look(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("DEIXIS_WEIGHTS", "")
+    assert by_name(tmp_path)["weights published"][:2] == ("note", f"none in {tmp_path / 'data/published'}")
+    monkeypatch.setenv("DEIXIS_WEIGHTS", str(tmp_path / "file"))
+    state, found, remedy = by_name(tmp_path)["weights published"]
+    assert (state, remedy) == ("note", "unset DEIXIS_WEIGHTS") and "a file. Allowed: a folder" in found

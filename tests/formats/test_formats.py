@@ -133,6 +133,15 @@ def read_fiftyone_export(out, start):
 
 
 def read_yolo_export(out, start):
+    """With FiftyOne's importer, which finds image lists and labels as ultralytics' does."""
+    importers = pytest.importorskip("fiftyone.utils.yolo")
+    options = {"yaml_path": str(out / "boxes/data.yaml"), "split": "train"}
+    with importers.YOLOv5DatasetImporter(str(out / "boxes"), **options) as samples:
+        for image, _, found in samples:
+            yield image, whole_image(corners(*found.detections[0].bounding_box))
+
+
+def read_yolo_export_with_ultralytics(out, start):
     utils = pytest.importorskip("ultralytics.data.utils")
     for listed in (out / "boxes/train.txt").read_text().split():
         image = str(out / "boxes" / listed)
@@ -146,20 +155,23 @@ def read_parquet_export(out, start):
         yield start / row["image_path"], row["bbox_xyxy"]
 
 
-READERS = {coco: read_coco_export, cvat: read_cvat_export, label_studio: read_label_studio_export,
-           fiftyone: read_fiftyone_export, yolo: read_yolo_export, parquet: read_parquet_export}  # fmt: skip
+READERS = [
+    (coco, read_coco_export), (cvat, read_cvat_export), (label_studio, read_label_studio_export),
+    (fiftyone, read_fiftyone_export), (yolo, read_yolo_export), (yolo, read_yolo_export_with_ultralytics),
+    (parquet, read_parquet_export),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("writer", READERS, ids=lambda writer: writer.__name__)
-def test_images_that_preparing_left_elsewhere_are_read_with_their_boxes(tmp_path, monkeypatch, writer, kind):
+@pytest.mark.parametrize(("writer", "read"), READERS, ids=[read.__name__ for _, read in READERS])
+def test_images_that_preparing_left_elsewhere_are_read_with_their_boxes(tmp_path, monkeypatch, writer, read, kind):
     monkeypatch.setitem(os.environ, "FIFTYONE_DATABASE_URI", "mongodb://localhost:1")
     monkeypatch.setitem(os.environ, "FIFTYONE_DO_NOT_TRACK", "1")
     labels, images, root = prepare_corpus(tmp_path, kind)
     reader, out = LabelReader(labels, images, image_root=root), tmp_path / "out"
     out.mkdir()
     writer.write(reader.images(), out, Options(image_root=reader.names_root, per_object=False))
-    found = list(READERS[writer](out, reader.names_root))
+    found = list(read(out, reader.names_root))
     assert len(found) == (1 if kind == "inline" else 2)
     for path, box in found:
         with Image.open(path) as image:

@@ -20,7 +20,7 @@ from deixis.imaging.decoding import DecodedImage, ImageError, open_upright
 AT_A_TIME = 64
 THREADS = min(8, os.cpu_count() or 1)  # decoding and hashing let go of Python's lock
 SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "JPEG2000": ".jp2"}
-JPEGS = ("JPEG", "MPO")
+COMPRESSION = 1  # of PNG: half the time of the usual 6 for a photograph, and no more room
 COPIES = "images"  # folder of images that had to be written, beside the tables
 
 
@@ -136,9 +136,7 @@ def _store(path: Path, sha256: str, image: DecodedImage, inline: bool, places: P
         if path.is_relative_to(root):
             return path.relative_to(root).as_posix(), sha256
         return (Path("..") / path.relative_to(places.raw.resolve())).as_posix(), sha256
-    suffix = SUFFIXES.get(image.format, f".{image.format.lower()}")
-    if image.orientation != 1:
-        suffix = ".upright.jpg" if image.format in JPEGS else ".upright.png"
+    suffix = SUFFIXES.get(image.format, f".{image.format.lower()}") if image.orientation == 1 else ".upright.png"
     copy = places.copies / sha256[:2] / f"{sha256}{suffix}"
     copy.parent.mkdir(parents=True, exist_ok=True)
     if not copy.exists():
@@ -152,10 +150,7 @@ def _write(path: Path, image: DecodedImage, copy: Path) -> None:
         return
     # A name of its own: two threads may turn equal images at once.
     temporary = copy.with_name(f"{copy.name}.{os.urandom(4).hex()}")
-    if image.format in JPEGS:
-        image.pixels.save(temporary, "JPEG", quality=95, subsampling=0)
-    else:
-        image.pixels.save(temporary, "PNG")
+    image.pixels.save(temporary, "PNG", compress_level=COMPRESSION)  # what models see must not depend on the copy
     os.replace(temporary, copy)
 
 

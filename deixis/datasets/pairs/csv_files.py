@@ -2,6 +2,9 @@
 
 A quote that is never closed would swallow the rows after it. So a record that fails and spans several lines is given
 up for its first line alone, and reading starts again at the next.
+
+Between tabs, quotation marks may be CSV's or plain characters, and nothing says which. They are CSV's unless a record
+then fails or swallows lines that are rows by themselves; its first line is then read as it stands.
 """
 
 import csv
@@ -16,7 +19,8 @@ from deixis.datasets.pairs.rows import Remark, RowOrRemark, check_columns, make_
 from deixis.datasets.pairs.settings import PairsConfig
 from deixis.datasets.pairs.text_lines import decode, read_lines
 
-DELIMITERS = ",;\t"
+TAB = "\t"
+DELIMITERS = f",;{TAB}"
 SEPARATOR = re.compile(r'"?sep=([^\w\s"]|\t)"?\s*', re.IGNORECASE)  # Excel's own line before the header
 MAX_RECORD_LINES = 200
 Line = tuple[int, bytes | None]
@@ -52,8 +56,23 @@ class _Lines:
         self.record, self.remark = [], None
 
     def take_back(self) -> None:
-        """Give the record up but for its first line, which stays refused."""
+        """Give the record up but for its first line."""
         self._again.extendleft(reversed(self.record[1:]))
+        line, raw = self.record[0]
+        self.remark = None if raw is None else decode(raw, self._file, line)[1]
+
+    def plain_row(self, header: "_Header") -> list[str] | None:
+        """Values of the record's first line as it stands, where it and the line after it can only be rows.
+
+        The last line of a file that is cut short may lack the mark that closes its value: then it is none.
+        """
+        raws = [raw for _, raw in self.record[:2]]
+        if header.delimiter != TAB or None in raws:
+            return None
+        texts = [decode(raw, self._file, 0)[0] for raw in raws if raw is not None]
+        rows = [text.rstrip("\r\n").replace("\0", "").split(TAB) for text in texts]
+        is_whole = texts[0].endswith(("\r", "\n")) or texts[0].count('"') % 2 == 0
+        return rows[0] if is_whole and all(len(row) == len(header.names) for row in rows) else None
 
 
 class _Header(NamedTuple):
@@ -88,12 +107,14 @@ def read_csv(path: Path, *, file: str, config: PairsConfig) -> Iterator[RowOrRem
         except csv.Error as error:
             values, problem = [], str(error)
         line = lines.record[0][0] if lines.record else 0
-        if problem:
-            size = lines.record[0][1] is None
-            yield Remark(file, line, "E_ROW_SIZE" if size else "E_ROW_BROKEN", problem)
+        plain = lines.plain_row(header) if problem or len(lines.record) > 1 else None
+        if problem or plain:
             lines.take_back()
             reader = header.reader(lines)
-        elif values:
+        if problem and not plain:
+            size = lines.record[0][1] is None
+            yield Remark(file, line, "E_ROW_SIZE" if size else "E_ROW_BROKEN", problem)
+        elif values := plain or values:
             if lines.remark:
                 yield lines.remark
             yield make_row(file, line, dict(zip(header.names, values, strict=True)), config.fields)

@@ -79,6 +79,13 @@ def test_a_missing_variable_is_refused(monkeypatch, absent):
         EndpointCues(QUICK)
 
 
+@needs_client
+def test_an_address_that_is_none_is_refused(monkeypatch):
+    use_server(monkeypatch, "http://host:port/v1")
+    with pytest.raises(ConfigError, match=r"OPENAI_BASE_URL is no address of a server \(Invalid port"):
+        EndpointCues(EndpointConfig())
+
+
 def test_a_package_that_is_not_installed_is_refused():
     with pytest.raises(ConfigError, match=r"package nothing_like_it is not installed.*uv sync --extra nothing_like_it"):
         import_extra("nothing_like_it")

@@ -3,7 +3,8 @@
 import numpy as np
 from PIL import Image, ImageFont
 
-from deixis.imaging.draw import fitted, panel
+from deixis.imaging import draw
+from deixis.imaging.draw import fitted, font_of, lacking, panel
 
 
 def test_a_caption_is_one_line_and_no_wider_than_its_image():
@@ -20,3 +21,25 @@ def test_captions_do_not_reach_into_the_next_column():
     long, empty = panel([("word " * 90, blank), ("", blank)], title=""), panel([("", blank), ("", blank)], title="")
     changed = np.flatnonzero((np.asarray(long) != np.asarray(empty)).any((0, 2)))
     assert len(changed) and changed.max() < 12 + 100
+
+
+def test_characters_that_a_font_lacks_are_known():
+    usual = ImageFont.load_default(14)
+    assert lacking(usual, "the “red” cafe\u0301") == set()
+    assert lacking(usual, "красный 红 ball\u200d") == {*"красный", "红"}
+
+
+def test_the_font_is_the_usual_one_unless_another_has_more_of_the_text():
+    usual = ImageFont.load_default(14).getname()
+    assert font_of("red ball", 14).getname() == usual
+    russian = font_of("красный", 14)
+    assert russian.getname() == usual or not lacking(russian, "красный")
+
+
+def test_what_no_font_can_draw_is_said_and_named(capsys, monkeypatch):
+    monkeypatch.setattr(draw, "FONTS", ())
+    blank = Image.new("RGB", (100, 20), "white")
+    panel([("the ball", blank)], title="“red”")
+    assert capsys.readouterr().err == ""
+    panel([("红色方块", blank), ("red", blank)], title="красный")
+    assert "no font here has: а й к н р с ы 块 方 红 色." in capsys.readouterr().err

@@ -106,3 +106,13 @@ def test_the_folder_is_the_environments_or_the_checkouts(monkeypatch, tmp_path):
     assert str(weights_folder()) == "data/published"
     monkeypatch.setenv("DEIXIS_WEIGHTS", str(tmp_path))
     assert weights_folder() == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"), [("file", "a file"), ("file/below", "not a directory"), ("x" * 300, "file name too long")]
+)
+def test_a_folder_that_is_none_is_named_with_its_variable(monkeypatch, tmp_path, name, problem):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("DEIXIS_WEIGHTS", str(tmp_path / name))
+    with pytest.raises(ConfigError, match=rf"DEIXIS_WEIGHTS is .*: {problem}\. Allowed: a folder"):
+        weights_folder()

@@ -44,11 +44,13 @@ def import_state(
 
 
 def score_as_right(predictions: Path, world: Path, card: Path, folder: Path) -> dict[str, Any]:
-    """The metrics file of answers about the small world, where every one of them is the truth."""
+    """The metrics file of answers about the small world, where each that has a box is the truth."""
     (folder / "toy").mkdir()
     for name in ("pairs", "images"):
         (folder / f"toy/{name}.parquet").symlink_to(world / f"data/prepared/toy/{name}.parquet")
-    pd.read_parquet(predictions)[["sample_id", "box"]].assign(mask=None).to_parquet(folder / "toy/truth.parquet")
+    truth = pd.read_parquet(predictions)[["sample_id", "box"]].assign(mask=None)
+    truth["box"] = [[0.0, 0.0, 9.0, 9.0] if box is None else box for box in truth["box"]]
+    truth.to_parquet(folder / "toy/truth.parquet")
     (folder / "params.yaml").write_text("seed: 0\nevaluation: {resamples: 10}\n")
     seen_nothing = {"toy": {"val": {"detector": {"level": "none", "overlap": None}}}}
     (folder / "leakage.json").write_text(json.dumps(seen_nothing))

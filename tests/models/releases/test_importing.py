@@ -1,18 +1,14 @@
-"""What an import refuses and reports, and that an imported checkpoint answers, labels and is scored as one of ours."""
+"""What an import refuses and reports."""
 
-import numpy as np
-import pandas as pd
 import pytest
 import torch
 
-from answering.predictor import Predictor
-from commands.label import label
 from commands.weights import app
 from deixis.core.errors import ConfigError, DataError
 from deixis.core.records import read_json
 from models.releases.importing import import_release
 from tests.models.releases import layouts
-from tests.models.releases.files import import_state, score_as_right, write_annotations, write_checkpoint
+from tests.models.releases.files import import_state, write_annotations, write_checkpoint
 
 
 def released(words: int = len(layouts.TOKENS)) -> dict[str, torch.Tensor]:
@@ -113,18 +109,3 @@ def test_the_command_reports_what_it_did(world, tmp_path, capsys):
     weights = world / "data/weights/embedded"
     app([*words, "--weights", str(weights)], result_action="return_value", exit_on_error=False)
     assert "linked from" in (said := capsys.readouterr().out) and "lacking" not in said
-
-
-def test_it_answers_labels_and_is_scored(world, imported, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    image = world / "data/raw/toy/images/4.png"
-    answers = Predictor(imported).predict(image, ["red ball", "the star"])
-    assert all(answer.box is not None and answer.mask is not None for answer in answers)
-    out = tmp_path / "labels"
-    label(pairs=world / "data/prepared/toy", images=world / "data/raw/toy/images", out=out, model=imported)
-    labels = pd.read_parquet(out / "labels.parquet")
-    assert len(labels) == 42 and (labels["teacher"] == "refclip").all()
-    box = labels.set_index("expression")[labels["image_id"].to_numpy() == 4].loc["red ball", "box"]
-    np.testing.assert_allclose(answers[0].box, box, atol=1e-3)
-    report = score_as_right(out / "labels.parquet", world, imported / "config.json", tmp_path)
-    assert report["val"]["acc50"] == 1.0 and report["meta"]["effective_ema_decay"] is None

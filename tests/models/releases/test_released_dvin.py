@@ -16,9 +16,9 @@ EXPERTS = {  # width and cells a side, in the order of the router
 }  # fmt: skip
 
 
-def released() -> dict[str, torch.Tensor]:
+def released(channels: tuple[int, int, int] = CHANNELS) -> dict[str, torch.Tensor]:
     shapes = layouts.text(words=len(layouts.TOKENS), word_width=12, width=JOINT, feedforward=24, layers=3)
-    shapes |= layouts.fusion("multi_scale_manner", CHANNELS, WIDTH)
+    shapes |= layouts.fusion("multi_scale_manner", channels, WIDTH)
     for name, inputs, outputs in (
         ("linear_vs", WIDTH, JOINT), ("linear_ts", JOINT, JOINT), ("linear", 768, WIDTH), ("linear_sam", 256, WIDTH),
         ("linear_router", WIDTH, 4), ("linear_decoder.0", WIDTH, WIDTH), ("linear_decoder.2", WIDTH, WIDTH),

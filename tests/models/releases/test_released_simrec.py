@@ -1,14 +1,10 @@
-"""A released SimREC, imported, answers as its authors' network does, and goes through our stages."""
+"""A released SimREC, imported, answers as its authors' network does."""
 
-import pandas as pd
-import pytest
 import torch
 
-from answering.predictor import Predictor
 from models.loading.students import load_student
-from stages.predict_student import predict_student
 from tests.models.releases import layouts, reference
-from tests.models.releases.files import import_state, score_as_right
+from tests.models.releases.files import import_state
 from tests.models.releases.student_input import student_input
 
 WIDTHS = (8, 16, 16, 32)  # 128, 256, 512 and 1024 in the release
@@ -61,21 +57,3 @@ def test_it_answers_as_released(tmp_path):
     assert corners.std() > 1
     torch.testing.assert_close(found.boxes_xyxy, corners, atol=1e-3, rtol=1e-4)
     torch.testing.assert_close(found.scores, scores, atol=1e-4, rtol=1e-4)
-
-
-def test_it_predicts_and_is_scored(world, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    weights = world / "data/weights/embedded"
-    folder, report = import_state("simrec", released(), tmp_path, settings=["input_size=128"], weights=weights)
-    assert report.linked == ["segmenter"]
-    answer = Predictor(folder).predict(world / "data/raw/toy/images/4.png", ["red ball"])[0]
-    prepared, out = world / "data/prepared/toy", tmp_path / "predictions.parquet"
-    predict_student(
-        student=folder, pairs=prepared / "pairs.parquet", images=prepared / "images.parquet",
-        image_root=world / "data/raw/toy/images", segmenter=weights / "segmenter", out=out,
-    )  # fmt: skip
-    predictions = pd.read_parquet(out)
-    row = predictions[(predictions["image_id"] == 4) & (predictions["expression"] == "red ball")].iloc[0]
-    assert answer.box == pytest.approx(row["box"].tolist(), abs=1e-3)
-    report = score_as_right(out, world, folder / "config.json", tmp_path)
-    assert report["val"]["acc50"] == 1.0 and report["meta"]["supervision"] == "true boxes"

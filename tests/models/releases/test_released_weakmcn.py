@@ -19,9 +19,11 @@ WIDTH, TEXT, JOINT, MASK = 32, 16, 16, 16  # 512 each, but for 256 of the mask h
 EXPERTS = {"distilled_vit": (24, 26), "segmentation_vit": (12, 26)}  # width and cells a side; 768 and 256 wide
 
 
-def released() -> dict[str, torch.Tensor]:
+def released(
+    channels: tuple[int, int, int] = CHANNELS, *, distilled: int = EXPERTS["distilled_vit"][0]
+) -> dict[str, torch.Tensor]:
     shapes = layouts.text(words=len(layouts.TOKENS), word_width=12, width=TEXT, feedforward=24, layers=3)
-    shapes |= layouts.fusion("multi_scale_manner", CHANNELS, WIDTH)
+    shapes |= layouts.fusion("multi_scale_manner", channels, WIDTH)
     shapes |= layouts.fusion("multi_scale_manner_sup", (MASK, MASK, MASK), MASK)
     for number in range(3):
         shapes |= layouts.product(f"fusion_manner.{number}", WIDTH, TEXT, MASK)
@@ -29,7 +31,7 @@ def released() -> dict[str, torch.Tensor]:
     shapes |= layouts.linear("linear_vs", WIDTH, JOINT) | layouts.linear("linear_ts", TEXT, JOINT)
     for branch in ("rec", "res"):
         shapes |= layouts.linear(f"linear_router_{branch}", WIDTH, 2)
-        shapes |= layouts.linear(f"linear_dino_{branch}", EXPERTS["distilled_vit"][0], WIDTH)
+        shapes |= layouts.linear(f"linear_dino_{branch}", distilled, WIDTH)
         shapes |= layouts.linear(f"linear_sam_{branch}", EXPERTS["segmentation_vit"][0], WIDTH)
     return layouts.draw(shapes)
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from deixis.core.errors import DataError
 from deixis.datasets.pairs import PairsAdapter
-from deixis.imaging.decoding import open_image
+from deixis.imaging.decoding import open_image, open_upright
 from tests.deixis.datasets.pairs.corpora import BAD, codes, good_rows, image, ingest, turned, write_csv, write_jsonl
 
 
@@ -145,6 +145,18 @@ def test_a_turned_image_is_copied_upright_for_every_reader(tmp_path, orientation
     assert np.array_equal(np.asarray(open_image(raw / "images" / row["path"])), upright)
     (raw / "images").symlink_to(tmp_path / "elsewhere")
     assert np.array_equal(np.asarray(open_image(raw / "images" / row["path"])), upright)
+
+
+@pytest.mark.parametrize(("suffix", "mode"), [(".jpg", "RGB"), (".jpg", "L"), (".jpg", "CMYK"), (".webp", "RGB")])
+def test_a_turned_photographs_copy_has_the_very_pixels_and_is_not_turned_again(tmp_path, suffix, mode):
+    raw = tmp_path / "raw"
+    photograph = image(raw / "images" / f"a{suffix}", 0, mode=mode, size=(37, 25), exif=turned(6), quality=60)
+    write_jsonl(raw, [{"image": photograph.name, "text": "ball"}])
+    row = ingest(raw, tmp_path / "out", boxes=None)["images"].iloc[0]
+    copy = raw / "images" / row["path"]
+    stored = np.asarray(open_image(photograph))
+    assert np.array_equal(np.asarray(open_image(copy)), np.rot90(stored, -1))
+    assert open_upright(copy).orientation == 1
 
 
 def test_image_names_of_other_systems_are_found(tmp_path):

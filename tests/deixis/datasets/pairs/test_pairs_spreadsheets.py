@@ -188,12 +188,42 @@ def test_spaces_round_a_name_are_dropped_where_no_file_has_them(raw, tmp_path):
     assert joined == {"spaced": rows[0]["image"], "red": rows[1]["image"], "odd": " good0.png"}
 
 
-def test_a_table_without_csvs_quotes_loses_only_the_rows_that_begin_with_one(raw, tmp_path):
-    texts = ["the plain wall", '"stop" sign on the left', '"open', 'a 5" pipe', 'the man who says "hi"', "last row"]
-    (raw / "pairs.tsv").write_text("image\ttext\n" + "".join(f"a.png\t{text}\n" for text in texts))
+def write_tsv(raw, texts, end="\n"):
+    (raw / "pairs.tsv").write_bytes(("image\ttext\n" + "\n".join(f"a.png\t{text}" for text in texts) + end).encode())
+
+
+def test_between_tabs_quotation_marks_may_be_plain_characters(raw, tmp_path):
+    texts = ["the plain wall", '"stop" sign on the left', '"open', 'a 5" pipe', 'the man who says "hi"', "café"]
+    write_tsv(raw, texts)
     tables = read(raw, tmp_path / "out")
-    assert expressions(tables) == [texts[0], *texts[3:]]
-    assert tables["quarantine"][["line", "code"]].values.tolist() == [[2, "E_ROW_BROKEN"], [3, "E_ROW_BROKEN"]]
+    assert (expressions(tables), codes(tables)) == (texts, [])
+
+
+def test_a_quote_takes_no_row_along_where_a_later_one_closes_it(raw, tmp_path):
+    texts = ['"open', "red wall", 'closed"', '"stop" sign']
+    write_tsv(raw, texts, end="")
+    tables = read(raw, tmp_path / "out")
+    assert (expressions(tables), codes(tables)) == (texts, [])
+
+
+@pytest.mark.parametrize("text", ['"the ""red"" ball, left"', '"the ""red""\nball, left"'])
+def test_between_tabs_a_spreadsheets_quotes_are_quotes(raw, tmp_path, text):
+    write_tsv(raw, ["wall", text, "door"])
+    found = expressions(read(raw, tmp_path / "out"))
+    assert [" ".join(text.split()) for text in found] == ["wall", 'the "red" ball, left', "door"]
+
+
+@pytest.mark.parametrize("cut", ['"the man on', '"the man\non the'])
+def test_a_value_that_the_end_of_a_file_cuts_is_refused(raw, tmp_path, cut):
+    write_tsv(raw, ["wall", cut], end="")
+    tables = read(raw, tmp_path / "out")
+    assert expressions(tables) == ["wall"] and set(codes(tables)) == {"E_ROW_BROKEN"}
+
+
+def test_a_row_of_windows_letters_after_an_open_quote_is_remarked_once(raw, tmp_path):
+    (raw / "pairs.tsv").write_bytes('image\ttext\na.png\t"open\na.png\tcafé\n'.encode("cp1252"))
+    tables = read(raw, tmp_path / "out")
+    assert (expressions(tables), codes(tables)) == (['"open', "café"], ["W_ENCODING"])
 
 
 @pytest.mark.parametrize(
