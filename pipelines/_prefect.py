@@ -2,6 +2,11 @@
 
 import os
 
+# Before Prefect reads them. Nine retries, each after twice the time, wait for a server that is away for ten minutes.
+os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", "9")
+os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")  # 20 are too few on busy cores
+
 from prefect import get_client
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME
 
