@@ -1,6 +1,10 @@
 """Prefect's server: reached before anything runs, or one message that says what to do."""
 
 import os
+import select
+import signal
+import sys
+import threading
 
 # Before Prefect reads them. Nine retries, each after twice the time, wait for a server that is away for ten minutes.
 os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", "9")
@@ -8,6 +12,7 @@ os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")  # 20 are too few on busy cores
 
 from prefect import get_client
+from prefect.runtime import deployment
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME
 
 from deixis.core.errors import ConfigError
@@ -40,3 +45,19 @@ def reach_server() -> None:
             f"Prefect's temporary server did not start ({first_words(problem)}). Give it longer with {STARTUP}, in "
             "seconds, or do without Prefect: dvc repro"
         )
+
+
+def end_with_worker() -> None:
+    """Let a run that a worker started end when that worker does, even if it was killed.
+
+    The run would carry on until its next line of log, out of anybody's sight, while the next one waits for its turn.
+    """
+    if deployment.get_id() is not None:
+        threading.Thread(target=_end_when_nobody_reads, daemon=True).start()
+
+
+def _end_when_nobody_reads() -> None:
+    output = select.poll()
+    output.register(sys.stdout.fileno(), 0)  # of a pipe, still told is that its reader is gone
+    output.poll()
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -15,6 +15,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from pipelines._driver import driving
 from pipelines._dvc import metrics_diff, push_everything, refuse_missing_remote
 from pipelines._graph import LIST_CODE, StageNode, plan, stale_and_below, stale_stages
+from pipelines._prefect import end_with_worker
 from pipelines._runner import Runner, StageFailed, StageOutcome
 from pipelines._settings import experiment
 
@@ -63,6 +64,7 @@ def rebuild(
         push: Copy the results to DVC's default remote afterwards.
         waits: Seconds before each new attempt of a stage that was killed, or that asked for one by exit code 75.
     """
+    end_with_worker()
     tell = get_run_logger().info
     if push:
         refuse_missing_remote()

@@ -12,10 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
-from deixis.core.errors import ConfigError
-from pipelines._prefect import reach_server
 from tests.pipelines.checkouts import ROOT, commands, init
 
 # `long` ends when `d` is there. `b` needs `long`: a worker that waits for that would leave none for `c` and `d`.
@@ -164,18 +161,3 @@ def test_the_page_on_scheduled_runs_literally(server, tmp_path):
     assert (checkout / "report").read_text() == "seed: 1\n" and not (checkout / "other").exists()
     assert (checkout / "params.yaml").read_text() == "seed: 0\n"
     assert {"stages", "metrics-diff"} <= {artifact["key"] for artifact in asked(server, "artifacts/filter")}
-
-
-def test_a_server_that_does_not_answer_is_told_in_one_message():
-    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
-        with pytest.raises(
-            ConfigError, match=r"PREFECT_API_URL is http://127\.0\.0\.1:9/api: no .*prefect server start"
-        ):
-            reach_server()
-
-
-def test_a_home_that_cannot_be_written_is_told(tmp_path):
-    (tmp_path / "file").touch()
-    with temporary_settings({PREFECT_API_URL: None, PREFECT_HOME: tmp_path / "file/home"}):
-        with pytest.raises(ConfigError, match=r"PREFECT_HOME is .*file/home: no folder that can be written"):
-            reach_server()
