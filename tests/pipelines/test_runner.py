@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines._runner import GUARD, Runner, StageFailed, parse_action, true_code
+from pipelines._runner import GUARD, Runner, StageFailed, _signal_group, parse_action, true_code
 from tests.pipelines.checkouts import ROOT, init
 
 GRAPH = """stages:
@@ -107,8 +107,11 @@ def test_a_stage_waits_for_somebody_elses_run_and_says_whose(checkout, monkeypat
         told.append(line)
         (checkout / "go").touch()
 
-    assert Runner(tell).run("top").action == "ran"
-    assert theirs.wait() == 0
+    try:
+        assert Runner(tell).run("top").action == "ran"
+    finally:
+        (checkout / "go").touch()
+        assert theirs.wait() == 0
     assert told[0].startswith(f"top: waits its turn: (PID {theirs.pid}): ") and "repro base" in told[0]
 
 
@@ -154,5 +157,8 @@ def test_the_guard_kills_what_does_not_stop(tmp_path):
     wait_for(tmp_path / "began")
     time.sleep(0.1)
     guard.stdin.close()
-    assert is_gone_within(15, int((tmp_path / "began").read_text()))
-    guard.wait()
+    try:
+        assert is_gone_within(15, int((tmp_path / "began").read_text()))
+    finally:
+        _signal_group(guard, signal.SIGKILL)
+        guard.wait()
