@@ -26,7 +26,10 @@ SECONDS_TO_STOP = 10.0
 SECONDS_BETWEEN_TURNS = 5.0
 LONGEST_WAIT = 3600.0  # seconds; for somebody's own `dvc repro` in the same checkout
 GUARD = [sys.executable, "-I", "-S", str(Path(_guard.__file__).resolve())]
-BUSY = re.compile(r"is busy, it is being blocked by:\n(.*)|Unable to acquire lock|RWLock-file")
+BUSY = re.compile(
+    r"is busy, it is being blocked by:\n(.*)"
+    r"|Unable to acquire lock|Unable to read RWLock-file|RWLock-file .* format error"
+)
 
 
 @dataclass(frozen=True)

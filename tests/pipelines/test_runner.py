@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines._runner import GUARD, Runner, StageFailed, _signal_group, parse_action, true_code
+from pipelines._runner import BUSY, GUARD, Runner, StageFailed, _signal_group, parse_action, true_code
 from tests.pipelines.checkouts import ROOT, init
 
 GRAPH = """stages:
@@ -113,6 +113,11 @@ def test_a_stage_waits_for_somebody_elses_run_and_says_whose(checkout, monkeypat
         (checkout / "go").touch()
         assert theirs.wait() == 0
     assert told[0].startswith(f"top: waits its turn: (PID {theirs.pid}): ") and "repro base" in told[0]
+
+
+def test_a_list_of_readers_that_is_broken_is_waited_for_and_one_that_named_the_dead_is_not():
+    assert BUSY.search("ERROR: Unable to read RWLock-file '.dvc/tmp/rwlock'. JSON structure is corrupted")
+    assert not BUSY.search("WARNING: Process 'a' with (Pid 7), in RWLock-file 'b' had been killed. Auto removed it")
 
 
 def test_programs_of_this_python_are_found_without_a_path(checkout, monkeypatch):
