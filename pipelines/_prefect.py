@@ -5,6 +5,10 @@ Nothing of Prefect is imported before its settings were looked at: it reads them
 
 import logging
 import os
+import select
+import signal
+import sys
+import threading
 
 from pydantic import ValidationError
 
@@ -13,6 +17,11 @@ from deixis.core.foreign import first_words
 
 WITHOUT = "to do without Prefect, run: dvc repro"
 STARTUP = "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"
+
+# Nine retries, each after twice the time, wait for a server that is away for ten minutes.
+os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", "9")
+os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+os.environ.setdefault(STARTUP, "120")  # 20 are too few on busy cores
 
 
 def refuse_wrong_settings() -> None:
@@ -58,7 +67,7 @@ def reach_server() -> None:
     from prefect.settings import PREFECT_API_URL, PREFECT_HOME
 
     url, home = PREFECT_API_URL.value(), PREFECT_HOME.value()
-    if not url and not (home.is_dir() and os.access(home, os.W_OK)):  # Prefect itself makes it where it can
+    if not url and not os.access(home, os.W_OK):  # Prefect itself makes it where it can
         raise ConfigError(f"PREFECT_HOME is {home}: no folder that can be written. Name another, or unset PREFECT_HOME")
     try:
         with get_client(sync_client=True) as client:
@@ -75,3 +84,21 @@ def reach_server() -> None:
             f"Prefect's temporary server did not start ({first_words(problem)}). Give it longer with {STARTUP}, in "
             "seconds, or do without Prefect: dvc repro"
         )
+
+
+def end_with_worker() -> None:
+    """Let a run that a worker started end when that worker does, even if it was killed.
+
+    The run would carry on until its next line of log, out of anybody's sight, while the next one waits for its turn.
+    """
+    from prefect.runtime import deployment
+
+    if deployment.get_id() is not None:
+        threading.Thread(target=_end_when_nobody_reads, daemon=True).start()
+
+
+def _end_when_nobody_reads() -> None:
+    output = select.poll()
+    output.register(sys.stdout.fileno(), 0)  # of a pipe, still told is that its reader is gone
+    output.poll()
+    os.kill(os.getpid(), signal.SIGTERM)
