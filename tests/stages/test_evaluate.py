@@ -52,7 +52,7 @@ def scored(folder, answers: pd.DataFrame, *, masks=(LEFT, LEFT, LEFT)) -> dict:
     evaluate(
         predictions=folder / "predictions.parquet", candidates=folder / "candidates.parquet", card=folder / "card.json",
         prepared=folder / "toy", leakage=folder / "leakage.json", out=folder / "metrics.json",
-        samples_out=folder / "samples.parquet",
+        samples_out=folder / "samples.parquet", headlines_out=folder / "headlines.json",
         params=folder / "params.yaml",
     )  # fmt: skip
     return json.loads((folder / "metrics.json").read_text())["val"]
