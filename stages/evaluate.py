@@ -209,6 +209,7 @@ def describe(card: dict[str, Any], predictions: Path, seed: int) -> dict[str, An
         "effective_ema_decay": round(card["training"]["last_ema_decay"], 6) if "training" in card else None,
         "seed": seed,
     }
+    meta |= {"training_seed": card["seed"]} if card.get("seed") not in (None, seed) else {}
     meta |= {name: card[name] for name in CARD_FACTS if name in card}
     table = pd.read_parquet(predictions)
     if "reason" in table:

@@ -67,6 +67,12 @@ def test_12_a_peak_may_lie_in_the_box_and_not_in_the_mask(box):
     assert not point_in_mask((2, 1), mask) and point_in_box((2, 1), box)
 
 
+def test_the_training_seed_is_told_where_it_is_another(tmp_path):
+    predictions().to_parquet(tmp_path / "labels.parquet")
+    assert "training_seed" not in describe(CARD | {"seed": 0}, tmp_path / "labels.parquet", 0)
+    assert describe(CARD | {"seed": 3}, tmp_path / "labels.parquet", 0)["training_seed"] == 3
+
+
 def test_a_point_outside_the_image_hits_nothing():
     mask = np.ones((4, 4), bool)
     assert not point_in_mask((-1, -1), mask) and not point_in_box((-1, -1), np.array([0, 0, 4, 4]))
