@@ -14,7 +14,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Literal
 
-from deixis.core.errors import ConfigError
+from deixis.core.errors import ConfigError, DataError
 
 Action = Literal["ran", "restored", "skipped"]
 TEMPORARY_FAILURE = 75  # EX_TEMPFAIL: a stage asks to be tried again
@@ -163,6 +163,18 @@ def _signal_group(process: subprocess.Popen[str], number: signal.Signals) -> Non
 def metrics_diff() -> str:
     """What changed against the last commit, as Markdown; empty outside a Git history."""
     return _dvc("metrics", "diff", "--md", check=False)
+
+
+def comparison() -> str:
+    """Results against those of the last commit, as Markdown; where there is nothing to compare, why."""
+    from commands.compare import compare  # takes seconds
+
+    out = Path("comparison")
+    try:
+        compare("HEAD", out=out)
+    except (ConfigError, DataError) as error:
+        return str(error)
+    return (out / "comparison.md").read_text(encoding="utf-8")
 
 
 def _dvc(*arguments: str, check: bool = True) -> str:

@@ -18,7 +18,7 @@ from prefect.futures import as_completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from deixis.core.cli import run_app
-from pipelines._dvc import Runner, StageFailed, StageOutcome, metrics_diff, plan, refuse_broken_lock
+from pipelines._dvc import Runner, StageFailed, StageOutcome, comparison, metrics_diff, plan, refuse_broken_lock
 from pipelines._prefect import reach_server
 
 
@@ -68,6 +68,7 @@ def rebuild(targets: tuple[str, ...] = (), workers: int = 2) -> list[StageOutcom
             raise
     create_table_artifact([{"stage": o.name, "action": o.action} for o in outcomes], key="stages")
     create_markdown_artifact(metrics_diff() or "No metric changed.", key="metrics-diff")
+    create_markdown_artifact(comparison(), key="comparison")
     return outcomes
 
 
