@@ -10,6 +10,7 @@ from commands.comparing.sections import Section, verdicts
 from deixis.measuring.report_tables import markdown
 
 MARKER = "<!-- deixis compare -->"  # by which the next run finds its comment
+LONGEST = 800  # characters of a note
 LIMIT = 58_000  # bytes; a comment on GitHub holds 65,536 characters
 
 
@@ -26,7 +27,7 @@ def render_markdown(found: Comparison, sections: Sequence[Section]) -> str:
 
 def _head(found: Comparison) -> Iterator[str]:
     yield MARKER
-    yield f"## {verdicts(found.headlines) or 'nothing to compare'}"
+    yield f"## {verdicts(found.headlines)}"
     yield ""
     yield f"base {code_span(found.base.title)}, head {code_span(found.head.title)}"
     yield ""
@@ -36,7 +37,7 @@ def _head(found: Comparison) -> Iterator[str]:
 
 
 def _section(section: Section, *, with_table: bool = True) -> str:
-    lines = ["", f"### {section.title}", "", *(f"{escaped(note)}  " for note in section.notes)]
+    lines = ["", f"### {section.title}", "", *(f"{escaped(_cut(note))}  " for note in section.notes)]
     if len(section.table) and with_table:
         shown = section.table.head(section.rows)
         spelled = {name: shown[name].map(code_span if name in section.words else escaped) for name in shown}
@@ -46,6 +47,10 @@ def _section(section: Section, *, with_table: bool = True) -> str:
         lines += ["", f"{len(section.table)} rows, too long for here: on the page"]
     lines += ["", *(f"{escaped(note)}  " for note in section.after)] if section.after else []
     return "\n".join([*lines, ""])
+
+
+def _cut(note: str) -> str:
+    return note if len(note) <= LONGEST else f"{note[:LONGEST]}... (the rest is on the page)"
 
 
 def code_span(text: object) -> str:

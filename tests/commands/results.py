@@ -16,6 +16,9 @@ from deixis.measuring.metrics import THRESHOLD
 
 GRAPH = """
 stages:
+  list_code:
+    cmd: "true"
+    outs: [data/code.json: {persist: true}]
   make_scenes:
     cmd: "true"
     outs: [data/raw/toy, data/prepared/toy]

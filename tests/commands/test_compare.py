@@ -83,6 +83,7 @@ def test_two_commits_are_compared_without_a_checkout(repository, commits):
     assert (
         "Train it longer" in markdown and "teachers.dvin.temperature" in markdown and "stages.train_teacher" in markdown
     )
+    assert "Modules: stages.train_teacher." in markdown
     assert "these two trainings" in markdown and "whether it was the same machine" in markdown
     assert page.count("data:image/jpeg;base64,") > 5
     assert 'src="http' not in page and "href=" not in page
@@ -210,9 +211,11 @@ def test_markdown_fits_a_comment_however_long_the_settings_are(repository, commi
     (repository / "reports/leakage.json").write_text(
         json.dumps({f"set {n}": {"val": {"m": {"level": "none", "overlap": 0}}} for n in range(3000)})
     )
+    write(repository / "data/code.json", {"modules": {f"deixis.module_{number}": "c" for number in range(3000)}})
     compare(commits["first"])
     markdown, page = written(repository)
     assert len(markdown.encode()) <= LIMIT
+    assert "the rest is on the page" in markdown and "deixis.module_2999" in page
     assert "and 1940 more, on the page" in markdown and "setting 1999" in page
     assert "set 2999" in page and "### Speed" in markdown
 
