@@ -143,7 +143,7 @@ def override(params: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any
 
 def params_of(params: Path, plan: Plan, *overrides: dict[str, Any], seed: int) -> dict[str, Any]:
     """The parameters of one run: `params.yaml`, then what all variants share, then the variant's own, and the seed."""
-    settings = load_params(params) | {"seed": seed}
+    settings = load_params(params) | {"seed": seed, "training_seed": seed}
     for changes in (plan.overrides, *overrides):
         settings = override(settings, changes)
     return settings

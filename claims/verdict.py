@@ -10,14 +10,14 @@ from scipy.stats import t as student
 
 from claims.entries import Claim
 from deixis.core.errors import DataError
-from deixis.measuring.metrics import THRESHOLD
+from deixis.measuring.metrics import THRESHOLD, mask_iou
 
 Verdict = Literal["holds", "does not hold here", "not decidable here"]
 SPEED = "per_second"
 # One value per expression; but for speed the means are the metrics of that name in reports/metrics
 METRICS: dict[str, Callable[[pd.DataFrame], Any]] = {
     "acc50": lambda scores: scores["iou"] > THRESHOLD,
-    "miou": lambda scores: scores["intersection"] / scores["union"].clip(lower=1),
+    "miou": mask_iou,
     "miou_prompted": lambda scores: scores["mask_iou_prompted"],
     "miou_map": lambda scores: scores["mask_iou_map"],
     "point_in_mask": lambda scores: scores["point_in_mask"],

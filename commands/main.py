@@ -19,6 +19,7 @@ COMMANDS = {  # name -> where it is, and what it does
         "commands.export_model:export_model",
         "Write a student as an ONNX graph or for a model hub.",
     ),
+    "compare": ("commands.compare:compare", "Say what a commit did to the results, with intervals."),
     "copy-photos": ("commands.copy_photos:copy_photos", "Copy photographs with phrases to where the graph reads them."),
     "weights": ("commands.weights:app", "List, find, check and fetch published weights."),
     "doctor": ("commands.doctor:doctor", "Say what works here, and fix what does not."),

@@ -12,6 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.futures import as_completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from pipelines._comparison import comparison
 from pipelines._driver import driving
 from pipelines._dvc import metrics_diff, push_everything, refuse_missing_remote
 from pipelines._graph import LIST_CODE, StageNode, plan, stale_and_below, stale_stages
@@ -38,10 +39,11 @@ def bring_up_to_date(name: str, runner: Runner) -> StageOutcome:
 
 
 @task(cache_policy=NO_CACHE, persist_result=False, retries=len(SERVER_WAITS), retry_delay_seconds=SERVER_WAITS)
-def report(outcomes: Sequence[StageOutcome], metrics: str) -> None:
-    """Leave a table of the stages, and what changed in the metrics against the last commit."""
+def report(outcomes: Sequence[StageOutcome], metrics: str, compared: str) -> None:
+    """Leave a table of the stages, and what changed against the last commit: the metrics, and all that pairs."""
     create_table_artifact([{"stage": o.name, "action": o.action} for o in outcomes], key="stages")
     create_markdown_artifact(metrics, key="metrics-diff")
+    create_markdown_artifact(compared, key="comparison")
 
 
 @task(cache_policy=NO_CACHE, persist_result=False, retries=3, retry_delay_seconds=60)
@@ -70,7 +72,7 @@ def rebuild(
         refuse_missing_remote()
     with driving(tell=tell), experiment(settings):
         outcomes = bring_all_up_to_date(targets, workers, Runner(tell), waits)
-        report(outcomes, metrics_diff())
+        report(outcomes, metrics_diff(), comparison())
         if push:
             push_results()
     return outcomes

@@ -9,7 +9,6 @@ run     dvc repro build_report
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import pandas as pd
 
@@ -22,6 +21,7 @@ from deixis.imaging.draw import STUDENT, TEACHER, TRUTH, data_uri, overlay, pane
 from deixis.imaging.masks import decode_mask
 from deixis.measuring.charts import coverage_chart, curves_chart, usage_chart
 from deixis.measuring.metrics import THRESHOLD
+from deixis.measuring.page import render_page
 from deixis.measuring.report_tables import (
     NOTES,
     facts_table,
@@ -71,9 +71,7 @@ def build_report(
                 "quarantined": len(pd.read_parquet(prepared / dataset / "quarantine.parquet")),
             }
         )
-    template = TEMPLATE.read_text(encoding="utf-8")
-    page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(template)
-    html = page.render(sections=sections, leakage=leakage_rows(exposures))
+    html = render_page(TEMPLATE, sections=sections, leakage=leakage_rows(exposures))
     write_atomically(out / "report.html", lambda path: path.write_text(html, encoding="utf-8"))
     text = "# Results\n\n" + "\n".join(tables)
     write_atomically(out / "tables" / "results.md", lambda path: path.write_text(text, encoding="utf-8"))

@@ -2,7 +2,7 @@
 
 reads   the predictor's answers and card, detections.parquet, pairs.parquet, truth.parquet, images.parquet,
         objects.parquet (of predictors that chose among annotated boxes), leakage.json; params: seed, evaluation
-writes  the metrics of every split, and one row per expression
+writes  the metrics of every split, the few of them that a reviewer reads first, and one row per expression
 run     dvc repro evaluate_teacher@scenes-dvin
 """
 
@@ -20,6 +20,7 @@ from deixis.core.errors import DataError
 from deixis.core.records import read_json, read_table, write_json, write_table
 from deixis.imaging.masks import decode_mask, mask_overlap
 from deixis.measuring.difficulty import difficulty
+from deixis.measuring.headlines import headlines
 from deixis.measuring.metrics import CARD_FACTS, OTHER_MASKS, THRESHOLD, box_array, box_iou, summarise
 from deixis.weights.exposure import worst
 
@@ -44,6 +45,7 @@ def evaluate(
     leakage: Path,
     out: Path,
     samples_out: Path,
+    headlines_out: Path | None = None,
     params: Path = Path("params.yaml"),
 ) -> None:
     """Score one predictor against the withheld truth.
@@ -52,6 +54,7 @@ def evaluate(
         candidates: The detector's boxes, which give the floors and the ceiling; a predictor that chose among annotated
             boxes is compared with those instead.
         prepared: The dataset's tables.
+        headlines_out: Where DVC's metrics go; by default they are not written.
     """
     config = read_section(params, "evaluation", EvaluationParams)
     seed = read_section(params, "seed", int)
@@ -68,6 +71,8 @@ def evaluate(
     }
     report["meta"] = describe(facts, predictions, seed)
     write_json(report, out)
+    if headlines_out is not None:
+        write_json(headlines(report), headlines_out)
     write_table(samples.drop(columns=["text"]), samples_out)
 
 
@@ -204,6 +209,7 @@ def describe(card: dict[str, Any], predictions: Path, seed: int) -> dict[str, An
         "effective_ema_decay": round(card["training"]["last_ema_decay"], 6) if "training" in card else None,
         "seed": seed,
     }
+    meta |= {"training_seed": card["seed"]} if card.get("seed") not in (None, seed) else {}
     meta |= {name: card[name] for name in CARD_FACTS if name in card}
     table = pd.read_parquet(predictions)
     if "reason" in table:

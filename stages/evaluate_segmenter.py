@@ -1,7 +1,7 @@
 """Prompt the segmenter with the TRUE boxes of the evaluation splits: how good masks could be.
 
 reads   pairs.parquet, truth.parquet, images.parquet, the images, the segmenter; params: seed, evaluation
-writes  the segmenter's mIoU and oIoU per split
+writes  the segmenter's mIoU and oIoU per split, and the headlines among them
 run     dvc repro evaluate_segmenter@scenes_plus
 """
 
@@ -17,11 +17,20 @@ from deixis.core.records import read_json, read_table, write_json
 from deixis.core.runtime import Device, pick_device
 from deixis.imaging.masks import mask_overlap
 from deixis.labelling.segmenting import segment_table
+from deixis.measuring.headlines import headlines
 from models.frozen.segmenters import load_segmenter
 
 
 def evaluate_segmenter(
-    *, segmenter: Path, pairs: Path, truth: Path, images: Path, image_root: Path, out: Path, device: Device = "auto"
+    *,
+    segmenter: Path,
+    pairs: Path,
+    truth: Path,
+    images: Path,
+    image_root: Path,
+    out: Path,
+    headlines_out: Path,
+    device: Device = "auto",
 ) -> None:
     """Prompt the segmenter with true boxes, once per object."""
     objects = true_objects(pairs, truth)
@@ -45,6 +54,7 @@ def evaluate_segmenter(
         "checkpoint_sha256": card["sha256"],
     }
     write_json(report, out)
+    write_json(headlines(report), headlines_out)
 
 
 def true_objects(pairs: Path, truth: Path) -> pd.DataFrame:

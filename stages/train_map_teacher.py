@@ -1,6 +1,7 @@
 """Train one teacher of response maps on images and phrases. No box or mask of any object is read.
 
-reads   pairs.parquet, images.parquet, the images, the folder of frozen models; params: seed, map_teachers.<teacher>
+reads   pairs.parquet, images.parquet, the images, the folder of frozen models; params: training_seed,
+        map_teachers.<teacher>
 writes  model.safetensors, config.json; the curve of every loss term
 run     dvc repro train_map_teacher@scenes_plus-tris, with tris under run.map_teachers in params.yaml
 """
@@ -23,6 +24,7 @@ from deixis.core.records import read_table
 from deixis.core.runtime import Device, pick_device, seed_everything
 from deixis.roles import MapTeacher, module_of, parameter_groups
 from deixis.training.fit import Recipe, fit
+from deixis.training.seeds import read_training_seed
 from models.frozen.starts import read_vocabulary
 from models.loading.map_teachers import build_map_teacher, map_teacher_config
 from training.epochs import refuse_refs
@@ -41,7 +43,7 @@ def train_map_teacher(
     """Train one teacher of response maps on image-phrase pairs that are grouped by object."""
     config = map_teacher_config(teacher, files.params)
     recipe = read_section(files.params, f"map_teachers.{teacher}.recipe", Recipe)
-    seed = read_section(files.params, "seed", int)
+    seed = read_training_seed(files.params)
     seed_everything(seed)
     hardware = pick_device(device)
     table = grouped_pairs(pairs)

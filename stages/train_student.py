@@ -1,7 +1,7 @@
 """Train one student on a teacher's labels. No truth is read.
 
 reads   labels.parquet, pairs.parquet, images.parquet, the images, pretrained parts,
-        candidates.parquet or objects.parquet for students that rank boxes; params: seed, students.<student>
+        candidates.parquet or objects.parquet for students that rank boxes; params: training_seed, students.<student>
 writes  model.safetensors, config.json; the curve of every loss term
 run     dvc repro train_student@scenes-dvin-simrec
 """

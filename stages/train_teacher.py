@@ -1,6 +1,6 @@
 """Train one teacher on pairs of images and phrases. No box of any object is read.
 
-reads   pairs.parquet, the dataset's feature stores, imported word vectors; params: seed, teachers.<teacher>
+reads   pairs.parquet, the dataset's feature stores, imported word vectors; params: training_seed, teachers.<teacher>
 writes  model.safetensors, config.json; the curve of every loss term
 run     dvc repro train_teacher@scenes-dvin
 """
@@ -21,6 +21,7 @@ from deixis.core.records import read_json, read_table, write_csv
 from deixis.core.runtime import Device, pick_device, seed_everything
 from deixis.roles import Teacher, ZeroShotTeacher, module_of, parameter_groups, prior_of
 from deixis.training.fit import Recipe, fit
+from deixis.training.seeds import read_training_seed
 from models.frozen.starts import read_vocabulary, start_named_words
 from models.loading.teachers import build_teacher, feature_names, teacher_config
 from models.loading.untrained import save_untrained
@@ -40,7 +41,7 @@ def train_teacher(
 ) -> None:
     """Train one teacher on image-phrase pairs, or write down one that is not trained."""
     config = teacher_config(teacher, params)
-    seed = read_section(params, "seed", int)
+    seed = read_training_seed(params)
     seed_everything(seed)
     hardware = pick_device(device)
     table = read_table(pairs, columns=PAIR_COLUMNS, optional=("ref_id",), made_by="prepare")

@@ -1,7 +1,7 @@
 """Train one student on the TRUE boxes and masks: the upper bound, outside the rule that training never sees truth.
 
 reads   truth.parquet, pairs.parquet, images.parquet, the images, pretrained parts,
-        objects.parquet for students that rank boxes; params: seed, students.<student>
+        objects.parquet for students that rank boxes; params: training_seed, students.<student>
 writes  model.safetensors, config.json; the curve of every loss term
 run     dvc repro train_upper_bound@scenes_plus-simrec, with simrec under run.upper_bounds in params.yaml
 """

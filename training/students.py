@@ -19,6 +19,7 @@ from deixis.core.runtime import Device, pick_device, seed_everything
 from deixis.imaging.prompted_masks import refuse_masks
 from deixis.roles import Student, module_of, parameter_groups
 from deixis.training.fit import Recipe, fit
+from deixis.training.seeds import read_training_seed
 from models.frozen.starts import read_vocabulary, start_named_words, start_part
 from models.loading.students import as_ranking, build_student, phrase_reader, read_candidates, student_config
 from training.epochs import epoch_batches, refuse_refs
@@ -49,7 +50,7 @@ def fit_student(
     """
     config = student_config(student, files.params)
     recipe = read_section(files.params, f"students.{student}.recipe", Recipe)
-    seed = read_section(files.params, "seed", int)
+    seed = read_training_seed(files.params)
     seed_everything(seed)
     hardware = pick_device(device)
     vocabulary = read_vocabulary(config.text, files.weights, train["text"])

@@ -9,6 +9,7 @@ THRESHOLD = 0.5  # a box hits strictly above; P@X of masks, as nearly everywhere
 # Beside the mask that is the answer: the segmenter's at the answer's box or point; a response map above zero; the mask
 # proposal with a map's highest response inside.
 OTHER_MASKS = ("prompted", "map", "proposal")
+SPLITS = ("val", "testA", "testB", "test")  # of evaluation, in the order in which they are shown
 COVERAGES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 MASK_PERCENTS = (50, 60, 70, 80, 90)
 
@@ -94,15 +95,24 @@ def _mask_columns(samples: pd.DataFrame) -> dict[str, pd.Series]:
     """What is averaged over the expressions whose true mask is known; empty where there is no such mask."""
     if "union" not in samples or not (drawn := samples["union"].notna()).any():
         return {}
-    mask_iou = samples["intersection"] / samples["union"].clip(lower=1)
-    columns = {"miou": mask_iou}
-    columns |= {f"p{percent}": (mask_iou >= percent / 100).where(drawn) for percent in MASK_PERCENTS}
-    columns["inconsistency"] = ((samples["iou"] > THRESHOLD) != (mask_iou >= THRESHOLD)).where(drawn)
+    overlap = mask_iou(samples)
+    columns = {"miou": overlap}
+    columns |= {f"p{percent}": (overlap >= percent / 100).where(drawn) for percent in MASK_PERCENTS}
+    columns["inconsistency"] = ((samples["iou"] > THRESHOLD) != (overlap >= THRESHOLD)).where(drawn)
     columns["point_in_mask"] = samples["point_in_mask"]
     for name in OTHER_MASKS:
         if f"mask_iou_{name}" in samples:
             columns[f"miou_{name}"] = samples[f"mask_iou_{name}"]
     return columns
+
+
+def mask_iou(samples: pd.DataFrame) -> pd.Series:
+    """IoU of answered and true mask, in [0, 1]; nothing where the true mask is unknown.
+
+    Raises:
+        KeyError: If the samples have no `intersection` and `union`, in pixels.
+    """
+    return samples["intersection"] / samples["union"].clip(lower=1)
 
 
 def coverage_curve(hits: pd.Series, sureness: pd.Series) -> dict[str, float]:

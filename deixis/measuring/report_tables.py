@@ -6,10 +6,9 @@ from typing import Any
 import pandas as pd
 
 from deixis.core.records import read_json
-from deixis.measuring.metrics import CARD_FACTS
+from deixis.measuring.metrics import CARD_FACTS, SPLITS
 from deixis.weights.exposure import worst
 
-SPLITS = ("val", "testA", "testB", "test")
 METRICS = {  # and their titles
     "acc50": "Acc@0.5",
     "acc50_match": "match alone",

@@ -29,7 +29,8 @@ def test_a_variant_outranks_what_all_share_and_the_seed_is_its_own(tmp_path: Pat
     path = tmp_path / "params.yaml"
     path.write_text("seed: 0\nteachers: {refclip: {recipe: {epochs: 3, batch_size: 8}}}\n")
     settings = params_of(path, PLAN, {"teachers.refclip.recipe.batch_size": 4}, seed=7)
-    assert settings == {"seed": 7, "teachers": {"refclip": {"recipe": {"epochs": 1, "batch_size": 4}}}}
+    assert (settings.pop("seed"), settings.pop("training_seed")) == (7, 7)
+    assert settings == {"teachers": {"refclip": {"recipe": {"epochs": 1, "batch_size": 4}}}}
     assert params_of(path, PLAN, {"teachers.refclip.recipe.epochs": 2}, seed=7)["teachers"]["refclip"]["recipe"] == {
         "epochs": 2, "batch_size": 8,
     }  # fmt: skip

@@ -222,6 +222,24 @@ def test_a_stage_depends_on_the_list_of_its_own_method(name):
     assert files[f"data/inputs/{of}.json"] == [method]
 
 
+def test_training_has_a_seed_apart_from_that_of_the_world():
+    """Another training seed must leave images, phrases and frozen models as they are: then two trainings pair."""
+    seeds = {
+        name: {key for key in stage.get("params", []) if key in ("seed", "training_seed")}
+        for name, stage in stages().items()
+    }
+    trainings = {
+        "train_teacher",
+        "train_map_teacher",
+        "train_student",
+        "train_student_on_annotations",
+        "train_upper_bound",
+    }
+    assert {name for name, keys in seeds.items() if keys == {"training_seed"}} == trainings
+    graph = stages()
+    assert not [name for name in ("prepare", "extract_features") if upstream(name, graph) & trainings]
+
+
 def test_masks_depend_on_the_segmenter_where_there_is_one():
     """By its checksum: photographs have none, and a path that is not there would stop the graph."""
     listed = [entry for entry in stages()["segment_boxes"]["params"] if isinstance(entry, dict)]

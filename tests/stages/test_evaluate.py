@@ -52,7 +52,7 @@ def scored(folder, answers: pd.DataFrame, *, masks=(LEFT, LEFT, LEFT)) -> dict:
     evaluate(
         predictions=folder / "predictions.parquet", candidates=folder / "candidates.parquet", card=folder / "card.json",
         prepared=folder / "toy", leakage=folder / "leakage.json", out=folder / "metrics.json",
-        samples_out=folder / "samples.parquet",
+        samples_out=folder / "samples.parquet", headlines_out=folder / "headlines.json",
         params=folder / "params.yaml",
     )  # fmt: skip
     return json.loads((folder / "metrics.json").read_text())["val"]
@@ -65,6 +65,12 @@ def test_12_a_peak_may_lie_in_the_box_and_not_in_the_mask(box):
     mask = np.ones((4, 4), bool)
     mask[1, 2] = False
     assert not point_in_mask((2, 1), mask) and point_in_box((2, 1), box)
+
+
+def test_the_training_seed_is_told_where_it_is_another(tmp_path):
+    predictions().to_parquet(tmp_path / "labels.parquet")
+    assert "training_seed" not in describe(CARD | {"seed": 0}, tmp_path / "labels.parquet", 0)
+    assert describe(CARD | {"seed": 3}, tmp_path / "labels.parquet", 0)["training_seed"] == 3
 
 
 def test_a_point_outside_the_image_hits_nothing():

@@ -24,5 +24,7 @@ def test_phrases_of_one_object_count_once(world, tmp_path, refs, expected):
         segmenter=world / "data/weights/embedded/segmenter", pairs=tmp_path / "pairs.parquet",
         truth=tmp_path / "truth.parquet", images=prepared / "images.parquet",
         image_root=world / "data/raw/toy/images", out=tmp_path / "metrics.json",
+        headlines_out=tmp_path / "headlines.json",
     )  # fmt: skip
     assert read_json(tmp_path / "metrics.json", made_by="evaluate_segmenter")["val"]["n"] == expected
+    assert read_json(tmp_path / "headlines.json", made_by="evaluate_segmenter").keys() == {"n", "miou"}

@@ -1,0 +1,1 @@
+"""Two commits' results side by side: reading, pairing, judging, and what a reviewer is shown."""
