@@ -16,7 +16,7 @@ from commands.comparing.as_markdown import LIMIT, MARKER
 from commands.comparing.revisions import Revision
 from commands.comparing.seeds import read_seeds
 from deixis.core.errors import ConfigError, DataError
-from pipelines._dvc import comparison
+from pipelines._comparison import comparison
 from tests.commands.results import SETTINGS, commit, git, start, write, write_results
 from tests.trainings import answers, hits, images_of_phrases
 
