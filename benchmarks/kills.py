@@ -144,10 +144,11 @@ def disturb(site: Site, kind: str, number: int) -> dict[str, Any]:
     run = site.begin_run(f"{number}a")
     kill(site, kind)
     killed = time.monotonic()
-    # A stage that is killed is tried again by the same run, which then has its processes by right.
-    orphans = [] if kind == "stage-kill" else wait_and_list(site)
+    # A stage that is killed is tried again by the same run, which has its processes by right until it ends.
+    orphans = wait_and_list(site) if kind != "stage-kill" else None
     state = site.wait_for_state(run, SETTLED, SECONDS_TO_SETTLE)
     settled = time.monotonic() - killed
+    orphans = wait_and_list(site) if orphans is None else orphans
     following = site.wait_for_state(site.begin_run(f"{number}b"), SETTLED, SECONDS_TO_COMPLETE)
     made = f"{number}b" * 1000
     report = site.folder / "report"
