@@ -55,15 +55,13 @@ def train_teacher(
         "vocabulary": vocabulary,
         "seed": seed,
         "weights": weights.name,
-    }
+    } | survivors_used(features / "detector")
     if isinstance(model, ZeroShotTeacher):
         write_csv(pd.DataFrame([{"epoch": 0, "total": 0.0}]), curves)  # the graph's plot; nothing was learned
-        chosen = survivors_used(features / "detector")
-        save_untrained(model, out, weights=weights, device=hardware, card=card | chosen)
+        save_untrained(model, out, weights=weights, device=hardware, card=card)
         return
     assert isinstance(model, Teacher)
-    if prior := prior_of(model):
-        prior.start_from(weights, hardware)
+    origins = start_prior(model, weights, hardware)
     section, recipe = f"teachers.{teacher}", read_section(params, f"teachers.{teacher}.recipe", Recipe)
     order, steps, of_epoch = epoch_batches(
         train, recipe, section=f"{section}.recipe", of="training pairs", seed=seed, found_in=pairs
@@ -73,8 +71,8 @@ def train_teacher(
     reader = PairReader(
         train, stores=stores, vocabulary=vocabulary, length=model.text_length, device=hardware, scales=model.box_scales
     )
-    of_words, origins = start_named_words(module, section, params=params, weights=weights)
-    inputs = [*(features / name / "meta.json" for name in names), *origins]
+    of_words, of_vectors = start_named_words(module, section, params=params, weights=weights)
+    inputs = [*(features / name / "meta.json" for name in names), *origins, *of_vectors]
     facts = fit(
         module,
         model.loss,
@@ -88,7 +86,16 @@ def train_teacher(
         groups=parameter_groups(model),
     )
     about = {"training": facts, "selection": "last epoch, averaged weights"}
-    save_checkpoint(module, out, config=card | survivors_used(features / "detector") | about | of_epoch | of_words)
+    save_checkpoint(module, out, config=card | about | of_epoch | of_words)
+
+
+def start_prior(model: Teacher, weights: Path, device: torch.device) -> list[Path]:
+    """Let a prior take what it knows from the frozen models; the files that tell these from others."""
+    prior = prior_of(model)
+    if prior is None:
+        return []
+    prior.start_from(weights, device)
+    return [weights / name / "config.json" for name in ("detector", *prior.starts)]
 
 
 def survivors_used(detector: Path) -> dict[str, Any]:
