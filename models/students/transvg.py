@@ -25,6 +25,7 @@ from deixis.imaging.images import IMAGENET_MEAN, standardise
 from deixis.language.text import PAD, START
 from deixis.language.word_pieces import is_word_pieces
 from deixis.types import Grounding, StudentBatch
+from models.blocks.coordinates import COORDINATES, with_coordinates
 from models.blocks.csp_darknet import CSPConfig, CSPDarkNet
 from models.blocks.detr_encoder import DETREncoder, sine_position
 from models.blocks.resnet import ResNetConfig, build_resnet
@@ -49,6 +50,7 @@ class TransVGConfig:
     dropout: float = 0.1
     scale_range: tuple[float, float] = (0.7, 1.0)  # long side over the canvas in training
     mirror_share: float = 0.0  # of the images, in training; 0.5 in the release. Left and right then change places
+    coordinates: bool = False  # where each cell lies joins what it shows; positions alone are in the release
     init_std: float = 1.0  # of the answer token and the learned positions
     pretrained_factor: float = 0.1  # on the learning rate of CNN, visual encoder and BERT
     weight_l1: float = 1.0  # beside a GIoU term of weight 1
@@ -87,7 +89,7 @@ class TransVG(nn.Module):
         self.stride = (config.cnn or config.backbone).stride
         channels = self.cnn.num_features if self.cnn else sum(config.backbone.widths[-3:])
         self.normalise = nn.Identity() if self.cnn else nn.BatchNorm2d(channels, affine=False)
-        self.input_project = nn.Conv2d(channels, width, 1)
+        self.input_project = nn.Conv2d(channels + COORDINATES * config.coordinates, width, 1)
         self.visual_encoder = self._encoder(config.visual_layers)
         self.bert = BERT(text, vocabulary)
         self.visual_project = nn.Linear(width, width)
@@ -154,7 +156,8 @@ class TransVG(nn.Module):
 
     def _forward(self, squares: Tensor, content_xyxy: Tensor, batch: StudentBatch) -> tuple[Tensor, Tensor]:
         """cx, cy, w, h in [0, 1] of the canvas, and how much the answer token looked at each cell in the end."""
-        visual = self.input_project(self._look(squares, content_xyxy))
+        seen = self._look(squares, content_xyxy)
+        visual = self.input_project(with_coordinates(seen) if self.config.coordinates else seen)
         deciding = "first" if self.config.compat == "released" else "centre"
         is_pad = pad_cells(content_xyxy, side=visual.shape[-1], canvas=squares.shape[-1], deciding=deciding)
         pixels = visual.flatten(2).transpose(1, 2)

@@ -30,7 +30,7 @@ def test_batched_equals_single():
 
 def test_random_resize_draws_the_configured_sides_and_no_other():
     model, batch, sides = simrec().train(), student_batch(2), []
-    model.backbone.register_forward_pre_hook(lambda _, inputs: sides.append(tuple(inputs[0].shape[2:])))
+    model.backbone.stem.register_forward_pre_hook(lambda _, inputs: sides.append(tuple(inputs[0].shape[2:])))
     for _ in range(40):
         model.loss(batch)
     assert set(sides) == {(48, 48), (64, 64), (80, 80)}
