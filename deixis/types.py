@@ -133,15 +133,15 @@ class CandidateBoxes:
     valid: Bool[Tensor, "images candidates"]
 
 
-LookAtImages = Callable[[Int[Tensor, " rows"]], Sequence[Tensor]]  # rows of a batch's images -> maps of each
+LookAtImages = Callable[[Tensor, int], Sequence[Tensor]]  # images as they are read, number of the view -> their maps
 
 
 @runtime_checkable
 class ImageMemory(Protocol):
     """What frozen layers made of the images of a batch, as far as it was kept since an earlier batch."""
 
-    def views(self, view: Int[Tensor, " images"], *, of: int) -> "ImageMemory":
-        """The same images, each in one of several views (turned or not), which are kept apart."""
+    def views(self, shown: Int[Tensor, " images"], *, of: int) -> "ImageMemory":
+        """The same images, each in one of several views (turned or not) of each that there was."""
         ...
 
     def maps(self, look: LookAtImages, *, kind: Hashable, kinds: int) -> list[Tensor]:

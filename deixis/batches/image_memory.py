@@ -1,28 +1,43 @@
 """What frozen layers make of images, computed once and kept from epoch to epoch as far as there is room."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from deixis.types import ImageMemory, LookAtImages
 
+CHUNK = 16  # images that are looked at together
+
+ReadImages = Callable[[Sequence[int]], UInt8[Tensor, "images 3 side side"]]  # by their numbers in a table
+
 
 class MapStore:
-    """Room for maps of the images of one table.
+    """Maps of the images of one table.
 
-    The first images have it, as many as fit; the others are looked at anew each time. So what is kept depends on the
-    table alone, and a run that was killed goes on to the same bytes.
+    The table's first images are kept, as many as there is room for, and looked at in chunks of neighbours; the others
+    are looked at anew each time. So what a batch gets depends on nothing that came before it, not in its last bits
+    either, and a run that was killed goes on to the same bytes.
 
     Args:
+        count: Of the images.
         room: Bytes for all that is kept.
     """
 
-    def __init__(self, room: int) -> None:
-        self.room = room
-        self.shelves: dict[Hashable, _Shelf] = {}
+    def __init__(self, read: ReadImages, *, count: int, room: int) -> None:
+        self.read, self.count, self.room = read, count, room
+        self._shelves: dict[Hashable, _Shelf] = {}
+
+    def shelf(self, kind: Hashable, look: LookAtImages, *, kinds: int, views: int) -> "_Shelf":
+        """Where maps of one kind lie; kinds have equal shares of the room."""
+        if kind not in self._shelves:
+            example = look(self.read([0]), 0)
+            room = self.room // kinds // views
+            size = min(self.count, room // sum(x.nbytes for x in example))
+            self._shelves[kind] = _Shelf(example, size=size, views=views)
+        return self._shelves[kind]
 
 
 @dataclass(frozen=True)
@@ -30,56 +45,54 @@ class StoredImageMemory:
     """The images of one batch, and the store of what was made of them.
 
     Attributes:
-        places: Of each image of the batch, its number among all `count`.
+        places: Their numbers in the table.
+        shown: In which of `of` views each of them is.
     """
 
     store: MapStore
     places: Sequence[int]
-    count: int
+    shown: Sequence[int]
+    of: int = 1
 
-    def views(self, view: Int[Tensor, " images"], *, of: int) -> ImageMemory:
-        """The same images, each in one of several views (turned or not), which are kept apart."""
-        places = [place * of + shown for place, shown in zip(self.places, view.tolist(), strict=True)]
-        return StoredImageMemory(self.store, places, self.count * of)
+    def views(self, shown: Int[Tensor, " images"], *, of: int) -> ImageMemory:
+        """The same images, each in one of several views, of each that there was."""
+        both = [before * of + now for before, now in zip(self.shown, shown.tolist(), strict=True)]
+        return StoredImageMemory(self.store, self.places, both, self.of * of)
 
     @torch.no_grad()
     def maps(self, look: LookAtImages, *, kind: Hashable, kinds: int) -> list[Tensor]:
-        """Maps of all images of the batch; `look` is asked for those alone that are not kept.
-
-        An image to be kept is looked at by itself: beside others its last bits could be others.
-        """
-        shelf = self.store.shelves.get(kind)
-        if shelf is None:
-            example = look(torch.tensor([0]))
-            shelf = self.store.shelves[kind] = _Shelf(example, room=self.store.room // kinds, most=self.count)
-        for row, place in enumerate(self.places):
-            if place in shelf.empty:
-                shelf.put(place, look(torch.tensor([row])))
-        kept = [row for row, place in enumerate(self.places) if place < shelf.size]
-        others = [row for row, place in enumerate(self.places) if place >= shelf.size]
-        if not kept:
-            return list(look(torch.tensor(others)))
-        stored = shelf.read([self.places[row] for row in kept])
-        if not others:
-            return stored
-        order = torch.tensor([*kept, *others]).argsort().to(stored[0].device)
-        anew = look(torch.tensor(others))
-        return [torch.cat(pair).index_select(0, order) for pair in zip(stored, anew, strict=True)]
+        """Maps of all images of the batch; `look` is asked for those alone that are not kept."""
+        shelf = self.store.shelf(kind, look, kinds=kinds, views=self.of)
+        asked = list(zip(self.places, self.shown, strict=True))
+        kept = [row for row, (place, _) in enumerate(asked) if place < shelf.size]
+        for chunk, view in sorted({(asked[row][0] // CHUNK, asked[row][1]) for row in kept} - shelf.filled):
+            places = range(chunk * CHUNK, min(shelf.size, (chunk + 1) * CHUNK))
+            shelf.put(chunk, view, look(self.store.read(places), view))
+        order, parts = kept, [shelf.take([asked[row] for row in kept])] if kept else []
+        for view in sorted({view for place, view in asked if place >= shelf.size}):
+            rows = [row for row, (place, shown) in enumerate(asked) if place >= shelf.size and shown == view]
+            parts.append(look(self.store.read([asked[row][0] for row in rows]), view))
+            order = order + rows
+        if len(parts) == 1 and order == sorted(order):
+            return list(parts[0])
+        back = torch.tensor(order).argsort().to(parts[0][0].device)
+        return [torch.cat(pieces).index_select(0, back) for pieces in zip(*parts, strict=True)]
 
 
 class _Shelf:
-    """Maps of one kind: an array per map, channels last, filled image by image."""
+    """Maps of one kind: an array per map, channels last, filled chunk by chunk."""
 
-    def __init__(self, example: Sequence[Tensor], *, room: int, most: int) -> None:
-        self.size = min(most, room // sum(x.nbytes for x in example))
-        self.empty = set(range(self.size))
-        self._arrays = [x.new_empty((self.size, *x.shape[2:], x.shape[1])) for x in example]
+    def __init__(self, example: Sequence[Tensor], *, size: int, views: int) -> None:
+        self.size = size
+        self.filled: set[tuple[int, int]] = set()  # chunk, view
+        self._arrays = [x.new_empty((views * size, *x.shape[2:], x.shape[1])) for x in example]
 
-    def put(self, place: int, maps: Sequence[Tensor]) -> None:
+    def put(self, chunk: int, view: int, maps: Sequence[Tensor]) -> None:
+        first = view * self.size + chunk * CHUNK
         for array, x in zip(self._arrays, maps, strict=True):
-            array[place] = x[0].permute(1, 2, 0)
-        self.empty.remove(place)
+            array[first : first + len(x)] = x.permute(0, 2, 3, 1)
+        self.filled.add((chunk, view))
 
-    def read(self, places: Sequence[int]) -> list[Tensor]:
-        rows = torch.tensor(places, device=self._arrays[0].device)
+    def take(self, asked: Sequence[tuple[int, int]]) -> list[Tensor]:
+        rows = torch.tensor([view * self.size + place for place, view in asked], device=self._arrays[0].device)
         return [array.index_select(0, rows).permute(0, 3, 1, 2) for array in self._arrays]

@@ -52,8 +52,8 @@ class PhraseReader:
         self._boxes = [None if box is None else torch.tensor(list(box), dtype=torch.float32) for box in boxes]
         self._masks = table["mask"].tolist() if "mask" in table else None
         self._candidates = candidates
-        self._store = MapStore(room_for_maps) if room_for_maps else None
         self._places = {image_id: place for place, image_id in enumerate(dict.fromkeys(self.image_ids))}
+        self._store = self._make_store(room_for_maps) if room_for_maps else None
         self._device = device
 
     def __len__(self) -> int:
@@ -85,8 +85,16 @@ class PhraseReader:
             memory=None if self._store is None else self._remember(self._store, ids),
         )
 
+    def _make_store(self, room: int) -> MapStore:
+        ids = list(self._places)
+
+        def read(places: Sequence[int]) -> Tensor:
+            return self._images.squares([ids[place] for place in places]).to(self._device)
+
+        return MapStore(read, count=len(ids), room=room)
+
     def _remember(self, store: MapStore, image_ids: Sequence[int]) -> StoredImageMemory:
-        return StoredImageMemory(store, [self._places[image_id] for image_id in image_ids], len(self._places))
+        return StoredImageMemory(store, [self._places[image_id] for image_id in image_ids], [0] * len(image_ids))
 
     def _padded_candidates(self, table: CandidateTable, image_ids: Sequence[int]) -> CandidateBoxes:
         per_image = [table[image_id] for image_id in image_ids]

@@ -64,11 +64,12 @@ def training_maps(backbone: Backbone, batch: StudentBatch, config: Resizing, *, 
     What is frozen in the backbone is computed once per image and side, as far as the batch has a memory with room.
     """
 
-    def begin(rows: Tensor | slice) -> Sequence[Tensor]:
-        return backbone.begin(as_input(resized(batch.squares[rows], side, mode=config.resize_mode)))
+    def begin(squares: Tensor, turned: int = 0) -> Sequence[Tensor]:
+        squares = squares.flip(-1) if turned else squares
+        return backbone.begin(as_input(resized(squares, side, mode=config.resize_mode)))
 
     if batch.memory is None or not config.frozen_backbone:
-        return backbone.finish(begin(slice(None)))
+        return backbone.finish(begin(batch.squares))
     return backbone.finish(batch.memory.maps(begin, kind=side, kinds=len(config.resize_sides)))
 
 

@@ -18,6 +18,7 @@ from models.blocks.csp_darknet import as_input
 from models.blocks.garan import GlobalAttention, Orientation, TextProduct
 from models.blocks.layers import MultiScaleFusion
 from models.student_blocks.cell_head import TERM_WEIGHTS, CellHead, best_cell, detection_terms
+from models.student_blocks.gaze import attention_term
 from models.student_blocks.mirror import mirror, mirrored_words
 from models.student_blocks.one_stage import OneStageConfig, build_backbone, phrase_maps, training_maps
 from models.text.gru_attention import GRUAttentionEncoder
@@ -29,6 +30,7 @@ FINEST_FIRST = SCALES[::-1]  # as the backbone gives its maps
 class SimRECConfig(OneStageConfig):
     """Sizes; the defaults are the published model."""
 
+    weight_choice: float = 0.0  # of a term in which cells compete for the target's centre; in no release
     mirror_share: float = 0.0  # of the images, in training; left and right then change places in the phrase
     fused_width: int = 512
     attention_heads: int = 2
@@ -70,7 +72,8 @@ class SimREC(nn.Module):
     @property
     def term_weights(self) -> dict[str, float]:
         """Factors of the loss terms."""
-        return TERM_WEIGHTS
+        weight = self.config.weight_choice
+        return TERM_WEIGHTS | ({"choice": weight} if weight else {})
 
     def loss(self, batch: StudentBatch) -> dict[str, Float[Tensor, ""]]:
         """`box`: 1 - IoU^2 over assigned cells; `objectness`: BCE over all cells; both per assigned cell."""
@@ -78,7 +81,10 @@ class SimREC(nn.Module):
             batch = mirror(batch, self.mirrored_words, share=self.config.mirror_share)
         side = draw_side(self.config.resize_sides)
         raw = self._forward(training_maps(self.backbone, batch, self.config, side=side), batch)
-        return detection_terms(raw, batch.boxes_norm, stride=self.config.backbone.stride)
+        terms = detection_terms(raw, batch.boxes_norm, stride=self.config.backbone.stride)
+        if self.config.weight_choice:
+            terms["choice"] = attention_term(raw[..., 4].float().softmax(1), batch.boxes_norm)
+        return terms
 
     @torch.no_grad()
     def predict(self, batch: StudentBatch) -> Grounding:

@@ -12,8 +12,11 @@ from tests.models.test_coordinates import STUDENTS, student
 ROOM = 1 << 24
 
 
-def with_memory(batch, room: int):
-    return replace(batch, memory=StoredImageMemory(MapStore(room), range(len(batch.squares)), len(batch.squares)))
+def with_memory(batch, room: int = ROOM):
+    """The batch's images are all that there are."""
+    count = len(batch.squares)
+    store = MapStore(lambda places: batch.squares[list(places)], count=count, room=room)
+    return replace(batch, memory=StoredImageMemory(store, range(count), [0] * count))
 
 
 def gradients(model, batch):
@@ -37,9 +40,21 @@ def test_memory_changes_neither_loss_nor_gradient(name, room):
 @pytest.mark.parametrize("frozen", [True, False])
 def test_a_frozen_backbone_looks_once_and_another_each_time(frozen):
     model = student("simrec", frozen_backbone=frozen).train()
-    batch, looks = with_memory(student_batch(3), ROOM), []
+    batch, looks = with_memory(student_batch(3)), []
     model.backbone.stem.register_forward_hook(lambda *_: looks.append(1))
     model.loss(batch)
-    first = len(looks)
     model.loss(batch)
-    assert len(looks) == (first if frozen else 2)
+    model.loss(batch)
+    assert len(looks) == (2 if frozen else 3)  # of the two one tells the sizes
+
+
+def test_memory_knows_turned_images():
+    model = student("simrec", frozen_backbone=True, mirror_share=0.5).train()
+    batch, losses = student_batch(3), []
+    remembering = with_memory(batch)
+    for step in range(4):
+        for given in (batch, remembering):
+            torch.manual_seed(step)
+            losses.append(torch.stack(list(model.loss(given).values())))
+    torch.testing.assert_close(losses[::2], losses[1::2], rtol=1e-3, atol=1e-4)
+    assert not torch.equal(losses[0], losses[2])
