@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from deixis.batches.image_memory import MapStore, StoredImageMemory
-from tests.factories import student_batch
+from tests.factories import student_batch, with_candidates
 from tests.models.test_coordinates import STUDENTS, student
+from tests.models.test_mattnet import mattnet
 
 ROOM = 1 << 24
 
@@ -58,3 +59,14 @@ def test_memory_knows_turned_images():
             losses.append(torch.stack(list(model.loss(given).values())))
     torch.testing.assert_close(losses[::2], losses[1::2], rtol=1e-3, atol=1e-4)
     assert not torch.equal(losses[0], losses[2])
+
+
+def test_regions_are_cut_from_maps_that_are_kept():
+    model, looks = mattnet().train(), []
+    batch = with_candidates(student_batch(3))
+    remembering = with_memory(batch)
+    expected = gradients(model, batch)
+    model.backbone.stem.register_forward_hook(lambda *_: looks.append(1))
+    for _ in range(3):
+        torch.testing.assert_close(gradients(model, remembering), expected, rtol=0.05, atol=2e-3)
+    assert len(looks) == 2  # one of them tells the sizes
