@@ -68,7 +68,8 @@ class StoredImageMemory:
         for chunk, view in sorted({(asked[row][0] // CHUNK, asked[row][1]) for row in kept} - shelf.filled):
             places = range(chunk * CHUNK, min(shelf.size, (chunk + 1) * CHUNK))
             shelf.put(chunk, view, look(self.store.read(places), view))
-        order, parts = kept, [shelf.take([asked[row] for row in kept])] if kept else []
+        order = kept
+        parts: list[Sequence[Tensor]] = [shelf.take([asked[row] for row in kept])] if kept else []
         for view in sorted({view for place, view in asked if place >= shelf.size}):
             rows = [row for row, (place, shown) in enumerate(asked) if place >= shelf.size and shown == view]
             parts.append(look(self.store.read([asked[row][0] for row in rows]), view))
