@@ -1,6 +1,6 @@
 """The values that pass between the parts of a run."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, Protocol, runtime_checkable
 
@@ -134,6 +134,27 @@ class CandidateBoxes:
     valid: Bool[Tensor, "images candidates"]
 
 
+LookAtImages = Callable[[Tensor, int], Sequence[Tensor]]  # images as they are read, number of the view -> their maps
+
+
+@runtime_checkable
+class ImageMemory(Protocol):
+    """What frozen layers made of the images of a batch, as far as it was kept since an earlier batch."""
+
+    def views(self, shown: Int[Tensor, " images"], *, of: int) -> "ImageMemory":
+        """The same images, each in one of several views (turned or not) of each that there was."""
+        ...
+
+    def maps(self, look: LookAtImages, *, kind: Hashable, kinds: int) -> list[Tensor]:
+        """Maps of all images of the batch, without gradient; `look` is asked for those alone that are not kept.
+
+        Args:
+            kind: What else decides the maps, such as the side that images are resized to; one of `kinds` in all, which
+                have equal shares of the room.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class StudentBatch:
     """Images, each once, and phrases about them; in training also the box that each phrase should give.
@@ -147,6 +168,7 @@ class StudentBatch:
         masks: Targets as shares of covered pixels in [0, 1], for students that learn masks; all zero where a label
             has none.
         candidates: For students that rank candidates; None for all others.
+        memory: Of what frozen layers made of the images; None where nothing is kept, as in prediction.
     """
 
     squares: UInt8[Tensor, "images 3 side side"]
@@ -156,6 +178,7 @@ class StudentBatch:
     boxes_norm: Float[Tensor, "phrases 4"] | None = None
     masks: Float[Tensor, "phrases side side"] | None = None
     candidates: CandidateBoxes | None = None
+    memory: ImageMemory | None = None
 
 
 @dataclass(frozen=True)

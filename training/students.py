@@ -25,6 +25,8 @@ from models.loading.students import as_ranking, build_student, phrase_reader, re
 from training.epochs import epoch_batches, refuse_refs
 from training.files import TrainingFiles
 
+ROOM_FOR_MAPS = 1 << 30  # bytes for what frozen layers make of images; beyond them it is computed in each step
+
 
 def fit_student(
     student: str,
@@ -63,7 +65,9 @@ def fit_student(
     order, steps, of_epoch = batch_order(model, student, train, recipe, seed)
     of_words, starts = start_student(module, model.starts, student, files)
     module.to(hardware).to(memory_format=torch.channels_last)
-    reader = phrase_reader(model, train, table, image_root=files.image_root, device=hardware, candidates=boxes)
+    reader = phrase_reader(
+        model, train, table, image_root=files.image_root, device=hardware, candidates=boxes, room_for_maps=ROOM_FOR_MAPS
+    )
     inputs = [files.images, *([] if boxes is None or candidates is None else [candidates]), *starts]
     key = run_key(student, config, recipe, seed, fingerprint(train), candidates_from, *inputs)
     facts = fit(

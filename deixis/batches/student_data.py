@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from deixis.batches.candidates import CandidateTable
+from deixis.batches.image_memory import MapStore, StoredImageMemory
 from deixis.batches.samples import unique_images
 from deixis.boxes import xyxy_to_cxcywh
 from deixis.imaging.images import ImageReader
@@ -25,6 +26,7 @@ class PhraseReader:
         images: Columns image_id, path, width, height.
         candidates: For students that rank candidates.
         stretch: Whether images fill their squares, whatever their proportions.
+        room_for_maps: Bytes for what frozen layers make of images; each batch then has a memory of them.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class PhraseReader:
         candidates: CandidateTable | None = None,
         stretch: bool = False,
         cache_bytes: int = 1 << 30,
+        room_for_maps: int = 0,
     ) -> None:
         self.side = side
         self.image_ids: list[int] = table["image_id"].tolist()
@@ -49,6 +52,8 @@ class PhraseReader:
         self._boxes = [None if box is None else torch.tensor(list(box), dtype=torch.float32) for box in boxes]
         self._masks = table["mask"].tolist() if "mask" in table else None
         self._candidates = candidates
+        self._places = {image_id: place for place, image_id in enumerate(dict.fromkeys(self.image_ids))}
+        self._store = self._make_store(room_for_maps) if room_for_maps else None
         self._device = device
 
     def __len__(self) -> int:
@@ -77,7 +82,19 @@ class PhraseReader:
             boxes_norm=boxes,
             masks=None if self._masks is None else self._mask_targets(rows).to(self._device),
             candidates=None if self._candidates is None else self._padded_candidates(self._candidates, ids),
+            memory=None if self._store is None else self._remember(self._store, ids),
         )
+
+    def _make_store(self, room: int) -> MapStore:
+        ids = list(self._places)
+
+        def read(places: Sequence[int]) -> Tensor:
+            return self._images.squares([ids[place] for place in places]).to(self._device)
+
+        return MapStore(read, count=len(ids), room=room)
+
+    def _remember(self, store: MapStore, image_ids: Sequence[int]) -> StoredImageMemory:
+        return StoredImageMemory(store, [self._places[image_id] for image_id in image_ids], [0] * len(image_ids))
 
     def _padded_candidates(self, table: CandidateTable, image_ids: Sequence[int]) -> CandidateBoxes:
         per_image = [table[image_id] for image_id in image_ids]

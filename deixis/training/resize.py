@@ -11,11 +11,15 @@ from torch.nn import functional as F
 ResizeMode = Literal["nearest", "bilinear"]
 
 
-def random_resize(
-    squares: UInt8[Tensor, "images 3 side side"], sides: Sequence[int], *, mode: ResizeMode
+def draw_side(sides: Sequence[int]) -> int:
+    """One of some sides in pixels, each as likely."""
+    return sides[int(torch.randint(len(sides), ()))]
+
+
+def resized(
+    squares: UInt8[Tensor, "images 3 side side"], side: int, *, mode: ResizeMode
 ) -> UInt8[Tensor, "images 3 side side"] | Float[Tensor, "images 3 new_side new_side"]:
-    """Images resampled to one side drawn from `sides`; levels stay in [0, 255], normalised boxes stay right."""
-    side = sides[int(torch.randint(len(sides), ()))]
+    """Images resampled to another side; levels stay in [0, 255], normalised boxes stay right."""
     if side == squares.shape[-1]:
         return squares
     return F.interpolate(squares.float(), size=(side, side), mode=mode, antialias=mode == "bilinear")

@@ -1,6 +1,7 @@
 """YOLOv5's backbone (CSPDarkNet): how a published one is read, and how the embedded one is pretrained."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -81,17 +82,26 @@ class CSPDarkNet(nn.Module):
 
     def forward(self, images: Float[Tensor, "batch 3 side side"]) -> tuple[Tensor, Tensor, Tensor]:
         """Fine, middle and coarse maps of images in [0, 1]."""
-        fine, middle, coarse = self.stage_maps(images)
-        return fine, middle, self.pyramid(coarse)
+        return self.finish(self.begin(images))
+
+    def begin(self, images: Float[Tensor, "batch 3 side side"]) -> tuple[Tensor, Tensor, Tensor]:
+        """Fine and middle map, and the coarse one half made: all that `freeze_all_but_last` freezes."""
+        x = self.stem(images)
+        maps = []
+        for stage in self.stages[:-1]:
+            x = stage(x)
+            maps.append(x)
+        return maps[-2], maps[-1], self.stages[-1][0](x)
+
+    def finish(self, begun: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """What `forward` gives, from what `begin` gave."""
+        fine, middle, coarse = begun
+        return fine, middle, self.pyramid(self.stages[-1][1](coarse))
 
     def stage_maps(self, images: Float[Tensor, "batch 3 side side"]) -> tuple[Tensor, Tensor, Tensor]:
         """The last three stages, fine to coarse; no cell has yet pooled from its neighbours."""
-        x = self.stem(images)
-        maps = []
-        for stage in self.stages:
-            x = stage(x)
-            maps.append(x)
-        return maps[-3], maps[-2], maps[-1]
+        fine, middle, coarse = self.begin(images)
+        return fine, middle, self.stages[-1][1](coarse)
 
     def freeze_all_but_last(self) -> None:
         """Frozen parts stay in evaluation mode (in the release their BatchNorm statistics drift)."""

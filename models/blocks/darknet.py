@@ -1,5 +1,6 @@
 """DarkNet-53 (Redmon and Farhadi 2018): the body of RefCLIP's detector, and MCN's published backbone."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 from jaxtyping import Float
@@ -79,8 +80,17 @@ class DarkNetBackbone(nn.Module):
 
     def forward(self, images: Float[Tensor, "batch 3 side side"]) -> tuple[Tensor, Tensor, Tensor]:
         """Fine, middle and coarse maps of images in [0, 1]."""
+        return self.finish(self.begin(images))
+
+    def begin(self, images: Float[Tensor, "batch 3 side side"]) -> tuple[Tensor, Tensor, Tensor]:
+        """Fine and middle map, and the coarse one nearly made: all that `freeze_all_but_last` freezes."""
         coarse, middle, fine = self.body(images)
-        return fine, middle, self.tail(coarse)
+        return fine, middle, self.tail[:-2](coarse)
+
+    def finish(self, begun: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """What `forward` gives, from what `begin` gave."""
+        fine, middle, coarse = begun
+        return fine, middle, self.tail[-2:](coarse)
 
     def freeze_all_but_last(self) -> None:
         """All but the last two convolutions; frozen parts stay in evaluation mode."""

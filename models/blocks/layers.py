@@ -68,8 +68,8 @@ class MultiScaleFusion(nn.Module):
         fine: Float[Tensor, "batch fine_channels 4*h 4*w"],
     ) -> dict[str, Tensor]:
         """Fuse; return the requested scales by name, each [batch, hidden, height, width]."""
-        middle_up = torch.cat([self.up_middle(self._grow(coarse)), middle], 1)
-        fine_up = torch.cat([self.up_fine(self._grow(middle_up)), fine], 1)
+        middle_up = torch.cat([self._grow(coarse, self.up_middle), middle], 1)
+        fine_up = torch.cat([self._grow(middle_up, self.up_fine), fine], 1)
         if self.outputs == ("fine",):
             return {"fine": self.project["fine"](fine_up)}
         middle_down = torch.cat([self.down_middle(F.avg_pool2d(fine_up, 2)), middle_up], 1)
@@ -77,7 +77,10 @@ class MultiScaleFusion(nn.Module):
         maps = {"coarse": coarse_down, "middle": middle_down, "fine": fine_up}
         return {name: self.project[name](maps[name]) for name in self.outputs}
 
-    def _grow(self, x: Tensor) -> Tensor:
+    def _grow(self, x: Tensor, layers: nn.Sequential) -> Tensor:
+        """`layers` on the map grown twofold; bilinear growth is cheaper, and the same, behind their 1x1 convolution."""
         if self.upsampling == "nearest":
-            return F.interpolate(x, scale_factor=2.0, mode="nearest")
-        return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=True)
+            return layers(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+        (first, *norm), rest = layers[0], layers[1:]
+        grown = F.interpolate(first(x), scale_factor=2.0, mode="bilinear", align_corners=True)
+        return rest(nn.Sequential(*norm)(grown))

@@ -65,6 +65,7 @@ def phrase_reader(
     device: torch.device,
     candidates: CandidateTable | None,
     cache_bytes: int = 1 << 30,
+    room_for_maps: int = 0,
 ) -> PhraseReader:
     """Phrases and images in the size and vocabulary that the student reads; tables as `PhraseReader` takes them."""
     return PhraseReader(
@@ -78,4 +79,5 @@ def phrase_reader(
         candidates=candidates,
         stretch=isinstance(student, Stretches) and student.stretch,
         cache_bytes=cache_bytes,
+        room_for_maps=room_for_maps,
     )

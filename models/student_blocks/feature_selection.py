@@ -1,4 +1,4 @@
-"""RealGIN's own parts: adaptive feature selection (AFS), where cells lie, and what its attention is held to."""
+"""RealGIN's own parts: adaptive feature selection (AFS), and what its attention is held to."""
 
 from collections.abc import Sequence
 
@@ -49,14 +49,6 @@ def _on_grid(x: Tensor, grid: torch.Size) -> Tensor:
     if x.shape[-1] < grid[-1]:
         return F.interpolate(x, size=grid, mode="bilinear", align_corners=True)
     return F.adaptive_avg_pool2d(x, grid)
-
-
-def cell_places(maps: Float[Tensor, "batch width h w"]) -> Float[Tensor, "batch 2 h w"]:
-    """Middle of every cell, x and y from -1 to 1."""
-    height, width = maps.shape[2:]
-    rows, columns = ((2 * torch.arange(n, device=maps.device) + 1) / n - 1 for n in (height, width))
-    y, x = torch.meshgrid(rows, columns, indexing="ij")
-    return torch.stack([x, y]).to(maps.dtype).expand(maps.shape[0], -1, -1, -1)
 
 
 def iou_heat_map(boxes_norm: Float[Tensor, "batch 4"], *, side: int) -> Float[Tensor, "batch cells"]:

@@ -41,4 +41,5 @@ def mirror(batch: StudentBatch, words: Int[Tensor, " words"], *, share: float) -
         content_xyxy=content,
         tokens=torch.where(phrases[:, None], words[batch.tokens], batch.tokens),
         boxes_norm=boxes,
+        memory=batch.memory and batch.memory.views(turned.long(), of=2),
     )

@@ -146,7 +146,11 @@ class MAttNet(nn.Module):
         valid, count = batch.candidates.valid, self.config.neighbours
         image = valid.nonzero()[:, 0]
         boxes, category = boxes[valid], category[valid]
-        _, middle, coarse = self.backbone.stage_maps(as_input(batch.squares))
+        middle, coarse = (
+            batch.memory.maps(self._stage_maps, kind="stages", kinds=1)
+            if batch.memory
+            else self._stage_maps(batch.squares)
+        )
         rivals = neighbours(boxes, image, category, count=count, same_category_only=True)
         context = neighbours(boxes, image, category, count=count, same_category_only=False)
         around = offsets(boxes[:, None].expand(-1, count, 4), boxes[rivals.region]) * rivals.valid[..., None]
@@ -161,6 +165,9 @@ class MAttNet(nn.Module):
             context_valid=context.valid,
             context_offsets=offsets(boxes[:, None].expand(-1, count, 4), boxes[context.region]),
         )
+
+    def _stage_maps(self, squares: Tensor, _view: int = 0) -> Sequence[Tensor]:
+        return self.backbone.stage_maps(as_input(squares))[1:]
 
     def _learn(self, batch: StudentBatch, regions: Regions) -> tuple[Objects, Bool[Tensor, " phrases"]]:
         """The region nearest to each label's box as what its phrase is about, and whether it is near enough."""

@@ -16,12 +16,13 @@ from torch.nn import functional as F
 
 from deixis.boxes import cxcywh_to_xyxy, paired_iou
 from deixis.core.config import STRICT
-from deixis.training.resize import random_resize
+from deixis.training.resize import draw_side
 from deixis.types import Grounding, StudentBatch
 from models.blocks.aspp import ASPP
+from models.blocks.csp_darknet import as_input
 from models.blocks.garan import GlobalAttention, Orientation, TextProduct
 from models.blocks.layers import MultiScaleFusion
-from models.student_blocks.one_stage import OneStageConfig, build_backbone, phrase_maps
+from models.student_blocks.one_stage import OneStageConfig, build_backbone, phrase_maps, training_maps
 from models.text.gru_attention import GRUAttentionEncoder, TextConfig
 
 IGNORED_OVERLAP = 0.5  # a wrong anchor that overlaps the target more than this is not told to be silent
@@ -62,10 +63,10 @@ class MCN(nn.Module):
         self.input_size = config.input_size
         self.text_encoder = GRUAttentionEncoder(config.text, vocabulary)
         self.backbone = build_backbone(config)
-        fine, middle, coarse = config.backbone.widths[-3:]
-        width, text = config.fused_width, config.text.width
-        self.merge = TextProduct(coarse, text, coarse)
-        self.fusion = MultiScaleFusion((coarse, middle, fine), width, outputs=("coarse", "fine"), upsampling="bilinear")
+        fine, middle, coarse = config.map_widths[-3:]
+        width, text, merged = config.fused_width, config.text.width, config.backbone.widths[-1]
+        self.merge = TextProduct(coarse, text, merged)
+        self.fusion = MultiScaleFusion((merged, middle, fine), width, outputs=("coarse", "fine"), upsampling="bilinear")
         self.box_attention, self.mask_attention = (
             GlobalAttention(width, text, heads=config.attention_heads, orientation=config.attention_orientation)
             for _ in range(2)
@@ -82,48 +83,48 @@ class MCN(nn.Module):
     def loss(self, batch: StudentBatch) -> dict[str, Float[Tensor, ""]]:
         """`centre`, `size`, `objectness`, `mask` and `consistency`, each a mean over phrases of sums over places."""
         assert batch.boxes_norm is not None and batch.masks is not None
-        squares = random_resize(batch.squares, self.config.resize_sides, mode=self.config.resize_mode)
-        boxes, mask = self._attend(squares, batch)
+        side = draw_side(self.config.resize_sides)
+        boxes, mask = self._attend(training_maps(self.backbone, batch, self.config, side=side), batch)
         raw = self._box_outputs(boxes)
-        target = F.interpolate(batch.masks[:, None], size=squares.shape[-2:], mode="area")[:, 0]
+        target = F.interpolate(batch.masks[:, None], size=(side, side), mode="area")[:, 0]
         terms = anchor_terms(raw, batch.boxes_norm, anchors=self._anchors(raw), stride=self.config.backbone.stride)
-        entropy = F.binary_cross_entropy_with_logits(self._mask_logits(mask, squares), target, reduction="none")
+        entropy = F.binary_cross_entropy_with_logits(self._mask_logits(mask, side), target, reduction="none")
         drawn = batch.masks.flatten(1).any(1)  # a label whose mask is missing trains the box alone
         per_phrase = entropy.sum((1, 2)) * drawn
         agreement = consistency(mask, self.mask_energy(mask), boxes, self.box_energy(boxes))
         return terms | {
-            "mask": per_phrase.mean() / MASK_LOSS_DIVISOR * (self.config.input_size / squares.shape[-1]) ** 2,
+            "mask": per_phrase.mean() / MASK_LOSS_DIVISOR * (self.config.input_size / side) ** 2,
             "consistency": (agreement * drawn).mean(),
         }
 
     @torch.no_grad()
     def predict(self, batch: StudentBatch) -> Grounding:
         """Box of the anchor with the highest objectness, and the mask."""
-        boxes, mask = self._attend(batch.squares, batch)
+        boxes, mask = self._attend(self.backbone(as_input(batch.squares)), batch)
         raw = self._box_outputs(boxes)
         decoded = decode_anchors(raw, anchors=self._anchors(raw), stride=self.config.backbone.stride).flatten(1, 2)
         scores, best = decoded[..., 4].max(1)
         corners = cxcywh_to_xyxy(decoded[torch.arange(best.shape[0], device=best.device), best, :4])
-        soft = self._mask_logits(mask, batch.squares).sigmoid()
+        soft = self._mask_logits(mask, batch.squares.shape[-1]).sigmoid()
         if self.config.mask_suppression == "asnls":
             soft = suppress_outside(soft, corners, scores)
         return Grounding(boxes_xyxy=corners, scores=scores, masks=soft, mask_threshold=self.config.mask_threshold)
 
-    def _attend(self, squares: Tensor, batch: StudentBatch) -> tuple[Tensor, Tensor]:
+    def _attend(self, maps: Sequence[Tensor], batch: StudentBatch) -> tuple[Tensor, Tensor]:
         """Coarse map for the box and fine map for the mask."""
         text = self.text_encoder(batch.tokens).flat
-        fine, middle, coarse = phrase_maps(self.backbone, squares, batch.image_of)
-        maps = self.fusion(self.merge(coarse, text), middle, fine)
-        return self.box_attention(maps["coarse"], text).map, self.mask_attention(maps["fine"], text).map
+        fine, middle, coarse = phrase_maps(maps, batch.image_of, coordinates=self.config.coordinates)
+        fused = self.fusion(self.merge(coarse, text), middle, fine)
+        return self.box_attention(fused["coarse"], text).map, self.mask_attention(fused["fine"], text).map
 
     def _box_outputs(self, x: Tensor) -> Tensor:
         """[phrases, cells, anchors, 5], raw."""
         raw = self.boxes(x).float().flatten(2).transpose(1, 2)
         return raw.unflatten(2, (len(self.config.anchors), 5))
 
-    def _mask_logits(self, x: Tensor, squares: Tensor) -> Tensor:
+    def _mask_logits(self, x: Tensor, side: int) -> Tensor:
         corners = self.config.mask_upsampling == "corners"
-        logits = F.interpolate(self.mask(x).float(), size=squares.shape[-2:], mode="bilinear", align_corners=corners)
+        logits = F.interpolate(self.mask(x).float(), size=(side, side), mode="bilinear", align_corners=corners)
         return logits[:, 0]
 
     def _anchors(self, raw: Tensor) -> Float[Tensor, "anchors 2"]:

@@ -15,12 +15,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deixis.core.config import STRICT
-from deixis.training.resize import random_resize
+from deixis.training.resize import draw_side
 from deixis.types import Grounding, StudentBatch
+from models.blocks.csp_darknet import as_input
 from models.blocks.garan import Attended, GlobalAttention, Orientation, TextProduct
 from models.student_blocks.cell_head import TERM_WEIGHTS, CellHead, best_cell, detection_terms
 from models.student_blocks.feature_selection import FeatureSelection, iou_heat_map
-from models.student_blocks.one_stage import OneStageConfig, build_backbone, phrase_maps
+from models.student_blocks.one_stage import OneStageConfig, build_backbone, phrase_maps, training_maps
 from models.text.gru_attention import GRUAttentionEncoder
 
 
@@ -56,7 +57,7 @@ class RealGIN(nn.Module):
         self.backbone = build_backbone(config)
         width = config.fused_width
         self.selection = FeatureSelection(
-            config.backbone.widths[-3:], config.text.width, hidden=config.selection_width, width=width
+            config.map_widths[-3:], config.text.width, hidden=config.selection_width, width=width
         )
         self.attention = GlobalAttention(
             width,
@@ -76,8 +77,8 @@ class RealGIN(nn.Module):
     def loss(self, batch: StudentBatch) -> dict[str, Float[Tensor, ""]]:
         """SimREC's `box` and `objectness`, and `attention`: where the phrase collected, against a heat map."""
         assert batch.boxes_norm is not None
-        squares = random_resize(batch.squares, self.config.resize_sides, mode=self.config.resize_mode)
-        attended, outputs = self._forward(squares, batch)
+        side = draw_side(self.config.resize_sides)
+        attended, outputs = self._forward(training_maps(self.backbone, batch, self.config, side=side), batch)
         heat = iou_heat_map(batch.boxes_norm, side=attended.map.shape[-1])
         attention = F.binary_cross_entropy_with_logits(attended.logits.float(), heat)
         terms = detection_terms(outputs, batch.boxes_norm, stride=self.config.backbone.stride)
@@ -86,12 +87,12 @@ class RealGIN(nn.Module):
     @torch.no_grad()
     def predict(self, batch: StudentBatch) -> Grounding:
         """Box of the cell with the highest objectness; no suppression, no clipping."""
-        _, raw = self._forward(batch.squares, batch)
+        _, raw = self._forward(self.backbone(as_input(batch.squares)), batch)
         return best_cell(raw, stride=self.config.backbone.stride)
 
-    def _forward(self, squares: Tensor, batch: StudentBatch) -> tuple[Attended, Tensor]:
+    def _forward(self, maps: Sequence[Tensor], batch: StudentBatch) -> tuple[Attended, Tensor]:
         """Where the phrase looked, and raw outputs per cell."""
         text = self.text_encoder(batch.tokens).flat
-        maps = phrase_maps(self.backbone, squares, batch.image_of)
-        attended = self.attention(self.selection(maps, text), text)
+        levels = phrase_maps(maps, batch.image_of, coordinates=self.config.coordinates)
+        attended = self.attention(self.selection(levels, text), text)
         return attended, self.head(self.product(attended.map, text))

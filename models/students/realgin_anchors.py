@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import field
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -17,15 +17,16 @@ from torch.nn import functional as F
 from deixis.boxes import cxcywh_to_xyxy
 from deixis.core.config import STRICT
 from deixis.core.errors import ConfigError
-from deixis.training.resize import ResizeMode, random_resize
+from deixis.training.resize import ResizeMode, draw_side, resized
 from deixis.types import Grounding, StudentBatch
+from models.blocks.coordinates import cell_places
 from models.blocks.csp_darknet import CSPConfig, CSPDarkNet, as_input
 from models.blocks.garan import GlobalAttention, Orientation
 from models.blocks.resnet import ResNetConfig, build_resnet
 from models.student_blocks.anchors import decode_offsets, focal_term, make_anchors, match_anchors, offset_term
 from models.student_blocks.feature_pyramid import FeaturePyramid
-from models.student_blocks.feature_selection import FeatureSelection, cell_places, iou_heat_map
-from models.student_blocks.one_stage import phrase_maps
+from models.student_blocks.feature_selection import FeatureSelection, iou_heat_map
+from models.student_blocks.one_stage import phrase_maps, training_maps
 from models.text.last_states import LastStatesConfig, LastStatesEncoder
 
 OBJECTNESS_BIAS = -4.0  # at first no anchor answers
@@ -116,8 +117,7 @@ class RealGINAnchors(nn.Module):
     def loss(self, batch: StudentBatch) -> dict[str, Float[Tensor, ""]]:
         """`objectness`: focal, over positives; `box`: smooth L1; `attention`: where the phrase collected, per scale."""
         assert batch.boxes_norm is not None
-        squares = random_resize(batch.squares, self.config.resize_sides, mode=self.config.resize_mode)
-        raw, anchors, collected = self._forward(squares, batch)
+        raw, anchors, collected = self._forward(self._look_resized(batch), batch)
         positive = match_anchors(batch.boxes_norm, anchors, min_iou=self.config.min_iou)
         return {
             "objectness": focal_term(raw[..., 4], positive),
@@ -128,34 +128,39 @@ class RealGINAnchors(nn.Module):
     @torch.no_grad()
     def predict(self, batch: StudentBatch) -> Grounding:
         """Box of the anchor with the highest objectness; no suppression, no clipping."""
-        raw, anchors, _ = self._forward(batch.squares, batch)
+        raw, anchors, _ = self._forward(self._look(batch.squares), batch)
         scores, best = raw[..., 4].sigmoid().max(1)
         boxes = decode_offsets(raw[..., :4], anchors)[torch.arange(best.shape[0], device=best.device), best]
         return Grounding(boxes_xyxy=cxcywh_to_xyxy(boxes) * batch.squares.shape[-1], scores=scores)
 
-    def _forward(self, squares: Tensor, batch: StudentBatch) -> tuple[Tensor, Tensor, list[Tensor]]:
+    def _forward(self, maps: Sequence[Tensor], batch: StudentBatch) -> tuple[Tensor, Tensor, list[Tensor]]:
         """Offsets and objectness per anchor, [phrases, anchors, 5]; the anchors; collecting logits of each scale."""
         text = self.text_encoder(batch.tokens)
-        maps = self._look(squares, batch.image_of)
+        levels = phrase_maps(maps, batch.image_of)
         attended = [
-            attend(select(maps, text), text) for select, attend in zip(self.selections, self.attentions, strict=True)
+            attend(select(levels, text), text) for select, attend in zip(self.selections, self.attentions, strict=True)
         ]
-        levels = self.pyramid([level.map for level in attended])
-        raw = torch.cat([self._answer(level, text) for level in levels], 1).float()
+        pyramid = self.pyramid([level.map for level in attended])
+        raw = torch.cat([self._answer(level, text) for level in pyramid], 1).float()
         anchors = make_anchors(
-            [level.shape[-1] for level in levels],
+            [level.shape[-1] for level in pyramid],
             ratios=self.config.anchor_ratios,
             scales=self.config.anchor_scales,
             device=raw.device,
         )
         return raw, anchors, [level.logits for level in attended]
 
-    def _look(self, squares: Tensor, image_of: Int[Tensor, " phrases"]) -> list[Tensor]:
-        """Fine, middle and coarse map of each phrase's image."""
+    def _look_resized(self, batch: StudentBatch) -> Sequence[Tensor]:
+        side = draw_side(self.config.resize_sides)
         if self.backbone is not None:
-            return phrase_maps(self.backbone, squares, image_of)
-        maps = self.cnn.forward_intermediates(as_input(squares), indices=3, intermediates_only=True)
-        return [x.index_select(0, image_of) for x in maps]
+            return training_maps(self.backbone, batch, self.config, side=side)
+        return self._look(resized(batch.squares, side, mode=self.config.resize_mode))
+
+    def _look(self, squares: Tensor) -> Sequence[Tensor]:
+        """Fine, middle and coarse map of each image."""
+        if self.backbone is not None:
+            return self.backbone(as_input(squares))
+        return self.cnn.forward_intermediates(as_input(squares), indices=3, intermediates_only=True)
 
     def _answer(self, level: Tensor, text: Tensor) -> Tensor:
         """The shared head on one level of the pyramid."""

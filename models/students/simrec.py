@@ -12,12 +12,15 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from deixis.core.config import STRICT
-from deixis.training.resize import random_resize
+from deixis.training.resize import draw_side
 from deixis.types import SCALES, Grounding, StudentBatch
+from models.blocks.csp_darknet import as_input
 from models.blocks.garan import GlobalAttention, Orientation, TextProduct
 from models.blocks.layers import MultiScaleFusion
 from models.student_blocks.cell_head import TERM_WEIGHTS, CellHead, best_cell, detection_terms
-from models.student_blocks.one_stage import OneStageConfig, build_backbone, phrase_maps
+from models.student_blocks.gaze import attention_term
+from models.student_blocks.mirror import mirror, mirrored_words
+from models.student_blocks.one_stage import OneStageConfig, build_backbone, phrase_maps, training_maps
 from models.text.gru_attention import GRUAttentionEncoder
 
 FINEST_FIRST = SCALES[::-1]  # as the backbone gives its maps
@@ -27,6 +30,8 @@ FINEST_FIRST = SCALES[::-1]  # as the backbone gives its maps
 class SimRECConfig(OneStageConfig):
     """Sizes; the defaults are the published model."""
 
+    weight_choice: float = 0.0  # of a term in which cells compete for the target's centre; in no release
+    mirror_share: float = 0.0  # of the images, in training; left and right then change places in the phrase
     fused_width: int = 512
     attention_heads: int = 2
     attention_orientation: Orientation = "correct"  # the release swaps rows and columns
@@ -54,7 +59,7 @@ class SimREC(nn.Module):
         self.merge = nn.ModuleDict(
             {
                 name: TextProduct(channels, config.text.width, width)
-                for name, channels in zip(FINEST_FIRST, config.backbone.widths[-3:], strict=True)
+                for name, channels in zip(FINEST_FIRST, config.map_widths[-3:], strict=True)
             }
         )
         self.fusion = MultiScaleFusion((width,) * 3, width, outputs=("coarse",), upsampling="bilinear")
@@ -62,27 +67,36 @@ class SimREC(nn.Module):
             width, config.text.width, heads=config.attention_heads, orientation=config.attention_orientation
         )
         self.head = CellHead(width, config.head_width)
+        self.register_buffer("mirrored_words", mirrored_words(vocabulary), persistent=False)
 
     @property
     def term_weights(self) -> dict[str, float]:
         """Factors of the loss terms."""
-        return TERM_WEIGHTS
+        weight = self.config.weight_choice
+        return TERM_WEIGHTS | ({"choice": weight} if weight else {})
 
     def loss(self, batch: StudentBatch) -> dict[str, Float[Tensor, ""]]:
         """`box`: 1 - IoU^2 over assigned cells; `objectness`: BCE over all cells; both per assigned cell."""
-        squares = random_resize(batch.squares, self.config.resize_sides, mode=self.config.resize_mode)
-        raw = self._forward(squares, batch)
-        return detection_terms(raw, batch.boxes_norm, stride=self.config.backbone.stride)
+        if self.config.mirror_share:
+            batch = mirror(batch, self.mirrored_words, share=self.config.mirror_share)
+        side = draw_side(self.config.resize_sides)
+        raw = self._forward(training_maps(self.backbone, batch, self.config, side=side), batch)
+        terms = detection_terms(raw, batch.boxes_norm, stride=self.config.backbone.stride)
+        if self.config.weight_choice:
+            terms["choice"] = attention_term(raw[..., 4].float().softmax(1), batch.boxes_norm)
+        return terms
 
     @torch.no_grad()
     def predict(self, batch: StudentBatch) -> Grounding:
         """Box of the cell with the highest objectness; no suppression, no clipping."""
-        return best_cell(self._forward(batch.squares, batch), stride=self.config.backbone.stride)
+        return best_cell(
+            self._forward(self.backbone(as_input(batch.squares)), batch), stride=self.config.backbone.stride
+        )
 
-    def _forward(self, squares: Tensor, batch: StudentBatch) -> Tensor:
+    def _forward(self, maps: Sequence[Tensor], batch: StudentBatch) -> Tensor:
         """Raw outputs per cell, row-major: [phrases, cells, 5]."""
         text = self.text_encoder(batch.tokens).flat
-        levels = phrase_maps(self.backbone, squares, batch.image_of)
-        maps = {name: self.merge[name](x, text) for name, x in zip(FINEST_FIRST, levels, strict=True)}
-        fused = self.fusion(maps["coarse"], maps["middle"], maps["fine"])["coarse"]
+        levels = phrase_maps(maps, batch.image_of, coordinates=self.config.coordinates)
+        merged = {name: self.merge[name](x, text) for name, x in zip(FINEST_FIRST, levels, strict=True)}
+        fused = self.fusion(merged["coarse"], merged["middle"], merged["fine"])["coarse"]
         return self.head(self.attention(fused, text).map)

@@ -12,7 +12,7 @@ from dataclasses import field
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -21,15 +21,18 @@ from deixis.boxes import cxcywh_to_xyxy, paired_giou
 from deixis.core.config import STRICT
 from deixis.core.errors import ConfigError
 from deixis.core.frozen import freeze
-from deixis.imaging.images import IMAGENET_MEAN, standardise
+from deixis.imaging.images import standardise
 from deixis.language.text import PAD, START
 from deixis.language.word_pieces import is_word_pieces
-from deixis.types import Grounding, StudentBatch
-from models.blocks.csp_darknet import CSPConfig, CSPDarkNet
+from deixis.types import Grounding, ImageMemory, StudentBatch
+from models.blocks.coordinates import COORDINATES, with_coordinates
+from models.blocks.csp_darknet import CSPConfig, CSPDarkNet, as_input
 from models.blocks.detr_encoder import DETREncoder, sine_position
 from models.blocks.resnet import ResNetConfig, build_resnet
+from models.student_blocks.gaze import attention_term, centre_of_gaze
 from models.student_blocks.mirror import mirror, mirrored_words
 from models.student_blocks.padding import pad_cells, pad_pixels
+from models.student_blocks.placing import Placing, draw_placing, few_placings, place_boxes, place_squares
 from models.text.bert import BERT, BERTConfig
 
 GAZE_MARGIN = 0.01  # of the canvas; a reference on the very edge would have no finite logit
@@ -48,7 +51,9 @@ class TransVGConfig:
     joint_layers: int = 6
     dropout: float = 0.1
     scale_range: tuple[float, float] = (0.7, 1.0)  # long side over the canvas in training
+    placings: int = 0  # of an image on the canvas, drawn once, of which training draws one; 0: any, drawn anew
     mirror_share: float = 0.0  # of the images, in training; 0.5 in the release. Left and right then change places
+    coordinates: bool = False  # where each cell lies joins what it shows; positions alone are in the release
     init_std: float = 1.0  # of the answer token and the learned positions
     pretrained_factor: float = 0.1  # on the learning rate of CNN, visual encoder and BERT
     weight_l1: float = 1.0  # beside a GIoU term of weight 1
@@ -87,7 +92,7 @@ class TransVG(nn.Module):
         self.stride = (config.cnn or config.backbone).stride
         channels = self.cnn.num_features if self.cnn else sum(config.backbone.widths[-3:])
         self.normalise = nn.Identity() if self.cnn else nn.BatchNorm2d(channels, affine=False)
-        self.input_project = nn.Conv2d(channels, width, 1)
+        self.input_project = nn.Conv2d(channels + COORDINATES * config.coordinates, width, 1)
         self.visual_encoder = self._encoder(config.visual_layers)
         self.bert = BERT(text, vocabulary)
         self.visual_project = nn.Linear(width, width)
@@ -124,10 +129,12 @@ class TransVG(nn.Module):
         assert batch.boxes_norm is not None
         if self.config.mirror_share:
             batch = mirror(batch, self.mirrored_words, share=self.config.mirror_share)
-        squares, content, boxes = rescale(
-            batch.squares, batch.content_xyxy, batch.boxes_norm, batch.image_of, scale_range=self.config.scale_range
+        placing, memory = self._place(batch)
+        content, boxes = place_boxes(
+            batch.content_xyxy, batch.boxes_norm, batch.image_of, placing, side=batch.squares.shape[-1]
         )
-        predicted, gaze = self._forward(squares, content, batch)
+        seen = self._recall(memory) if memory else self._look(place_squares(batch.squares, placing), content)
+        predicted, gaze = self._forward(seen, content, batch)
         terms = box_terms(predicted, boxes)
         if self.config.weight_attention:
             terms["attention"] = attention_term(gaze.float(), boxes)
@@ -148,15 +155,37 @@ class TransVG(nn.Module):
     @torch.no_grad()
     def predict(self, batch: StudentBatch) -> Grounding:
         """One forward pass, clamped to the canvas. TransVG gives no score: it is 1 for every box."""
-        boxes, _ = self._forward(batch.squares.float(), batch.content_xyxy, batch)
+        boxes, _ = self._forward(self._look(batch.squares, batch.content_xyxy), batch.content_xyxy, batch)
         corners = cxcywh_to_xyxy(boxes.float()).clamp(0, 1) * batch.squares.shape[-1]
         return Grounding(boxes_xyxy=corners, scores=torch.ones_like(corners[:, 0]))
 
-    def _forward(self, squares: Tensor, content_xyxy: Tensor, batch: StudentBatch) -> tuple[Tensor, Tensor]:
+    def _place(self, batch: StudentBatch) -> tuple[Placing, ImageMemory | None]:
+        """Where on the canvas each image goes, and the memory of images placed like that where there is one."""
+        config, count = self.config, len(batch.squares)
+        if not config.placings:
+            return draw_placing(count, config.scale_range).to(batch.squares.device), None
+        drawn = torch.randint(config.placings, (count,))
+        placing = few_placings(config.placings, config.scale_range)[drawn].to(batch.squares.device)
+        is_kept = batch.memory is not None and self.backbone is not None and config.frozen_backbone
+        return placing, batch.memory.views(drawn, of=config.placings) if is_kept else None
+
+    def _recall(self, memory: ImageMemory) -> Tensor:
+        """What the frozen backbone sees of images in one of the few placings, turned or not."""
+        placings = few_placings(self.config.placings, self.config.scale_range)
+
+        def look(squares: Tensor, view: int) -> list[Tensor]:
+            turned, number = divmod(view, self.config.placings)
+            placing = placings[torch.full((len(squares),), number)].to(squares.device)
+            return [self._look_pooled(place_squares(squares.flip(-1) if turned else squares, placing))]
+
+        return memory.maps(look, kind="placed", kinds=1)[0]
+
+    def _forward(self, seen: Tensor, content_xyxy: Tensor, batch: StudentBatch) -> tuple[Tensor, Tensor]:
         """cx, cy, w, h in [0, 1] of the canvas, and how much the answer token looked at each cell in the end."""
-        visual = self.input_project(self._look(squares, content_xyxy))
+        seen = self.normalise(seen)
+        visual = self.input_project(with_coordinates(seen) if self.config.coordinates else seen)
         deciding = "first" if self.config.compat == "released" else "centre"
-        is_pad = pad_cells(content_xyxy, side=visual.shape[-1], canvas=squares.shape[-1], deciding=deciding)
+        is_pad = pad_cells(content_xyxy, side=visual.shape[-1], canvas=batch.squares.shape[-1], deciding=deciding)
         pixels = visual.flatten(2).transpose(1, 2)
         place = sine_position(~is_pad.view(is_pad.shape[0], visual.shape[-1], -1), self.config.width)
         pixels, _ = self.visual_encoder(pixels, place, is_pad)
@@ -193,18 +222,22 @@ class TransVG(nn.Module):
         )  # fmt: skip
 
     def _look(self, squares: Tensor, content_xyxy: Tensor) -> Tensor:
-        """The published CNN's last stage; of the embedded one the last three, pooled to the coarse grid.
+        """The published CNN's last stage, or what the embedded one's last three show on the coarse grid."""
+        if self.cnn is None:
+            return self._look_pooled(squares)
+        levels = standardise(squares)
+        if self.config.compat == "released":
+            levels = levels.masked_fill(pad_pixels(content_xyxy, side=squares.shape[-1])[:, None], 0.0)
+        return self.cnn.forward_features(levels.contiguous(memory_format=torch.channels_last))
+
+    def _look_pooled(self, squares: Tensor) -> Tensor:
+        """The embedded CNN's last three stages, pooled to the coarse grid.
 
         Colour is plain in the early stages; how much of it the last one keeps differs from seed to seed.
         """
-        if self.cnn is not None:
-            levels = standardise(squares)
-            if self.config.compat == "released":
-                levels = levels.masked_fill(pad_pixels(content_xyxy, side=squares.shape[-1])[:, None], 0.0)
-            return self.cnn.forward_features(levels.contiguous(memory_format=torch.channels_last))
-        maps = self.backbone.stage_maps((squares.float() / 255).contiguous(memory_format=torch.channels_last))
+        maps = self.backbone.stage_maps(as_input(squares))
         side = maps[-1].shape[-1]
-        return self.normalise(torch.cat([F.adaptive_avg_pool2d(stage, side) for stage in maps], 1))
+        return torch.cat([F.adaptive_avg_pool2d(stage, side) for stage in maps], 1)
 
 
 def box_terms(predicted: Float[Tensor, "batch 4"], target: Float[Tensor, "batch 4"]) -> dict[str, Float[Tensor, ""]]:
@@ -213,57 +246,3 @@ def box_terms(predicted: Float[Tensor, "batch 4"], target: Float[Tensor, "batch 
     giou = paired_giou(cxcywh_to_xyxy(predicted), cxcywh_to_xyxy(target))
     l1 = (predicted - target).abs().sum(1)
     return {"l1": l1.mean(), "giou": (1 - giou).mean()}
-
-
-def cell_centres(cells: int, device: torch.device) -> Float[Tensor, "cells 2"]:
-    """x, y in [0, 1] of a square grid, row-major."""
-    side = round(cells**0.5)
-    index = torch.arange(cells, device=device)
-    return (torch.stack([index % side, index // side], -1) + 0.5) / side
-
-
-def centre_of_gaze(gaze: Float[Tensor, "batch cells"]) -> Float[Tensor, "batch 2"]:
-    """x, y in [0, 1] of where attention lies: its mean place over the strongest cell and that cell's neighbours."""
-    centres = cell_centres(gaze.shape[1], gaze.device)
-    reach = 1.5 * gaze.shape[1] ** -0.5
-    near = ((centres - centres[gaze.argmax(1)][:, None]).abs() < reach).all(-1)
-    nearby = gaze * near
-    return nearby @ centres / nearby.sum(1, keepdim=True).clamp(min=1e-12)
-
-
-def attention_term(gaze: Float[Tensor, "batch cells"], target: Float[Tensor, "batch 4"]) -> Float[Tensor, ""]:
-    """Cross-entropy of attention with the four cells round the target's centre (cx, cy, w, h in [0, 1]).
-
-    Each of the four weighs as in bilinear interpolation, so attention that fits has its mean place at that centre.
-    """
-    side = round(gaze.shape[1] ** 0.5)
-    distance = (cell_centres(gaze.shape[1], gaze.device) - target[:, None, :2].clamp(0.5 / side, 1 - 0.5 / side)).abs()
-    nearness = (1 - side * distance).clamp(min=0).prod(-1)
-    return -(nearness * (gaze + 1e-6).log()).sum(1).mean()
-
-
-def rescale(
-    squares: UInt8[Tensor, "images 3 side side"],
-    content_xyxy: Float[Tensor, "images 4"],
-    boxes_norm: Float[Tensor, "phrases 4"],
-    image_of: Int[Tensor, " phrases"],
-    *,
-    scale_range: tuple[float, float],
-) -> tuple[Float[Tensor, "images 3 side side"], Float[Tensor, "images 4"], Float[Tensor, "phrases 4"]]:
-    """Shrink each image by a factor of its own and put it somewhere on the canvas; boxes and content follow."""
-    batch, _, side, _ = squares.shape
-    low, high = scale_range
-    scale = low + (high - low) * torch.rand(batch, 1, device=squares.device)
-    corner = torch.rand(batch, 2, device=squares.device) * (1 - scale)  # of the shrunk square, over the side
-    # The grid maps output places to input places, both in [-1, 1]: x_in = (x_out - shift) / scale.
-    shift = 2 * corner + scale - 1
-    theta = torch.zeros(batch, 2, 3, device=squares.device)
-    theta[:, 0, 0] = theta[:, 1, 1] = 1 / scale[:, 0]
-    theta[:, :, 2] = -shift / scale
-    grid = F.affine_grid(theta, [batch, 3, side, side], align_corners=False)
-    grey = torch.tensor(IMAGENET_MEAN, device=squares.device).view(3, 1, 1) * 255  # standardises to zero
-    moved = F.grid_sample(squares.float() - grey, grid, padding_mode="zeros", align_corners=False) + grey
-    content = content_xyxy * scale + corner.repeat(1, 2) * side
-    scale, corner = scale[image_of], corner[image_of]
-    centre, size = boxes_norm[:, :2] * scale + corner, boxes_norm[:, 2:] * scale
-    return moved, content, torch.cat([centre, size], 1)

@@ -20,13 +20,13 @@ from torch.nn import functional as F
 from deixis.core.config import STRICT
 from deixis.core.errors import ConfigError
 from deixis.labelling.response_maps import box_holding
-from deixis.training.resize import random_resize
+from deixis.training.resize import draw_side, resized
 from deixis.types import Grounding, StudentBatch
 from models.backbones.clip_resnet import CLIPResNet, CLIPResNetConfig
 from models.blocks.csp_darknet import CSPConfig, as_input
 from models.blocks.darknet import DarkNetConfig
 from models.student_blocks.mask_decoder import Decoder, PixelWordAttention, PublishedDecoder
-from models.student_blocks.one_stage import OneStageConfig, build_backbone
+from models.student_blocks.one_stage import OneStageConfig, build_backbone, phrase_maps, training_maps
 from models.text.clip_text import CLIPText, CLIPTextConfig
 from models.text.gru_attention import GRUAttentionEncoder, TextConfig
 
@@ -74,7 +74,7 @@ class TRISSegmenter(nn.Module):
         self.stretch = published = config.is_published
         self.text_encoder = (CLIPText if published else GRUAttentionEncoder)(config.text, vocabulary)
         self.backbone = CLIPResNet(config.backbone) if published else build_backbone(config)
-        channels = config.backbone.widths[::-1]  # coarse to fine
+        channels = config.map_widths[::-1]  # coarse to fine
         words = config.text.inner_width if published else config.text.width
         self.attention = nn.ModuleList(PixelWordAttention(c, words, reads_padding=published) for c in channels[:3])
         if published:
@@ -105,11 +105,11 @@ class TRISSegmenter(nn.Module):
     def loss(self, batch: StudentBatch) -> dict[str, Float[Tensor, ""]]:
         """`mask`: the sum of the four outputs' mean cross-entropies; labels without a mask are left out."""
         assert batch.masks is not None
-        squares = random_resize(batch.squares, self.config.resize_sides, mode=self.config.resize_mode)
+        side = draw_side(self.config.resize_sides)
         drawn = batch.masks.flatten(1).any(1)
-        side = squares.shape[-1]
         target = F.interpolate(batch.masks[:, None], size=(side, side), mode="area")[drawn, 0]
-        return {"mask": mask_loss([x[drawn] for x in self._outputs(squares, batch)], target)}
+        outputs = self._outputs(self._look_resized(batch, side), batch, side)
+        return {"mask": mask_loss([x[drawn] for x in outputs], target)}
 
     def parameter_groups(self) -> list[tuple[list[nn.Parameter], float]]:
         """What starts pretrained learns slower: the backbone, and CLIP's text tower with it."""
@@ -126,7 +126,7 @@ class TRISSegmenter(nn.Module):
     @torch.no_grad()
     def predict(self, batch: StudentBatch) -> Grounding:
         """The finest output, its peak, and the box of what is connected with it."""
-        logits = self._outputs(batch.squares, batch)[0]
+        logits = self._outputs(self._look(batch.squares), batch, batch.squares.shape[-1])[0]
         scores, place = logits.flatten(1).max(1)
         side = logits.shape[-1]
         points = torch.stack([place % side, place // side], 1)
@@ -141,15 +141,24 @@ class TRISSegmenter(nn.Module):
             points_xy=points.float() + 0.5,
         )
 
-    def _outputs(self, squares: Tensor, batch: StudentBatch) -> list[Float[Tensor, "phrases side side"]]:
-        """Logits over the input, finest first."""
+    def _look_resized(self, batch: StudentBatch, side: int) -> Sequence[Tensor]:
+        if self.stretch:
+            return self._look(resized(batch.squares, side, mode=self.config.resize_mode))
+        return training_maps(self.backbone, batch, self.config, side=side)
+
+    def _look(self, squares: Tensor) -> Sequence[Tensor]:
+        """Maps of each image, fine to coarse."""
+        return (self.backbone.stage_maps if self.stretch else self.backbone)(as_input(squares))
+
+    def _outputs(
+        self, maps: Sequence[Tensor], batch: StudentBatch, side: int
+    ) -> list[Float[Tensor, "phrases side side"]]:
+        """Logits over the input of `side` pixels, finest first."""
         text = self.text_encoder(batch.tokens)
-        look = self.backbone.stage_maps if self.stretch else self.backbone
-        maps = [x.index_select(0, batch.image_of) for x in look(as_input(squares))][::-1]
-        read = [x + attend(x, text) for attend, x in zip(self.attention, maps, strict=False)]
-        size = squares.shape[-2:]
-        outputs = self.decoder([*read, *maps[len(read) :]])
-        return [F.interpolate(x.float(), size=size, mode="bilinear")[:, 0] for x in outputs]
+        levels = phrase_maps(maps, batch.image_of, coordinates=self.config.coordinates)[::-1]
+        read = [x + attend(x, text) for attend, x in zip(self.attention, levels, strict=False)]
+        outputs = self.decoder([*read, *levels[len(read) :]])
+        return [F.interpolate(x.float(), size=(side, side), mode="bilinear")[:, 0] for x in outputs]
 
 
 def mask_loss(

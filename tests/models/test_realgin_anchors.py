@@ -146,7 +146,7 @@ def test_the_answer_is_the_box_of_the_most_confident_anchor():
     model = student().eval()
     batch = student_batch(2, side=96)
     with torch.no_grad():
-        raw, anchors, _ = model._forward(batch.squares, batch)
+        raw, anchors, _ = model._forward(model._look(batch.squares), batch)
     assert raw.shape[1] == len(anchors) == 9 * sum(side**2 for side in (24, 12, 6, 3, 2, 1))
     grounding = model.predict(batch)
     best = raw[0, :, 4].argmax()

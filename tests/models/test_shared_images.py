@@ -6,12 +6,10 @@ import pytest
 import torch
 
 from deixis.batches.samples import unique_images
-from deixis.boxes import cxcywh_to_xyxy
 from deixis.types import Detections, TeacherBatch
-from models.students.transvg import rescale
 from tests.factories import MadeUpExpertMaps, alone_in_batch, dvin, refclip, student_batch, teacher_batch
 from tests.models.test_simrec import simrec
-from tests.models.test_transvg import bright_rectangles, lit_box, transvg
+from tests.models.test_transvg import transvg
 
 IMAGE_OF = torch.tensor([0, 1, 1, 0, 2])
 
@@ -62,14 +60,6 @@ def test_students_answer_as_alone(make):
     for row in range(5):
         alone = student.predict(alone_in_batch(batch, row))
         torch.testing.assert_close(alone.boxes_xyxy, shared.boxes_xyxy[row : row + 1], atol=1e-3, rtol=1e-4)
-
-
-def test_rescale_moves_every_box_with_its_image():
-    squares, boxes = bright_rectangles(3)
-    content = torch.tensor([[0.0, 0.0, 96.0, 96.0]]).repeat(3, 1)
-    moved, _, moved_boxes = rescale(squares, content, boxes[IMAGE_OF], IMAGE_OF, scale_range=(0.7, 1.0))
-    for image, box in zip(IMAGE_OF.tolist(), cxcywh_to_xyxy(moved_boxes) * 96, strict=True):
-        assert lit_box(moved[image]) == pytest.approx(box.tolist(), abs=1.0)
 
 
 def test_unique_images_in_order_of_appearance():

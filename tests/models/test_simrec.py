@@ -1,5 +1,6 @@
 """SimREC: its scheme, its sizes at paper scale, and answers that depend on nothing but their own phrase."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -30,7 +31,7 @@ def test_batched_equals_single():
 
 def test_random_resize_draws_the_configured_sides_and_no_other():
     model, batch, sides = simrec().train(), student_batch(2), []
-    model.backbone.register_forward_pre_hook(lambda _, inputs: sides.append(tuple(inputs[0].shape[2:])))
+    model.backbone.stem.register_forward_pre_hook(lambda _, inputs: sides.append(tuple(inputs[0].shape[2:])))
     for _ in range(40):
         model.loss(batch)
     assert set(sides) == {(48, 48), (64, 64), (80, 80)}
@@ -54,6 +55,17 @@ def test_pads_change_neither_the_pooled_text_nor_the_answer():
 def test_published_settings():
     assert simrec().term_weights == {"box": 5.0, "objectness": 1.0}
     assert SimRECConfig().resize_sides == (224, 256, 288, 320, 352, 384, 416, 448, 480, 512, 544, 576, 608)
+
+
+def test_a_choice_term_is_the_entropy_of_indifferent_cells():
+    model = simrec(weight_choice=2.0).train()
+    for part in (model.head.objectness.weight, model.head.objectness.bias):
+        torch.nn.init.zeros_(part)
+    terms = model.loss(student_batch(3))
+    cells = {(side // TINY.stride) ** 2 for side in model.config.resize_sides}
+    expected = [pytest.approx(math.log(count), abs=1e-3) for count in cells]
+    assert float(terms["choice"].detach()) in expected
+    assert model.term_weights == {"box": 5.0, "objectness": 1.0, "choice": 2.0}
 
 
 def test_parameter_counts_of_the_parts_at_paper_scale():

@@ -10,14 +10,12 @@ from torch.nn import functional as F
 from deixis.types import StudentBatch
 from models.blocks.csp_darknet import CSPConfig
 from models.blocks.resnet import ResNetConfig
+from models.student_blocks.gaze import attention_term, centre_of_gaze
 from models.student_blocks.padding import pad_cells, pad_pixels
 from models.students.transvg import (
     TransVG,
     TransVGConfig,
-    attention_term,
     box_terms,
-    centre_of_gaze,
-    rescale,
 )
 from models.text.bert import BERTConfig
 from tests.factories import VOCABULARY, alone_in_batch, student_batch
@@ -102,58 +100,6 @@ def test_pretrained_parts_learn_slower_and_nothing_is_left_out(eye):
     old = [*model.bert.parameters(), *model.visual_encoder.parameters(), *(model.cnn or model.backbone).parameters()]
     assert {id(p) for p in new} <= {id(p) for p in fast}
     assert {id(p) for p in old if p.requires_grad} <= {id(p) for p in slow}
-
-
-def bright_rectangles(count: int, side: int = 96) -> tuple[torch.Tensor, torch.Tensor]:
-    """Black squares with one white rectangle each, and its cx, cy, w, h over the side."""
-    generator = torch.Generator().manual_seed(4)
-    squares = torch.zeros(count, 3, side, side, dtype=torch.uint8)
-    boxes = []
-    for square in squares:
-        left, top = torch.randint(4, side // 2, (2,), generator=generator).tolist()
-        width, height = torch.randint(12, side // 2 - 4, (2,), generator=generator).tolist()
-        square[:, top : top + height, left : left + width] = 255
-        boxes.append([left + width / 2, top + height / 2, width, height])
-    return squares, torch.tensor(boxes) / side
-
-
-def lit_box(square: torch.Tensor) -> list[float]:
-    lit = square[0] > 180
-    rows, columns = lit.any(1).nonzero().flatten(), lit.any(0).nonzero().flatten()
-    return [float(v) for v in (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)]
-
-
-def test_rescale_keeps_boxes_on_the_right_pixels():
-    squares, boxes = bright_rectangles(12)
-    content = torch.tensor([[0.0, 0.0, 96.0, 96.0]]).repeat(12, 1)
-    torch.manual_seed(5)
-    moved, where, moved_boxes = rescale(squares, content, boxes, torch.arange(12), scale_range=(0.7, 1.0))
-    for row in range(12):
-        cx, cy, w, h = (moved_boxes[row] * 96).tolist()
-        assert lit_box(moved[row]) == pytest.approx([cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2], abs=1.0)
-    assert (where[:, :2] >= 0).all() and (where[:, 2:] <= 96 + 1e-3).all()
-    shares = (where[:, 2] - where[:, 0]) / 96
-    assert (shares >= 0.7 - 1e-5).all() and (shares <= 1 + 1e-5).all() and len(shares.unique()) == 12
-
-
-def test_rescale_tells_where_the_image_went():
-    squares = torch.full((6, 3, 64, 64), 255, dtype=torch.uint8)
-    content, boxes = torch.tensor([[0.0, 0.0, 64.0, 64.0]]).repeat(6, 1), torch.full((6, 4), 0.5)
-    torch.manual_seed(6)
-    moved, where, _ = rescale(squares, content, boxes, torch.arange(6), scale_range=(0.5, 0.8))
-    for row in range(6):
-        assert lit_box(moved[row]) == pytest.approx(where[row].tolist(), abs=1.0)
-
-
-def test_rescale_by_one_changes_nothing():
-    batch = student_batch(2)
-    whole = (1.0, 1.0)
-    moved, content, boxes = rescale(
-        batch.squares, batch.content_xyxy, batch.boxes_norm, batch.image_of, scale_range=whole
-    )
-    torch.testing.assert_close(moved, batch.squares.float(), atol=0.05, rtol=0)
-    torch.testing.assert_close(content, batch.content_xyxy)
-    torch.testing.assert_close(boxes, batch.boxes_norm)
 
 
 @pytest.mark.parametrize(
@@ -280,7 +226,7 @@ def test_a_box_from_gaze_is_an_offset_from_where_the_answer_looks():
     model, batch = transvg(box_from_gaze=True).eval(), padded_batch()
     model.box[-1].weight.zero_()
     model.box[-1].bias.zero_()
-    boxes, gaze = model._forward(batch.squares, batch.content_xyxy, batch)
+    boxes, gaze = model._forward(model._look(batch.squares, batch.content_xyxy), batch.content_xyxy, batch)
     torch.testing.assert_close(boxes[:, :2], centre_of_gaze(gaze), atol=1e-4, rtol=0)
     torch.testing.assert_close(boxes[:, 2:], torch.full((3, 2), 0.5))
 

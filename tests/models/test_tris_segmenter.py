@@ -50,7 +50,8 @@ def test_R2_negative_logits_draw_nothing():
 
 def test_four_outputs_and_every_part_learns():
     student, batch = model(), with_masks(student_batch(), 0, 1, 2, 3)
-    assert [tuple(x.shape) for x in student._outputs(batch.squares, batch)] == [(4, 64, 64)] * 4
+    outputs = student._outputs(student._look(batch.squares), batch, 64)
+    assert [tuple(x.shape) for x in outputs] == [(4, 64, 64)] * 4
     student.loss(batch)["mask"].backward()
     silent = [name for name, p in student.named_parameters() if p.requires_grad and p.grad is None]
     assert all(
