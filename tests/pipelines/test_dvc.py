@@ -1,13 +1,12 @@
 """Reading DVC's graph and its messages, and stopping what runs."""
 
 import signal
-import subprocess
-import sys
 
 import pytest
 
 from deixis.core.errors import ConfigError
 from pipelines._dvc import Runner, StageFailed, StageNode, parse_action, parse_dag, plan, refuse_broken_lock
+from tests.dvc_folder import init_dvc
 
 DOT = """strict digraph  {
 "make";
@@ -36,7 +35,7 @@ GRAPH = """stages:
 
 def test_plan_joins_what_several_targets_need(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    subprocess.run([sys.executable, "-m", "dvc", "init", "-q", "--no-scm"], check=True)
+    init_dvc(tmp_path)
     (tmp_path / "dvc.yaml").write_text(GRAPH)
     both = [StageNode("make", ()), StageNode("train@a", ("make",)), StageNode("train@b", ("make",))]
     assert plan(["train@a", "train@b"]) == both
