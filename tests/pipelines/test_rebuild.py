@@ -6,10 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from deixis.core.errors import ConfigError
-from pipelines._prefect import reach_server
 from tests.dvc_folder import init_dvc
 
 ROOT = Path(__file__).parents[2]
@@ -57,6 +55,10 @@ def test_a_failed_stage_ends_the_flow_with_the_command_that_shows_it(rebuilt):
 
 
 def test_a_server_that_does_not_answer_is_told_in_one_message():
+    from prefect.settings import PREFECT_API_URL, temporary_settings  # a second, which other processes need not pay
+
+    from pipelines._prefect import reach_server
+
     with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
         with pytest.raises(
             ConfigError, match=r"PREFECT_API_URL is http://127\.0\.0\.1:9/api: no .*prefect server start"
@@ -65,6 +67,10 @@ def test_a_server_that_does_not_answer_is_told_in_one_message():
 
 
 def test_a_home_that_cannot_be_written_is_told(tmp_path):
+    from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+
+    from pipelines._prefect import reach_server
+
     (tmp_path / "file").touch()
     with temporary_settings({PREFECT_API_URL: None, PREFECT_HOME: tmp_path / "file/home"}):
         with pytest.raises(ConfigError, match=r"PREFECT_HOME is .*file/home: no folder that can be written"):
