@@ -1,5 +1,6 @@
 """The whole graph on a handful of images: real DVC, real Prefect server, killed on the way, no network."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -7,14 +8,18 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from cyclopts import App
 from ruamel.yaml import YAML
 
+from commands.label import label
+from commands.predict import predict
 from deixis.imaging.masks import encode_mask
 
 ROOT = Path(__file__).parents[1]
@@ -75,6 +80,7 @@ def start(checkout: Path, *command: str) -> subprocess.Popen[str]:
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
     environment.pop("PYTHONPATH", None)
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # some sixty processes: the copy is compiled once
     return subprocess.Popen(
         [sys.executable, "-m", *command], cwd=checkout, env=environment, text=True, start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -170,10 +176,13 @@ def test_labels_are_the_product_and_hold_no_truth(checkout, rebuilt):
 
 
 def run_stage(checkout: Path, stage: str, **options: str) -> None:
+    """By its command line, in this process: torch is loaded already."""
     words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", value)]
-    process = start(checkout, f"stages.{stage}", *words)
-    output, _ = process.communicate(timeout=120)
-    assert process.returncode == 0, output[-4000:]
+    app = App()
+    app.default(getattr(import_module(f"stages.{stage}"), stage))
+    with contextlib.chdir(checkout):
+        command, bound, _ = app.parse_args(words, exit_on_error=False)
+        command(*bound.args, **bound.kwargs)
 
 
 @pytest.mark.slow
@@ -324,10 +333,9 @@ def test_training_and_labelling_never_open_truth(checkout, rebuilt):
     before = [graph[stage]["outs"][0]["md5"] for stage in stages]
     truth.rename(truth.with_suffix(".away"))
     try:
-        for stage in stages:
-            process = start(checkout, "dvc", "repro", "-s", "-f", "--no-run-cache", stage)
-            output, _ = process.communicate(timeout=120)
-            assert process.returncode == 0, output
+        process = start(checkout, "dvc", "repro", "-s", "-f", "--no-run-cache", *stages)
+        output, _ = process.communicate(timeout=120)
+        assert process.returncode == 0, output
     finally:
         truth.with_suffix(".away").rename(truth)
     graph = YAML(typ="safe").load(checkout / "dvc.lock")["stages"]
@@ -359,10 +367,11 @@ def test_dvc_shows_the_headlines_within_a_screen(checkout, rebuilt):
 
 @pytest.mark.slow
 def test_the_commands_answer_as_the_stages_did(checkout, rebuilt):
-    words = "--model data/teachers/scenes_plus/dvin --pairs data/prepared/scenes_plus --out data/toy/relabelled".split()
-    process = start(checkout, "deixis", "label", *words)
-    output, _ = process.communicate(timeout=120)
-    assert process.returncode == 0, output[-4000:]
+    with contextlib.chdir(checkout):
+        label(
+            pairs=Path("data/prepared/scenes_plus"), out=Path("data/toy/relabelled"),
+            model=Path("data/teachers/scenes_plus/dvin"),
+        )  # fmt: skip
     columns = ["box", "mask", "accept"]
     expected = pd.read_parquet(checkout / "data/labels/scenes_plus/dvin/labels.parquet").set_index("sample_id")[columns]
     answers = (
@@ -376,16 +385,15 @@ def test_the_commands_answer_as_the_stages_did(checkout, rebuilt):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("student", ["simrec", "transvg"])
-def test_predict_answers_as_the_student_did(checkout, rebuilt, student):
+def test_predict_answers_as_the_student_did(checkout, rebuilt, student, capsys):
     expected = pd.read_parquet(checkout / f"data/predictions/scenes_plus/dvin-{student}.parquet")
     images = pd.read_parquet(checkout / "data/prepared/scenes_plus/images.parquet").set_index("image_id")
     rows = expected[expected["image_id"] == expected["image_id"].iloc[0]]
     image = f"data/raw/scenes_plus/images/{images.loc[rows['image_id'].iloc[0], 'path']}"
     model = f"data/students/scenes_plus/dvin-{student}"
-    process = start(checkout, "deixis", "predict", image, *rows["expression"], "--model", model)
-    output, _ = process.communicate(timeout=120)
-    assert process.returncode == 0, output[-4000:]
-    answers = json.loads(output[output.index("{") :])["answers"]
+    with contextlib.chdir(checkout):
+        predict(Path(image), tuple(rows["expression"]), model=Path(model))
+    answers = json.loads(capsys.readouterr().out)["answers"]
     np.testing.assert_allclose([answer["box"] for answer in answers], np.stack(rows["box"]), atol=1e-3)
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from deixis.core.checkpoints import compare_states
 from deixis.core.errors import DataError
 from deixis.core.foreign import foreign_bytes
+from deixis.core.undrawn import Undrawn
 
 CONTAINERS = ("state_dict", "net_state_dict", "model")  # under which training scripts file the tensors
 DATA_PARALLEL = "module."
@@ -137,7 +138,7 @@ def check_published(build: Callable[[], nn.Module], tensors: dict[str, Tensor], 
     Raises:
         DataError: If they do not; lists every name that is missing, unexpected or of another shape.
     """
-    with torch.device("meta"):
+    with torch.device("meta"), Undrawn():
         model = build()
     expected = model.state_dict()
     check_names(tensors, expected, path=path, what=f"a {type(model).__name__}, by our names")

@@ -36,6 +36,8 @@ PARTS: dict[Part, tuple[float, float, float, float]] = {  # left, top, right, bo
     "feet": (0.1, 0.8, 0.9, 1.0),
     "clothes": (0.15, 0.15, 0.85, 0.8),
 }
+SRGB_TO_XYZ = ((0.412453, 0.357580, 0.180423), (0.212671, 0.715160, 0.072169), (0.019334, 0.119193, 0.950227))
+D65 = (0.95047, 1.0, 1.08883)  # white of daylight, for an eye that sees two degrees
 STEP = 8  # levels that a table of all colours does not tell apart
 
 
@@ -70,11 +72,26 @@ def name_colours(squares: UInt8[Tensor, "batch 3 h w"]) -> Tensor:
 @lru_cache(maxsize=1)
 def _table() -> Tensor:
     """Numbers of the colours of all RGB levels, in steps."""
-    from skimage.color import rgb2lab  # a third of a second, which only photographs pay
-
     levels = (np.arange(0, 256, STEP) + STEP / 2) / 255
-    every = rgb2lab(np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), -1)).reshape(-1, 1, 3)
-    typical = rgb2lab(np.array([colour for colours in TYPICAL.values() for colour in colours])[None] / 255)
+    every = cielab(np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), -1).reshape(-1, 3))
+    typical = cielab(np.array([colour for colours in TYPICAL.values() for colour in colours]) / 255)
     word = np.repeat(np.arange(len(COLOURS)), [len(colours) for colours in TYPICAL.values()])
-    nearest = ((every - typical) ** 2).sum(-1).argmin(1)
+    nearest = ((typical**2).sum(1) - 2 * every @ typical.T).argmin(1)  # every colour's own square orders nothing
     return torch.from_numpy(word[nearest]).reshape((len(levels),) * 3)
+
+
+def cielab(rgb: Float[np.ndarray, "*colours 3"]) -> Float[np.ndarray, "*colours 3"]:
+    """Colours of sRGB, from 0 to 1, in CIELAB under D65.
+
+    As scikit-image has it; importing that takes a third of a second, a tenth of an answer to one photograph.
+
+    Source: IEC 61966-2-1; CIE 15.
+    """
+    linear = np.where(rgb > 0.04045, ((rgb + 0.055) / 1.055) ** 2.4, rgb / 12.92)
+    x, y, z = np.moveaxis(_lightness(linear @ np.array(SRGB_TO_XYZ).T / D65), -1, 0)
+    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], -1)
+
+
+def _lightness(shares: np.ndarray) -> np.ndarray:
+    """CIELAB's cube root, which is a line in the dark."""
+    return np.where(shares > 0.008856, np.cbrt(shares), 7.787 * shares + 16 / 116)

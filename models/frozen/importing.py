@@ -10,6 +10,7 @@ from deixis.core.checkpoints import save_checkpoint
 from deixis.core.errors import DataError
 from deixis.core.records import file_sha256, write_json
 from deixis.core.registry import resolve
+from deixis.core.undrawn import Undrawn
 from deixis.weights.cards import find_card
 from deixis.weights.locate import resolve_weights
 from models.backbones import BACKBONES
@@ -57,6 +58,7 @@ def import_published(
         )
     facts |= {"categories": list(card.categories)} if card.categories else {}
     facts |= {"domain": {"name": card.domain}} if card.domain else {}
-    model = kind(config, *vocabulary.values())
+    with Undrawn():
+        model = kind(config, *vocabulary.values())
     model.load_state_dict(tensors, strict=True)
     save_checkpoint(model, out, config=facts | {"model": asdict(config)} | vocabulary)

@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -14,18 +15,18 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from commands.main import COMMANDS
+from commands.main import COMMANDS, main
 from deixis.imaging.masks import decode_mask
 
 ROOT = Path(__file__).parents[2]
 PHOTOGRAPH = Path(skimage.data.__file__).parent / "chelsea.png"
 
 
-def run(*words: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     return subprocess.run(
         [sys.executable, "-m", "deixis", *map(str, words)],
-        capture_output=True, text=True, cwd=cwd, env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+        capture_output=True, text=True, cwd=ROOT, env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
 
 
@@ -67,13 +68,22 @@ def test_predict_answers_about_a_real_photograph(world, tmp_path):
         assert drawn.width > 2 * 600
 
 
-def test_mistakes_are_one_line_with_the_remedy(tmp_path):
-    done = run("predict", PHOTOGRAPH, "cat", cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (65, "")
-    assert done.stderr.startswith("error: no model answers here yet.") and "Traceback" not in done.stderr
-    assert "deixis weights fetch yolox-nano all-minilm-l6-v2" in done.stderr and "dvc repro" in done.stderr
-    done = run("predict", PHOTOGRAPH, "cat", "--overlay", "drawn.gif", cwd=tmp_path)
-    assert done.returncode == 2 and "Allowed: a file whose name ends in .png" in done.stderr
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        ([], 65, r"error: no model answers here yet\..*deixis weights fetch yolox-nano all-minilm-l6-v2 .*dvc repro"),
+        (["--overlay", "drawn.gif"], 2, r"error: .*Allowed: a file whose name ends in \.png"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Cyclopts application invoked without tokens")  # it sees that this is a test
+def test_mistakes_are_one_line_with_the_remedy(tmp_path, monkeypatch, capsys, words, code, message):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["deixis", "predict", str(PHOTOGRAPH), "cat", *words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    out, err = capsys.readouterr()
+    assert (ended.value.code, out) == (code, "")
+    assert re.match(message, err) and "Traceback" not in err and err.count("\n") == 1
 
 
 def test_the_example_runs_on_a_real_photograph(world, capsys):

@@ -1,6 +1,7 @@
 """What the claims promise: every ablation is there, every name resolves, dependencies are complete."""
 
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,7 @@ def test_every_override_is_a_setting_that_changes_something(name):
         assert all(key.startswith((f"{group}.{entry.method}.", "labels.", "map_labels.")) for key in changed)
 
 
+@cache
 def stages() -> dict[str, Any]:
     entries = YAML(typ="safe").load((ROOT / "claims" / "dvc.yaml").read_text())["stages"]
     return {name: stage.get("do", stage) for name, stage in entries.items()}

@@ -1,6 +1,7 @@
 """What the DVC graph promises: supervision is weak, dependencies are complete, every name resolves."""
 
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,7 @@ REGISTRIES = {
 CODE = "data/code.json"
 
 
+@cache
 def stages() -> dict[str, Any]:
     entries = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
     return {name: stage.get("do", stage) for name, stage in entries.items()}

@@ -23,6 +23,7 @@ from models.students import STUDENTS
 from models.teachers import TEACHERS
 from stages.import_weights import ImportParams
 from stages.propose_masks import ProposalParams
+from tests.dvc_folder import init_dvc
 
 ROOT = Path(__file__).parents[2]
 PAPER = ROOT / "scales" / "paper.yaml"
@@ -118,9 +119,9 @@ def test_a_dry_run_resolves_every_stage(tmp_path):
     shutil.copy(PAPER, tmp_path / "params.yaml")
     for registry in ("models/teachers", "models/map_teachers", "models/students"):  # their lines are parameters
         shutil.copytree(ROOT / registry, tmp_path / registry)
-    dvc = [sys.executable, "-m", "dvc"]
-    subprocess.run([*dvc, "init", "-q", "--no-scm"], cwd=tmp_path, check=True)
-    done = subprocess.run([*dvc, "repro", "--dry", "--force"], cwd=tmp_path, capture_output=True, text=True)
+    init_dvc(tmp_path)
+    command = [sys.executable, "-m", "dvc", "repro", "--dry", "--force"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     for stage in ("import_weights@detector", "import_weights@backbone", "prepare@referit_berkeley",
                   "evaluate_teacher@refcoco_unc-weakmcn", "evaluate_student@refcocog_google-dvin-simrec",

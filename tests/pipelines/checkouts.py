@@ -4,6 +4,8 @@ import re
 import shlex
 from pathlib import Path
 
+from tests.dvc_folder import init_dvc
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/cluster.md").read_text()
 
@@ -15,8 +17,8 @@ def commands(kind: str) -> list[list[str]]:
 
 
 def init(folder: Path, graph: str) -> Path:
-    """A folder with a graph in it, as `dvc init --no-scm` leaves it, a second sooner."""
-    (folder / ".dvc").mkdir(parents=True)
-    (folder / ".dvc/config").write_text("[core]\n    no_scm = True\n    analytics = false\n    check_update = false\n")
+    """A new folder with a graph in it."""
+    folder.mkdir(parents=True)
+    init_dvc(folder)
     (folder / "dvc.yaml").write_text(graph)
     return folder

@@ -37,10 +37,11 @@ if __name__ == "__main__":
 '''
 
 
-@pytest.fixture
-def checkout(tmp_path) -> Path:
+@pytest.fixture(scope="module")
+def unlisted(tmp_path_factory) -> Path:
     """Our core, a stage that draws and a teacher, in a folder of their own."""
-    shutil.copytree(ROOT / "deixis" / "core", tmp_path / "deixis" / "core")
+    folder = tmp_path_factory.mktemp("checkout")
+    shutil.copytree(ROOT / "deixis" / "core", folder / "deixis" / "core")
     files = {
         "deixis/__init__.py": "", "models/__init__.py": "", "models/teachers/one.py": "class One:\n    width = 3\n",
         "models/teachers/__init__.py": 'TEACHERS = {"one": "models.teachers.one:One"}\nREADS = {}\n',
@@ -49,14 +50,29 @@ def checkout(tmp_path) -> Path:
         "params.yaml": (ROOT / "params.yaml").read_text(),
     }  # fmt: skip
     for name, text in files.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
-    shutil.copy(ROOT / "stages" / "list_code.py", tmp_path / "stages")
-    settings = (tmp_path / "params.yaml").read_text()
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    shutil.copy(ROOT / "stages" / "list_code.py", folder / "stages")
+    settings = (folder / "params.yaml").read_text()
     for name in ("teachers", "student_teachers", "students"):
         settings = re.sub(rf"(?m)^  {name}: \[.*?\]", f"  {name}: []", settings, count=1)
-    (tmp_path / "params.yaml").write_text(settings)
-    return tmp_path
+    (folder / "params.yaml").write_text(settings)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def once_listed(unlisted, tmp_path_factory) -> Path:
+    """The same, with its code listed."""
+    folder = shutil.copytree(unlisted, tmp_path_factory.mktemp("listed"), dirs_exist_ok=True)
+    code, output = list_code(folder)
+    assert code == 0, output
+    return folder
+
+
+@pytest.fixture
+def checkout(once_listed, tmp_path) -> Path:
+    """A copy of it to change."""
+    return shutil.copytree(once_listed, tmp_path, dirs_exist_ok=True)
 
 
 def start(checkout: Path, *words: str, under_dvc: bool = False) -> subprocess.Popen[str]:
@@ -87,11 +103,13 @@ def edit(checkout: Path, name: str, old: str, new: str) -> None:
 DRAW = ("stages.draw", "--out", "out.txt")
 
 
-def test_a_stage_runs_as_listed_and_refuses_an_edit_that_is_not(checkout):
-    assert run(checkout, *DRAW, under_dvc=True) == (
+def test_a_stage_that_no_list_knows_is_told_how_to_make_one(unlisted):
+    assert run(unlisted, *DRAW, under_dvc=True) == (
         2, "error: data/code.json: missing. It says what code a stage runs. Run: dvc repro list_code\n"
     )  # fmt: skip
-    assert list_code(checkout)[0] == 0
+
+
+def test_a_stage_runs_as_listed_and_refuses_an_edit_that_is_not(checkout):
     assert run(checkout, *DRAW, under_dvc=True)[0] == 0
     edit(checkout, "stages/draw.py", '"drawn"', '"other"')
     (checkout / "out.txt").unlink()
@@ -104,13 +122,11 @@ def test_a_stage_runs_as_listed_and_refuses_an_edit_that_is_not(checkout):
 
 
 def test_a_comment_is_no_edit(checkout):
-    assert list_code(checkout)[0] == 0
     edit(checkout, "stages/draw.py", "import time", "import time  # to wait")
     assert run(checkout, *DRAW, under_dvc=True)[0] == 0
 
 
 def test_an_edit_of_the_method_counts_and_of_another_does_not(checkout):
-    assert list_code(checkout)[0] == 0
     edit(checkout, "models/teachers/one.py", "3", "4")
     assert run(checkout, *DRAW, under_dvc=True)[0] == 0
     code, output = run(checkout, *DRAW, "--teacher", "one", under_dvc=True)
@@ -118,7 +134,6 @@ def test_an_edit_of_the_method_counts_and_of_another_does_not(checkout):
 
 
 def test_an_edit_while_a_stage_runs_is_refused_at_its_end(checkout):
-    assert list_code(checkout)[0] == 0
     process = start(checkout, *DRAW, "--wait", "go", under_dvc=True)
     while not (checkout / "out.started").exists():
         assert process.poll() is None
@@ -129,7 +144,6 @@ def test_an_edit_while_a_stage_runs_is_refused_at_its_end(checkout):
 
 
 def test_changes_and_stale_stages_are_told(checkout):
-    assert list_code(checkout)[0] == 0
     listed = json.loads((checkout / "data/code.json").read_text())
     params = {"data/code.json": {"stages.draw": listed["stages"]["draw"]}}
     stages = {
@@ -161,7 +175,6 @@ def test_changes_and_stale_stages_are_told(checkout):
     ],
 )
 def test_a_checkout_that_cannot_run_is_refused_and_the_last_list_stays(checkout, name, old, new, message):
-    assert list_code(checkout)[0] == 0
     before = (checkout / "data/code.json").read_bytes()
     edit(checkout, name, old, new)
     code, output = list_code(checkout)
@@ -170,7 +183,6 @@ def test_a_checkout_that_cannot_run_is_refused_and_the_last_list_stays(checkout,
 
 
 def test_a_damaged_cache_or_list_is_written_anew(checkout):
-    assert list_code(checkout)[0] == 0
     before = (checkout / "data/code.json").read_bytes()
     for name in ("scratch/code_syntax.json", "data/code.json"):
         (checkout / name).write_text('{"half": ')

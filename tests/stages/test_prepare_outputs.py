@@ -14,6 +14,7 @@ from deixis.core.fingerprint import Code, CodeList
 from deixis.core.records import write_json
 from deixis.imaging.decoding import open_image
 from tests.deixis.datasets.pairs.corpora import image, turned
+from tests.dvc_folder import init_dvc
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,7 +42,7 @@ def test_a_deleted_dataset_comes_back_with_its_turned_images(tmp_path):
     image(raw / "images/turned.jpg", 0, exif=turned(6))
     (raw / "pairs.jsonl").write_text(json.dumps({"image": "turned.jpg", "text": "red ball"}))
     write_json(CodeList.of(Code()).nested(), tmp_path / "data/code.json")
-    dvc("init", "-q", "--no-scm", cwd=tmp_path)
+    init_dvc(tmp_path)
     dvc("repro", "-q", cwd=tmp_path)
     before = contents(prepared)
     assert "manifest.json" in before and any(name.startswith("images/") for name in before)

@@ -1,9 +1,11 @@
 """The colours in boxes: painted rectangles have their own, whatever box is asked about has some."""
 
+import numpy as np
 import pytest
 import torch
+from skimage.color import rgb2lab
 
-from deixis.imaging.colour_names import COLOURS, PARTS, TYPICAL, colour_shares, name_colours
+from deixis.imaging.colour_names import COLOURS, PARTS, TYPICAL, cielab, colour_shares, name_colours
 
 SIDE = 64
 PAINTS = {  # the web's names, apart from ours
@@ -37,6 +39,12 @@ def test_typical_colours_are_called_as_they_are_listed():
     for name, colours in TYPICAL.items():
         pixels = torch.tensor(colours, dtype=torch.uint8).T[None, :, :, None]
         assert {COLOURS[n] for n in name_colours(pixels).flatten().tolist()} == {name}
+
+
+def test_cielab_is_that_of_another_library():
+    grey = np.linspace(0, 1, 40)[:, None].repeat(3, 1)  # dark ones are on the line
+    rgb = np.concatenate([grey, np.random.default_rng(0).random((200, 3))])
+    np.testing.assert_allclose(cielab(rgb), rgb2lab(rgb), atol=1e-9)
 
 
 def test_a_box_has_the_colours_inside_it():

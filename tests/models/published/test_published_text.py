@@ -5,6 +5,7 @@ import torch
 from safetensors.torch import save_file
 
 from deixis.core.errors import ConfigError, DataError
+from deixis.core.undrawn import Undrawn
 from deixis.language.tokens import encode
 from deixis.language.word_pieces import byte_pair_ids, encode_pieces, read_byte_pairs, read_word_pieces
 from models.image_text.clip_image_text import CLIPImageText
@@ -20,6 +21,14 @@ from tests.models.published.layouts import clip_text
 START, END = 49406, 49407
 MERGES = ["#version: 0.2", "m a", "ma n</w>", "r e", "re d</w>", "l e", "le f", "lef t</w>"]
 PIECES = ["[PAD]", "[unused0]", "[UNK]", "[CLS]", "[SEP]", "the", "man", "red", "##dish", "left", "of"]
+
+
+def loaded(kind, config, vocabulary, state):
+    """A model with the weights of a file."""
+    with Undrawn():
+        model = kind(config, vocabulary).eval()
+    model.load_state_dict(state, strict=True)
+    return model
 
 
 def phrases(length=20):
@@ -47,8 +56,7 @@ def test_clip_text_says_what_transformers_says(clip):
     reference, folder = clip
     config, state = CLIPText.read_published(folder)
     assert config == CLIPTextConfig(width=512)
-    model = CLIPText(config, ()).eval()
-    model.load_state_dict(state, strict=True)
+    model = loaded(CLIPText, config, (), state)
     assert sum(p.numel() for p in model.parameters()) == 63_428_096
     actual = model(phrases())
     expected = reference.text_model(input_ids=phrases())
@@ -67,8 +75,7 @@ def test_clip_of_a_resnet_50_has_the_published_text_tower(tmp_path):
     save_file(published, tmp_path / "open_clip_model.safetensors")
     config, state = CLIPText.read_published(tmp_path)
     assert config == CLIPTextConfig()
-    model = CLIPText(config, ()).eval()
-    model.load_state_dict(state, strict=True)
+    model = loaded(CLIPText, config, (), state)
     close(model(phrases()).flat, plain_clip_text(published, phrases()))
 
 
@@ -97,8 +104,7 @@ def plain_clip_text(tensors, tokens):
 def test_clip_image_text_says_what_transformers_says(clip):
     reference, folder = clip
     config, state = CLIPImageText.read_published(folder)
-    model = CLIPImageText(config, MERGES).eval()
-    model.load_state_dict(state, strict=True)
+    model = loaded(CLIPImageText, config, MERGES, state)
     assert sum(p.numel() for p in model.parameters()) == 151_277_313 - 1  # but for the temperature
     images = squares(320, batch=2)
     resized = torch.nn.functional.interpolate(images.float(), (224, 224), mode="bilinear", align_corners=True)
@@ -225,8 +231,7 @@ def test_bert_base_from_its_published_file(tmp_path, older_names):
     save_file(tensors, tmp_path / "model.safetensors")
     config, state = BERT.read_published(tmp_path)
     assert config == BERTConfig(layers=layers)
-    model = BERT(config, ()).eval()
-    model.load_state_dict(state, strict=True)
+    model = loaded(BERT, config, (), state)
     tokens = torch.tensor([[101, 1996, 2158, 102, 0, 0], [101, 2187, 1997, 1996, 2417, 102]])
     expected = reference.bert(input_ids=tokens, attention_mask=(tokens != 0).long()).last_hidden_state
     close(model(tokens, tokens != 0)[tokens != 0], expected[tokens != 0])
