@@ -18,7 +18,7 @@ def commands(kind: str) -> list[list[str]]:
 
 def init(folder: Path, graph: str) -> Path:
     """A new folder with a graph in it."""
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     init_dvc(folder)
     (folder / "dvc.yaml").write_text(graph)
     return folder
