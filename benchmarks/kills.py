@@ -22,7 +22,7 @@ from typing import Any
 
 from cyclopts import App
 
-from benchmarks.local_prefect import ROOT, local_prefect
+from benchmarks.local_prefect import ROOT, end, local_prefect
 from deixis.core.cli import run_app
 from deixis.core.progress import say
 
@@ -108,8 +108,7 @@ class Site:
 
     def stop(self) -> None:
         if self.worker is not None and self.worker.poll() is None:
-            self.worker.terminate()
-            self.worker.wait()
+            end(self.worker)
 
 
 def wait_until(holds: Callable[[], Any], seconds: float) -> bool:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+SECONDS_TO_END = 15.0
 SECONDS_TO_START = 120.0
 
 
@@ -49,7 +50,16 @@ def serving(environment: dict[str, str], port: str, log: Path) -> Iterator[None]
         _wait_until_healthy(environment["PREFECT_API_URL"], log)
         yield
     finally:
-        process.terminate()
+        end(process)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Ask one of Prefect's programs to end; now and then it hears that and stays."""
+    process.terminate()
+    try:
+        process.wait(SECONDS_TO_END)
+    except subprocess.TimeoutExpired:
+        process.kill()
         process.wait()
 
 

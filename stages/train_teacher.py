@@ -55,10 +55,10 @@ def train_teacher(
         "vocabulary": vocabulary,
         "seed": seed,
         "weights": weights.name,
-    } | survivors_used(features / "detector")
+    }
     if isinstance(model, ZeroShotTeacher):
         write_csv(pd.DataFrame([{"epoch": 0, "total": 0.0}]), curves)  # the graph's plot; nothing was learned
-        save_untrained(model, out, weights=weights, device=hardware, card=card)
+        save_untrained(model, out, weights=weights, device=hardware, card=card | survivors_used(features / "detector"))
         return
     assert isinstance(model, Teacher)
     origins = start_prior(model, weights, hardware)
@@ -86,7 +86,7 @@ def train_teacher(
         groups=parameter_groups(model),
     )
     about = {"training": facts, "selection": "last epoch, averaged weights"}
-    save_checkpoint(module, out, config=card | about | of_epoch | of_words)
+    save_checkpoint(module, out, config=card | survivors_used(features / "detector") | about | of_epoch | of_words)
 
 
 def start_prior(model: Teacher, weights: Path, device: torch.device) -> list[Path]:

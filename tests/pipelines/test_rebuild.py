@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.local_prefect import end
 from tests.pipelines.checkouts import ROOT, commands, init
 
 # `long` ends when `d` is there. `b` needs `long`: a worker that waits for that would leave none for `c` and `d`.
@@ -159,13 +160,12 @@ def test_the_page_on_scheduled_runs_literally(server, tmp_path):
         process = subprocess.Popen([program, *worker], cwd=tmp_path, env=environment, stdout=file, stderr=file)
     try:
         completed = {"deployment_id": {"is_null_": False}, "state": {"type": {"any_": ["COMPLETED"]}}}
-        end = time.monotonic() + 240
+        latest = time.monotonic() + 240
         while not asked(server, "flow_runs/filter", flow_runs=completed):
-            assert time.monotonic() < end, log.read_text()[-5000:]
+            assert time.monotonic() < latest, log.read_text()[-5000:]
             time.sleep(0.5)
     finally:
-        process.terminate()
-        process.wait()
+        end(process)
     assert (checkout / "report").read_text() == "seed: 1\n" and not (checkout / "other").exists()
     assert (checkout / "params.yaml").read_text() == "seed: 0\n"
     assert {"stages", "metrics-diff"} <= {artifact["key"] for artifact in asked(server, "artifacts/filter")}
