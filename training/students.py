@@ -25,7 +25,7 @@ from models.loading.students import as_ranking, build_student, phrase_reader, re
 from training.epochs import epoch_batches, refuse_refs
 from training.files import TrainingFiles
 
-ROOM_FOR_MAPS = 1 << 30  # bytes for what frozen layers make of images; beyond them it is computed in each step
+ROOM_FOR_MAPS = 2 << 30  # bytes for what frozen layers make of images; beyond them it is computed in each step
 
 
 def fit_student(
