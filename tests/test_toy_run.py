@@ -358,7 +358,7 @@ def test_dvc_shows_the_headlines_within_a_screen(checkout, rebuilt):
     output, _ = start(checkout, "dvc", "metrics", "show").communicate(timeout=60)
     lines = [line for line in output.splitlines() if "acc50" in line or line.startswith("reports/")]
     names = (*PREDICTORS, "segmenter")
-    assert {line.split()[0] for line in lines[1:]} == {f"reports/headlines/scenes_plus/{name}.json" for name in names}
+    assert {line.split()[0] for line in lines[1:]} >= {f"reports/headlines/scenes_plus/{name}.json" for name in names}
     assert max(map(len, lines)) <= 120
     shown = json.loads((checkout / "reports/headlines/scenes_plus/dvin.json").read_text())
     whole = json.loads((checkout / "reports/metrics/scenes_plus/dvin.json").read_text())

@@ -62,8 +62,8 @@ def test_the_unit_starts_a_program_of_the_environment(tmp_path):
 
 def test_the_compose_file_has_the_servers_version_and_a_database_that_is_waited_for():
     services = load("compose.yaml")["services"]
-    version = re.search(r'name = "prefect"\nversion = "(.+)"', (ROOT / "uv.lock").read_text())
-    assert f":{version[1]}-" in services["server"]["image"]
+    version = re.search(r"^prefect==([\d.]+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
+    assert version and f":{version[1]}-" in services["server"]["image"]
     assert services["server"]["depends_on"] == {"database": {"condition": "service_healthy"}}
 
 
