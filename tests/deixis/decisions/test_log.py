@@ -1,0 +1,109 @@
+"""The log of decisions: what was said is there again after a reopening, a kill, an undo, from two processes."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from deixis.core.errors import DataError
+from deixis.decisions.log import DecisionLog
+from deixis.decisions.types import Decision
+
+SEEN = Decision(
+    sample_id="a/1",
+    image_id=7,
+    expression="the left dog",
+    verdict="accept",
+    box=(1.5, 2.0, 30.25, 40.0),
+    label_box=(1.5, 2.0, 30.25, 40.0),
+    teacher="dvin",
+    checkpoint_sha256="ab" * 32,
+    who="ann",
+    when="2026-11-30T11:22:05.123456+00:00",
+    source="serve",
+)
+REFUSED = replace(SEEN, sample_id="a/2", verdict="reject", box=None, label_box=None)
+
+
+def test_what_was_said_is_there_again(tmp_path):
+    with DecisionLog(tmp_path / "new" / "log.sqlite") as log:
+        log.append([SEEN, REFUSED])
+    with DecisionLog(tmp_path / "new" / "log.sqlite") as log:
+        assert log.standing() == {"a/1": SEEN, "a/2": REFUSED}
+        assert log.of("a/3") is None
+
+
+def test_the_last_word_counts_and_undo_brings_back_the_one_before(tmp_path):
+    moved = replace(SEEN, verdict="box", box=(3.0, 2.0, 30.0, 40.0))
+    path = tmp_path / "log.sqlite"
+    with DecisionLog(path) as log:
+        log.append([SEEN])
+        log.append([moved])
+        assert log.of("a/1") == moved
+        assert log.undo("ann", "2026-11-30T12:00:00+00:00") == moved
+        assert log.of("a/1") == SEEN
+        assert log.undo("bob", "2026-11-30T12:00:00+00:00") is None
+        assert log.undo("ann", "2026-11-30T12:00:01+00:00") == SEEN
+        assert log.standing() == {}
+    with DecisionLog(path) as log:
+        assert log.standing() == {}
+        assert log.undo("ann", "2026-11-30T12:00:02+00:00") is None
+
+
+def test_two_open_logs_see_each_other(tmp_path):
+    with DecisionLog(tmp_path / "log.sqlite") as one, DecisionLog(tmp_path / "log.sqlite") as other:
+        one.append([SEEN])
+        assert other.of("a/1") == SEEN
+        other.append([replace(REFUSED, sample_id="a/1", who="bob")])
+        assert one.of("a/1").verdict == "reject"
+        assert [decision.who for decision in one.conflicts()["a/1"]] == ["ann", "bob"]
+
+
+def test_people_who_agree_do_not_conflict(tmp_path):
+    with DecisionLog(tmp_path / "log.sqlite") as log:
+        log.append([SEEN, replace(SEEN, who="bob"), REFUSED])
+        assert log.conflicts() == {}
+
+
+def test_a_decision_is_on_the_disk_before_the_next_step(tmp_path):
+    program = (
+        "import os, signal; from pathlib import Path; from tests_log import REFUSED, SEEN; "
+        "from deixis.decisions.log import DecisionLog; log = DecisionLog(Path('log.sqlite')); "
+        "log.append([SEEN]); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    (tmp_path / "tests_log.py").write_text(
+        f"from deixis.decisions.types import Decision\nSEEN = {SEEN!r}\nREFUSED = {REFUSED!r}\n"
+    )
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    ended = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=os.environ | {"PYTHONPATH": path})
+    assert ended.returncode == -signal.SIGKILL
+    with DecisionLog(tmp_path / "log.sqlite") as log:
+        assert log.standing() == {"a/1": SEEN}
+
+
+def test_all_or_none_are_written(tmp_path):
+    with DecisionLog(tmp_path / "log.sqlite") as log:
+        with pytest.raises(ValueError, match="only a rejection has none"):
+            log.append([SEEN, replace(SEEN, sample_id="a/9", box=None)])
+        assert log.standing() == {}
+
+
+@pytest.mark.parametrize("content", [b"not a database, but long enough to be taken for one" * 9, b"x"])
+def test_another_file_is_refused_and_left(tmp_path, content):
+    path = tmp_path / "log.sqlite"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"log\.sqlite: not a log of decisions"):
+        DecisionLog(path)
+    assert path.read_bytes() == content
+
+
+def test_a_log_of_a_later_format_is_refused(tmp_path):
+    with sqlite3.connect(tmp_path / "log.sqlite") as later:
+        later.execute("PRAGMA user_version=2")
+    later.close()
+    with pytest.raises(DataError, match="of format 2"):
+        DecisionLog(tmp_path / "log.sqlite")
