@@ -9,7 +9,7 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-_BESIDE = ("models", "training", "answering", "stages", "commands")  # our packages of the layers above
+_BESIDE = ("models", "training", "answering", "reviewing", "stages", "commands")  # our packages of the layers above
 _NAMES = {
     "load": ("answering.predictor", "Predictor"),
     "Predictor": ("answering.predictor", "Predictor"),

@@ -16,6 +16,7 @@ SOURCES = [
         "models",
         "training",
         "answering",
+        "reviewing",
         "stages",
         "commands",
         "claims",

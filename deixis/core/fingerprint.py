@@ -16,7 +16,7 @@ from deixis.core.errors import ConfigError
 from deixis.core.syntax import HEX_DIGITS, Import, Syntax, is_installed, read_syntax
 
 ROOT = Path(__file__).resolve().parents[2]  # of the checkout
-FOLDERS = ("deixis", "models", "training", "answering", "stages", "commands", "claims")
+FOLDERS = ("deixis", "models", "training", "answering", "reviewing", "stages", "commands", "claims")
 # Registries whose methods have fingerprints of their own, which the stages of one method add to theirs
 OF_METHODS = ("models.teachers", "models.map_teachers", "models.students")
 RUNNABLE = ("stages", "claims")  # folders whose modules are stages

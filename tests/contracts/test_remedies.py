@@ -11,6 +11,7 @@ import pytest
 from pydantic import TypeAdapter
 from ruamel.yaml import YAML
 
+from deixis.core.fingerprint import FOLDERS
 from deixis.core.run_lists import RunParams, refuse_misfits
 from models.detectors import MASK_HEADS
 from models.map_teachers import MAP_TEACHERS
@@ -36,7 +37,17 @@ def texts() -> Iterator[tuple[str, str]]:
     """Every page, and every string in the code, with where it stands."""
     for page in (ROOT / "README.md", *ROOT.glob("docs/*.md")):
         yield page.name, page.read_text()
-    for folder in ("deixis", "models", "training", "answering", "stages", "commands", "claims", "pipelines"):
+    for folder in (
+        "deixis",
+        "models",
+        "training",
+        "answering",
+        "reviewing",
+        "stages",
+        "commands",
+        "claims",
+        "pipelines",
+    ):
         for path in ROOT.glob(f"{folder}/**/*.py"):
             for node in ast.walk(ast.parse(path.read_text())):
                 if isinstance(node, ast.Constant) and isinstance(node.value, str):

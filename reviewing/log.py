@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from deixis.core.errors import DataError
-from deixis.decisions.types import VERDICTS, Decision
+from reviewing.decisions import VERDICTS, Decision
 
 FORMAT = 1
 SQLITE = b"SQLite format 3\0"

@@ -10,8 +10,8 @@ from dataclasses import replace
 import pytest
 
 from deixis.core.errors import DataError
-from deixis.decisions.log import DecisionLog
-from deixis.decisions.types import Decision
+from reviewing.decisions import Decision
+from reviewing.log import DecisionLog
 
 SEEN = Decision(
     sample_id="a/1",
@@ -72,11 +72,11 @@ def test_people_who_agree_do_not_conflict(tmp_path):
 def test_a_decision_is_on_the_disk_before_the_next_step(tmp_path):
     program = (
         "import os, signal; from pathlib import Path; from tests_log import REFUSED, SEEN; "
-        "from deixis.decisions.log import DecisionLog; log = DecisionLog(Path('log.sqlite')); "
+        "from reviewing.log import DecisionLog; log = DecisionLog(Path('log.sqlite')); "
         "log.append([SEEN]); os.kill(os.getpid(), signal.SIGKILL)"
     )
     (tmp_path / "tests_log.py").write_text(
-        f"from deixis.decisions.types import Decision\nSEEN = {SEEN!r}\nREFUSED = {REFUSED!r}\n"
+        f"from reviewing.decisions import Decision\nSEEN = {SEEN!r}\nREFUSED = {REFUSED!r}\n"
     )
     path = os.pathsep.join([str(tmp_path), *sys.path])
     ended = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=os.environ | {"PYTHONPATH": path})

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from deixis.core.errors import DataError
-from deixis.decisions.table import read_decisions, write_decisions
-from deixis.decisions.types import Decision
+from reviewing.decisions import Decision
+from reviewing.table import read_decisions, write_decisions
 
 MOVED = Decision(
     sample_id="a/1",

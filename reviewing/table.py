@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from deixis.core.errors import DataError
 from deixis.core.foreign import foreign_bytes
 from deixis.core.records import write_atomically
-from deixis.decisions.types import VERDICTS, Box, Decision
+from reviewing.decisions import VERDICTS, Box, Decision
 
 BOX = pa.list_(pa.float64())
 SCHEMA = pa.schema([
