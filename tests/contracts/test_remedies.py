@@ -37,17 +37,7 @@ def texts() -> Iterator[tuple[str, str]]:
     """Every page, and every string in the code, with where it stands."""
     for page in (ROOT / "README.md", *ROOT.glob("docs/*.md")):
         yield page.name, page.read_text()
-    for folder in (
-        "deixis",
-        "models",
-        "training",
-        "answering",
-        "reviewing",
-        "stages",
-        "commands",
-        "claims",
-        "pipelines",
-    ):
+    for folder in (*FOLDERS, "pipelines"):
         for path in ROOT.glob(f"{folder}/**/*.py"):
             for node in ast.walk(ast.parse(path.read_text())):
                 if isinstance(node, ast.Constant) and isinstance(node.value, str):
