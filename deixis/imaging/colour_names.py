@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -48,19 +48,26 @@ def colour_shares(
 
     Of what lies outside of the square nothing counts; a part without a pixel has the colour of the nearest one.
     """
-    names = name_colours(squares)
-    counts = F.one_hot(names, len(COLOURS)).to(torch.int32).cumsum(1).cumsum(2)
-    counts = F.pad(counts, (0, 0, 1, 0, 1, 0))  # [batch, side + 1, side + 1, colours]
     side = squares.shape[-1]
-    low, size = boxes_xyxy[..., :2], (boxes_xyxy[..., 2:] - boxes_xyxy[..., :2]).clamp(min=0)
+    low, size = boxes_xyxy[..., None, :2], (boxes_xyxy[..., 2:] - boxes_xyxy[..., :2]).clamp(min=0)[..., None, :]
     parts = boxes_xyxy.new_tensor(list(PARTS.values()))
-    start = (low[:, :, None] + parts[:, :2] * size[:, :, None]).round().long().clamp(0, side - 1)
-    end = (low[:, :, None] + parts[:, 2:] * size[:, :, None]).round().long().clamp(max=side).maximum(start + 1)
-    image = torch.arange(len(squares), device=squares.device)[:, None, None]
-    (left, top), (right, bottom) = start.unbind(-1), end.unbind(-1)
-    inside = counts[image, bottom, right] - counts[image, top, right] - counts[image, bottom, left]
-    inside = inside + counts[image, top, left]
+    start = (low + parts[:, :2] * size).round().long().clamp(0, side - 1)
+    end = (low + parts[:, 2:] * size).round().long().clamp(max=side).maximum(start + 1)
+    images = zip(name_colours(squares), start, end, strict=True)
+    inside = torch.stack([_counts(names, *corners) for names, *corners in images])
     return inside / inside.sum(-1, keepdim=True)
+
+
+def _counts(
+    names: Int[Tensor, "side side"], start: Int[Tensor, "boxes parts 2"], end: Int[Tensor, "boxes parts 2"]
+) -> Int[Tensor, "boxes parts colours"]:
+    """Pixels of each colour between corners x, y; of one image, whose sums then stay near the processor."""
+    colours = torch.arange(len(COLOURS), device=names.device)[:, None, None]
+    sums = (names == colours).cumsum(2, dtype=torch.int32).cumsum(1, dtype=torch.int32)
+    sums = F.pad(sums, (1, 0, 1, 0))  # [colours, side + 1, side + 1]: of all pixels above and to the left
+    (left, top), (right, bottom) = start.unbind(-1), end.unbind(-1)
+    inside = sums[:, bottom, right] - sums[:, top, right] - sums[:, bottom, left] + sums[:, top, left]
+    return inside.permute(1, 2, 0)
 
 
 def name_colours(squares: UInt8[Tensor, "batch 3 h w"]) -> Tensor:
