@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from deixis.core.errors import ConfigError
+from deixis.core.errors import ConfigError, DataError
+from deixis.core.foreign import first_words
 from deixis.core.progress import say, track
 from deixis.core.registry import resolve
 from deixis.exports import TARGETS
@@ -64,6 +65,7 @@ def write_folder(out: Path, write: Callable[[Path], object]) -> None:
 
     Raises:
         ConfigError: If `out` is there already and is not an empty folder.
+        DataError: If a file cannot be written: no room, or a name that no file can have.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"{out}: is there already. Allowed: a new folder. Name another --out, or delete it first")
@@ -76,6 +78,10 @@ def write_folder(out: Path, write: Callable[[Path], object]) -> None:
         write(temporary)
         temporary.chmod(0o755)
         os.replace(temporary, out)
-    except BaseException:
+    except OSError as error:
+        raise DataError(
+            f"{out}: cannot be written: {first_words(error)}. Make room, or name another --out; of labels, image paths "
+            "and splits become names of files, so shorten those"
+        ) from None
+    finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise

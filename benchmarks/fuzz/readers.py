@@ -5,7 +5,7 @@ import pickle
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -17,20 +17,18 @@ from answering.cards import read_card
 from answering.user_images import stored_image, upright
 from benchmarks.fuzz.kinds import Found, Kind
 from commands.chunks import chunks, rows_about
+from commands.export import Target, export
 from deixis.batches.features import FeatureStore, extract
 from deixis.batches.samples import PAIR_COLUMNS
 from deixis.core.checkpoints import save_checkpoint
 from deixis.core.config import read_section
+from deixis.core.progress import quietly
 from deixis.core.published import read_tensors
 from deixis.core.records import read_table
-from deixis.core.registry import resolve
 from deixis.core.run_lists import RunParams
 from deixis.cues.cache import CacheConfig, CachedCues
 from deixis.cues.reading import read_cues
 from deixis.datasets.pairs.settings import PairsConfig
-from deixis.exports import TARGETS
-from deixis.exports.reading import LabelReader
-from deixis.exports.types import Options
 from deixis.imaging.decoding import open_image, open_upright
 from deixis.imaging.masks import encode_mask
 from deixis.labelling.labels import iterate_labels
@@ -68,7 +66,7 @@ def others() -> Iterator[Kind]:
         yield Kind(f"weights: {name}", partial(_write_weights, name=name, write=write), name, _read_weights)
     yield Kind("cues: lines", _write_cues, "cues.jsonl", _read_cues)
     yield Kind("cues: folder", _write_cue_folder, "*.json", _read_cue_folder)
-    for target in TARGETS:
+    for target in get_args(Target):
         for table in ("labels.parquet", "images.parquet"):
             yield Kind(f"export: {target}, {table}", _write_labels, table, partial(_export, target=target))
 
@@ -261,11 +259,9 @@ def _write_labels(folder: Path) -> None:
     pd.DataFrame([row | fixed for row in rows]).to_parquet(folder / "labels.parquet", index=False)
 
 
-def _export(folder: Path, *, target: str) -> Found:
-    reader = LabelReader(folder / "labels.parquet", folder / "images.parquet")
-    (folder / "out").mkdir()
-    write = resolve(TARGETS, target, role="export target")
-    write(reader.images(), folder / "out", Options(image_root=None, per_object=False))
+def _export(folder: Path, *, target: Target) -> Found:
+    with quietly():
+        export(folder / "labels.parquet", to=target, images=folder / "images.parquet", out=folder / "out")
     for label in iterate_labels(folder / "labels.parquet"):
         assert label.sample_id is not None
     return set()

@@ -52,6 +52,14 @@ def test_objects_need_pairs(tmp_path):
         export(labels, to="coco", images=images, out=tmp_path / "out", per="object")
 
 
+def test_a_name_that_no_file_can_have_is_one_message(tmp_path):
+    rows = [row("s/1", 7, [0.0, 0.0, 9.0, 9.0], None) | {"split": "a" * 3000}]
+    labels, images = write_tables(tmp_path / "tables", rows)
+    with pytest.raises(DataError, match=r"out: cannot be written: .*name too long.{,200}Make room"):
+        export(labels, to="yolo", images=images, out=tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["tables"]
+
+
 def test_what_is_there_is_not_overwritten(tmp_path):
     labels, images = write_tables(tmp_path, hard_rows())
     with pytest.raises(ConfigError, match=r"is there already\. Allowed: a new folder"):
