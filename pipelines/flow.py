@@ -17,6 +17,7 @@ from pipelines._driver import driving
 from pipelines._dvc import metrics_diff, push_everything, refuse_missing_remote
 from pipelines._graph import LIST_CODE, StageNode, plan, stale_and_below, stale_stages
 from pipelines._prefect import end_with_worker
+from pipelines._review import commit_results, refuse_review
 from pipelines._runner import Runner, StageFailed, StageOutcome
 from pipelines._settings import experiment
 
@@ -55,7 +56,7 @@ def push_results() -> None:
 @flow(name="rebuild")
 def rebuild(
     targets: Sequence[str] = (), workers: int = 2, settings: Sequence[str] = (), push: bool = False,
-    waits: Sequence[float] = WAITS,
+    commit: str | None = None, waits: Sequence[float] = WAITS,
 ) -> list[StageOutcome]:  # fmt: skip
     """Bring `targets` (all stages by default) and what they need up to date.
 
@@ -64,17 +65,22 @@ def rebuild(
         workers: Stages side by side.
         settings: Other values in params.yaml for this run alone, as `seed=1`.
         push: Copy the results to DVC's default remote afterwards.
+        commit: Branch for a commit of the results, made for review; the checkout stays on its own.
         waits: Seconds before each new attempt of a stage that was killed, or that asked for one by exit code 75.
     """
     end_with_worker()
     tell = get_run_logger().info
     if push:
         refuse_missing_remote()
+    if commit:
+        refuse_review(commit, settings)
     with driving(tell=tell), experiment(settings):
         outcomes = bring_all_up_to_date(targets, workers, Runner(tell), waits)
         report(outcomes, metrics_diff(), comparison())
         if push:
             push_results()
+        if commit:
+            tell(commit_results(commit))
     return outcomes
 
 

@@ -1,6 +1,6 @@
 """Bring the whole graph up to date under Prefect: independent stages side by side, retries, one table of outcomes.
 
-run     uv run python -m pipelines.rebuild [--workers 2] [--settings seed=1] [--push] [STAGE ...]
+run     uv run python -m pipelines.rebuild [--workers 2] [--settings seed=1] [--push] [--commit results] [STAGE ...]
 """
 
 import signal
@@ -15,7 +15,9 @@ from pipelines._prefect import reach_server, refuse_wrong_settings
 from pipelines._settings import experiment
 
 
-def main(*targets: str, workers: int = 2, settings: Sequence[str] = (), push: bool = False) -> None:
+def main(
+    *targets: str, workers: int = 2, settings: Sequence[str] = (), push: bool = False, commit: str | None = None
+) -> None:
     """Rebuild the graph; prints one line per stage that was stale, or lay below a stale one.
 
     Args:
@@ -23,11 +25,12 @@ def main(*targets: str, workers: int = 2, settings: Sequence[str] = (), push: bo
         workers: Stages side by side.
         settings: Other values in params.yaml for this run alone, as seed=1.
         push: Copy the results to DVC's default remote afterwards.
+        commit: Branch for a commit of the results, made for review; the checkout stays on its own.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill cancels like Ctrl-C
     with driving(), experiment(settings):
         stale = stale_stages(targets)  # a name that DVC does not know stops here, before a server starts
-    if not stale and not push:
+    if not (stale or push or commit):
         print("up to date")
         return
     refuse_wrong_settings()
@@ -35,7 +38,7 @@ def main(*targets: str, workers: int = 2, settings: Sequence[str] = (), push: bo
     from pipelines.flow import rebuild
 
     reach_server()
-    for outcome in rebuild(targets, workers, settings, push):
+    for outcome in rebuild(targets, workers, settings, push, commit):
         print(f"{outcome.action:9} {outcome.name}")
 
 
