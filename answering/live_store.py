@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from deixis.anchors import Survivors
-from deixis.batches.features import BOXES, SURVIVORS, chunks
+from deixis.batches.features import BOXES, CPU, SURVIVORS, chunks
 from deixis.batches.survivors import surviving
 from deixis.core.runtime import autocast
 from deixis.imaging.images import ImageReader
@@ -77,15 +77,15 @@ class LiveStore:
             self._look([self._images.first_id])
         return array in next(iter(self._stored.values()))
 
-    def read(self, array: str, image_ids: Sequence[int]) -> Tensor:
-        """One row per image id, float32: [images, ...]."""
+    def read(self, array: str, image_ids: Sequence[int], device: torch.device = CPU) -> Tensor:
+        """One row per image id, float32, on a device: [images, ...]."""
         unseen = [image_id for image_id in dict.fromkeys(image_ids) if image_id not in self._stored]
         for part in chunks(unseen, IMAGES_PER_BATCH):
             self._look(part)
-        rows = torch.from_numpy(np.stack([self._stored[image_id][array] for image_id in image_ids])).float()
+        rows = torch.from_numpy(np.stack([self._stored[image_id][array] for image_id in image_ids]))
         for image_id in list(self._stored)[: max(0, len(self._stored) - KEPT)]:
             del self._stored[image_id]
-        return rows
+        return rows.to(device, non_blocking=True).float()
 
     def _look(self, image_ids: Sequence[int]) -> None:
         arrays = encode_squares(self._arrays, self._images.squares(image_ids), self._device)

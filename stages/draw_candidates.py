@@ -59,7 +59,7 @@ def draw_candidates(
     rows = []
     for part in track(parts, "drawing", total=len(parts)):
         ids = [image_id for image_id, _, _ in part]
-        coarse, fine, boxes = (store.read(name, ids).to(hardware) for name in ("coarse", "fine", "boxes"))
+        coarse, fine, boxes = (store.read(name, ids, hardware) for name in ("coarse", "fine", "boxes"))
         with torch.inference_mode():
             prototypes, coefficients = model(coarse, fine)
             corners, chosen = most_confident_boxes(boxes, coefficients, config.keep_fraction)

@@ -5,6 +5,7 @@ Shards are computed one by one in a scratch folder, so a killed extraction goes 
 set then moves into place.
 """
 
+import math
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -23,6 +24,8 @@ from deixis.core.records import file_sha256, read_json, read_table, write_atomic
 from deixis.imaging.letterbox import Framing, Letterbox
 
 SHARD_BYTES = 256 << 20
+LARGE_ROW = 16 << 10  # bytes, from which copying it takes longer than asking for it
+CPU = torch.device("cpu")
 BOXES = {"coarse": "boxes", "middle": "boxes_middle", "fine": "boxes_fine"}  # a detector's arrays, by scale
 SURVIVORS = ("survivor_cells", "survivor_boxes", "survivor_colours")  # instead, where suppression chose
 Encode = Callable[[Sequence[int]], dict[str, np.ndarray]]
@@ -32,7 +35,7 @@ Encode = Callable[[Sequence[int]], dict[str, np.ndarray]]
 class ArrayStore(Protocol):
     """What a frozen encoder says about images, by name of the array."""
 
-    def read(self, array: str, image_ids: Sequence[int]) -> Tensor: ...
+    def read(self, array: str, image_ids: Sequence[int], device: torch.device = CPU) -> Tensor: ...
     def holds(self, array: str) -> bool: ...
 
 
@@ -150,8 +153,12 @@ class FeatureStore:
         """Whether there is an array of that name."""
         return array in self._shards
 
-    def read(self, array: str, image_ids: Sequence[int]) -> Tensor:
-        """One row per image id, float32: [images, ...]."""
+    def read(self, array: str, image_ids: Sequence[int], device: torch.device = CPU) -> Tensor:
+        """One row per image id, float32, on a device, to which it travels in the store's precision: [images, ...]."""
+        return self.gather(array, image_ids).to(device, non_blocking=True).float()
+
+    def gather(self, array: str, image_ids: Sequence[int]) -> Tensor:
+        """One row per image id, as stored: [images, ...]."""
         if array not in self._shards:
             raise DataError(
                 f'{self.folder}: holds no "{array}". It holds: {", ".join(sorted(self._shards))}. Boxes of the finer '
@@ -159,15 +166,25 @@ class FeatureStore:
                 f"extraction.survivors: {{}}, both in params.yaml. {self._remedy}"
             )
         try:
-            places = np.array([self._where[image_id] for image_id in image_ids], dtype=np.int64).reshape(-1, 2)
+            places = torch.tensor([self._where[image_id] for image_id in image_ids], dtype=torch.long).view(-1, 2)
         except KeyError as missing:
             raise DataError(
                 f"{self.folder}: holds no image {missing}. It holds {len(self)} images. {self._remedy}"
             ) from None
-        out = torch.empty(len(places), *self._arrays[array][1])
-        for number in np.unique(places[:, 0]):
-            here = np.flatnonzero(places[:, 0] == number)
-            out[here] = torch.from_numpy(self._shards[array][number][places[here, 1]]).float()
+        shards, (number_of, row_of) = self._shards[array], places.unbind(1)
+        numbers = number_of.unique().tolist()
+        if len(numbers) == 1:
+            return shards[numbers[0]].index_select(0, row_of)
+        out = shards[0].new_empty(len(places), *shards[0].shape[1:])
+        if (
+            len(numbers) == len(places) or shards[0][0].nbytes >= LARGE_ROW
+        ):  # row by row, so that nothing is copied twice
+            for place, (number, row) in enumerate(places.tolist()):
+                out[place] = shards[number][row]
+            return out
+        for number in numbers:
+            here = (number_of == number).nonzero()[:, 0]
+            out[here] = shards[number].index_select(0, row_of[here])
         return out
 
     def verify(self) -> None:
@@ -178,17 +195,34 @@ class FeatureStore:
                 if file_sha256(path) != checksum:
                     raise DataError(f"{path}: its checksum is not the one in meta.json. {self._remedy}")
 
-    def _open(self, number: int, name: str, rows: int) -> np.ndarray:
+    def _open(self, number: int, name: str, rows: int) -> Tensor:
+        """Map a shard. Torch then closes the file, so that any number of shards fits every limit of open files."""
         path = self.folder / f"shard-{number:05d}.{name}.npy"
         dtype, shape = self._arrays[name]
         stated = (rows, *shape)
         with foreign_bytes(path, f"a whole array of shape {stated}", self._remedy):
-            shard = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))  # indexes faster than np.memmap
-        if shard.shape != stated or str(shard.dtype) != dtype:
-            raise DataError(
-                f"{path}: holds {shard.dtype} {shard.shape}, meta.json says {dtype} {stated}. {self._remedy}"
+            (found, stored), start = _header(path)
+            kind, size = torch.from_numpy(np.empty(0, stored)).dtype, path.stat().st_size
+            whole = start + math.prod(found) * stored.itemsize
+            if size < whole:
+                raise ValueError(f"{size} bytes instead of {whole}")
+            shard = (
+                torch.from_file(str(path), shared=False, size=whole, dtype=torch.uint8)[start:].view(kind).view(found)
             )
+        if tuple(found) != stated or str(stored) != dtype:
+            raise DataError(f"{path}: holds {stored} {found}, meta.json says {dtype} {stated}. {self._remedy}")
         return shard
+
+
+def _header(path: Path) -> tuple[tuple[tuple[int, ...], np.dtype], int]:
+    """Shape and kind of numbers of an .npy file, and where they begin; one that is not stored row by row is refused."""
+    with path.open("rb") as stream:
+        major, _ = np.lib.format.read_magic(stream)
+        read = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
+        shape, is_by_column, dtype = read(stream)
+        if is_by_column or dtype.hasobject or not dtype.isnative:
+            raise ValueError(f"{dtype} by column" if is_by_column else str(dtype))
+        return (shape, dtype), stream.tell()
 
 
 def stored_frames(folder: Path, images: pd.DataFrame) -> dict[Any, Letterbox]:

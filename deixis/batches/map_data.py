@@ -130,7 +130,7 @@ class MapReader:
     def _read_proposals(self, image_ids: Sequence[int]) -> torch.Tensor | None:
         if self._proposals is None:
             return None
-        return unpack_bits(self._proposals.read("masks", image_ids)).to(self._device)
+        return unpack_bits(self._proposals.read("masks", image_ids, self._device))
 
     def images_without_proposals(self) -> int:
         """How many of its images have none, where it reads proposals: they teach by classification alone."""

@@ -66,7 +66,7 @@ class StoredExpertMaps:
     def maps(self, expert: str, rows: Int[Tensor, " rows"]) -> Float[Tensor, "rows channels h w"]:
         """Maps of one expert for some images of the batch."""
         ids = [self._image_ids[row] for row in rows.tolist()]
-        return self._stores[expert].read("map", ids).to(self._device)
+        return self._stores[expert].read("map", ids, self._device)
 
 
 class PairReader:
@@ -120,7 +120,7 @@ class PairReader:
         detector = self._stores["detector"]
 
         def read(name: str) -> Tensor:
-            return detector.read(name, image_ids).to(self._device)
+            return detector.read(name, image_ids, self._device)
 
         maps = tuple(read(scale).contiguous(memory_format=torch.channels_last) for scale in SCALES)
         if not has_survivors(detector):
@@ -138,9 +138,7 @@ class PairReader:
         if "box_masks" not in self._stores:
             return None
         stored = self._stores["box_masks"]
-        cells, packed, content = (
-            stored.read(name, image_ids).to(self._device) for name in ("cells", "masks", "content")
-        )
+        cells, packed, content = (stored.read(name, image_ids, self._device) for name in ("cells", "masks", "content"))
         return BoxMasks(cells=cells.long(), masks=unpack_bits(packed), content_xyxy=content)
 
 

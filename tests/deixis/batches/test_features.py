@@ -1,6 +1,7 @@
 """The feature store: what goes in comes out, a killed extraction goes on, and a damaged set is refused."""
 
 import json
+import resource
 import shutil
 from pathlib import Path
 
@@ -79,6 +80,27 @@ def test_layout_on_disk(tmp_path):
     maps = [np.load(path, mmap_mode="r") for path in shards_of(folder)]
     assert [(m.dtype, m.shape) for m in maps] == [(np.float16, (rows, 3, 2, 2)) for rows in (8, 8, 7)]
     assert not list(tmp_path.glob("scratch*")) and not list(folder.glob(".*"))
+
+
+def test_any_number_of_shards_fits_the_limit_of_open_files(tmp_path):
+    folder = build(tmp_path, shard_rows=1)
+    assert len(list(folder.glob("*.npy"))) == 12
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with (tmp_path / "next").open("w") as stream:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (stream.fileno() + 6, hard))
+    try:
+        rows = FeatureStore(folder).read("map", IDS)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert np.array_equal(rows.numpy(), arrays_of(IDS)["map"].astype(np.float32))
+
+
+@pytest.mark.parametrize("image_ids", [[], [122], [100, 101, 100], [100, 108, 116], [100, 101, 108, 108, 122]])
+def test_rows_of_one_shard_of_each_and_of_some(tmp_path, image_ids):
+    store = FeatureStore(build(tmp_path))
+    gathered = store.gather("map", image_ids)
+    expected = arrays_of(image_ids)["map"] if image_ids else np.zeros((0, 3, 2, 2), np.float16)
+    assert gathered.dtype == torch.float16 and np.array_equal(gathered.numpy(), expected)
 
 
 def test_order_of_the_ids_is_irrelevant(tmp_path):
