@@ -145,6 +145,13 @@ def test_unknown_setting_of_a_dataset(tmp_path):
         prepare(dataset="corpus", raw=tmp_path, out=tmp_path, params=params)
 
 
+@pytest.mark.parametrize("settings", ["pairs, max_quarantined: -1", "pairs, long_text: -3", "refer, max_quarantined: 2"])
+def test_a_setting_of_a_dataset_out_of_bounds(tmp_path, settings):
+    params = params_file(tmp_path, f"datasets: {{corpus: {{adapter: {settings}}}}}")
+    with pytest.raises(ConfigError, match=rf"datasets\.corpus\.{settings.split()[1][:-1]} is -?\d"):
+        prepare(dataset="corpus", raw=tmp_path, out=tmp_path, params=params)
+
+
 def test_dataset_that_no_adapter_knows(tmp_path):
     params = params_file(tmp_path, PREPARE_PARAMS.replace("refer,", "webdataset,"))
     with pytest.raises(ConfigError, match=r'no dataset adapter "webdataset"\. Known: .*refer'):

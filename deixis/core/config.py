@@ -6,9 +6,9 @@ import math
 import reprlib
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
@@ -18,6 +18,7 @@ from deixis.core.foreign import first_words
 from deixis.core.yaml_names import advise_quotes, refuse_misread_names
 
 STRICT = ConfigDict(extra="forbid", validate_default=True)
+Share = Annotated[float, Field(ge=0, le=1)]
 
 # Aliases let a page of YAML stand for a value of gigabytes: messages show its beginning.
 SHOWN = reprlib.Repr()

@@ -2,5 +2,5 @@
 
 
 def is_companion(name: str) -> bool:
-    """Whether a file holds a Mac's metadata about the file whose name follows the two characters (AppleDouble)."""
-    return name.startswith("._")
+    """Whether a file is about the one whose name follows: a Mac's metadata (AppleDouble), an office program's lock."""
+    return name.startswith(("._", "~$", ".~lock."))

@@ -37,11 +37,12 @@ PLAIN = "pickle.dump(json.loads(json.dumps(refs, default=lambda value: value.tol
 
 class _PlainUnpickler(pickle.Unpickler):
     def find_class(self, module_name: str, global_name: str) -> Any:
-        raise _NamedObject(f"it names the object {module_name}.{global_name}")
+        kind = _NumPyObject if module_name.split(".")[0] == "numpy" else pickle.UnpicklingError
+        raise kind(f"it names the object {module_name}.{global_name}")
 
 
-class _NamedObject(pickle.UnpicklingError):
-    """The file holds more than plain values, such as numbers of NumPy."""
+class _NumPyObject(pickle.UnpicklingError):
+    """The file holds numbers or arrays of NumPy, which have plain values."""
 
 
 def read_plain_pickle(path: Path) -> Any:
@@ -65,7 +66,7 @@ def read_plain_pickle(path: Path) -> Any:
             "Put it there, then run: dvc repro prepare"
         ) from None
     except BROKEN_PICKLE as error:
-        own = f", or write plain values if you made it: {PLAIN}" if isinstance(error, _NamedObject) else ""
+        own = f", or write plain values if you made it: {PLAIN}" if isinstance(error, _NumPyObject) else ""
         raise DataError(
             f"{path}: refused: {error}. Allowed: a whole pickle of lists, dictionaries, text and numbers. "
             f"Fetch the file again{own}, then run: dvc repro prepare"

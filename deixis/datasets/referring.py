@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic.dataclasses import dataclass
 
-from deixis.core.config import STRICT
+from deixis.core.config import STRICT, Share
 from deixis.core.errors import DataError
 from deixis.core.records import write_table
 from deixis.datasets.images_by_id import SoundImage, check_images, index_images
@@ -37,7 +37,7 @@ class ReferringConfig:
     """Settings that every adapter of a referring set has."""
 
     adapter: str  # a name of deixis/datasets
-    max_quarantined: float = 0.01  # share of bad rows that is still tolerated
+    max_quarantined: Share = 0.01  # share of bad rows that is still tolerated
     image_root: str | None = None  # folder of the images, from where the command runs; none: <raw>/images
     box: BoxConvention = "xywh"  # COCO's: width and height reach to the end of the last pixel
     shared_images: bool = False  # whether splits may share images, as google's do, which are split by object

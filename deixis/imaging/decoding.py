@@ -100,7 +100,7 @@ def decode_upright(image: Image.Image) -> DecodedImage:
 
 
 def _decode(image: Image.Image, path: Path) -> DecodedImage:
-    mode, kind = image.mode, image.format or ""
+    mode, kind, is_cut = image.mode, image.format or "", _is_cut_to_bytes(image)
     animated = bool(getattr(image, "is_animated", False))
     image.load()
     orientation = _orientation(image)
@@ -110,6 +110,10 @@ def _decode(image: Image.Image, path: Path) -> DecodedImage:
         change = f"{mode} made 8-bit RGB"
     if mode.startswith("I") and (highest := int(np.asarray(image).max())) < DARK:
         change, is_dark = f"{change}; its levels end at {highest} of 65535, so it is almost black", True
+    elif is_cut:
+        change, highest = f"{mode} of 16 bits made 8-bit RGB", 256 * int(np.asarray(image).max()) + 255
+        if highest < DARK:
+            change, is_dark = f"{change}; its levels end below {highest + 1} of 65536, so it is almost black", True
     return DecodedImage(_to_rgb(turned, path), mode, kind, orientation, animated, change, is_dark)
 
 
@@ -159,6 +163,15 @@ def _explained(path: Path) -> Iterator[None]:
 
 def _too_large(path: Path, problem: str) -> ImageError:
     return ImageError("E_IMG_HUGE", path, f"{problem}; allowed: {MAX_PIXELS} pixels", "Resize it")
+
+
+def _is_cut_to_bytes(image: Image.Image) -> bool:
+    """Whether Pillow reads colours of 16 bits by their upper byte, unsaid. To be asked before pixels are read."""
+    tiles = getattr(image, "tile", None) or []
+    rawmodes = [tile[3][0] if isinstance(tile[3], tuple) else tile[3] for tile in tiles]
+    return not image.mode.startswith("I") and any(
+        isinstance(rawmode, str) and rawmode.partition(";")[2].startswith("16") for rawmode in rawmodes
+    )
 
 
 def _orientation(image: Image.Image) -> int:

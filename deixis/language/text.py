@@ -9,7 +9,12 @@ SPECIAL = ("[PAD]", "[UNK]", "[CLS]")
 DELETED = re.compile(r"[.,'!?\"()*#:;]")
 # Marks of other scripts and languages, which may stand between words without a space: most of them do in Chinese
 PARTING = str.maketrans(dict.fromkeys("，。、！？；：（）「」『』《》〈〉【】・،؛؟۔«»„‹›¿¡।॥።፣־", " "))
-TYPOGRAPHIC = str.maketrans("‘’“”–—", "''\"\"--")
+# Invisible, though Unicode takes them for marks and letters: joiners of graphemes, fillers, selectors of a form
+INVISIBLE = dict.fromkeys(
+    (0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, *range(0x180B, 0x1810), 0x3164, *range(0xFE00, 0xFE10), 0xFFA0,
+     *range(0xE0100, 0xE01F0))
+)  # fmt: skip
+TYPOGRAPHIC = str.maketrans("‘’“”‐‑‒–—―−", "''\"\"-------") | INVISIBLE
 BECOMES_SPACE = re.compile(r"[-/\s]+")
 ZERO_WIDTH_SPACE = "\u200b"  # parts words, unlike soft hyphens, joiners and marks of direction
 

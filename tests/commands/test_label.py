@@ -205,12 +205,16 @@ def own_corpus(world, folder: Path, rows: list[str]) -> Path:
 
 def test_rules_of_evaluation_refuse_no_pair_that_is_only_labelled(world, tmp_path):
     """Boxes for scoring, a split for every row and one for each image: labelling needs none of them."""
-    splits = ("train", "val", "test", "restval", "")
-    rows = ["image,text,split", *(f"{n}.png,red ball,{split}" for n, split in enumerate(splits)), "0.png,big star,val"]
+    splits = ("train", "val", "test", "restval", "", "train/2014", "Test set")
+    rows = [
+        "image,text,split",
+        *(f"{n % 5}.png,red ball,{split}" for n, split in enumerate(splits)),
+        "0.png,big star,val",
+    ]
     own_corpus(world, tmp_path / "own", rows)
     label(pairs=tmp_path / "own/pairs.csv", out=tmp_path / "out", model=world / "data/teachers/toy/refclip")
     labels = pd.read_parquet(tmp_path / "out/labels.parquet")
-    assert sorted(labels["split"]) == ["restval", "test", "train", "train", "val", "val"]
+    assert sorted(labels["split"]) == ["Test_set", "restval", "test", "train", "train", "train_2014", "val", "val"]
     assert json.loads((tmp_path / "out/summary.json").read_text())["refused"] == {}
 
 

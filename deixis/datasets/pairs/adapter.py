@@ -96,10 +96,10 @@ class PairsAdapter:
             places.copies.mkdir()
             with closing(Ledger(work / "ledger.sqlite")) as ledger:
                 rows = read_rows(raw, config, kind, paths)
-                left_out = stage_rows(rows, ledger, dataset=dataset, config=config, blobs=places.blobs)
+                left_out = stage_rows(rows, ledger, dataset=dataset, config=config, blobs=places.blobs, scored=scored)
                 check_images(ledger, places)
                 if config.boxes not in (None, "none"):
-                    check_boxes(ledger, config.boxes)
+                    check_boxes(ledger, config.boxes, is_coco=kind == "coco")
                 check_across(ledger, val_share=config.val_share, scored=scored)
                 yield ledger, left_out, paths
 

@@ -19,7 +19,7 @@ COLUMNS = "seq, rows.file, rows.line, box, segmentation, images.width, images.he
 Odd = tuple[Code, object]
 
 
-def check_boxes(ledger: Ledger, convention: BoxConvention) -> None:
+def check_boxes(ledger: Ledger, convention: BoxConvention, *, is_coco: bool = False) -> None:
     """Write corners and masks into the ledger, remark what cannot be scored.
 
     Raises:
@@ -49,11 +49,14 @@ def check_boxes(ledger: Ledger, convention: BoxConvention) -> None:
         ledger.add_remarks(remarks)
         last = page[-1][0]
     if misfits > boxes / 2:
-        raise DataError(
-            f"{misfits} of {boxes} boxes cannot be {convention}; the first: {example}. Allowed for "
-            "datasets.<name>.boxes: xyxy_abs, xywh_abs, cxcywh_norm, yxyx_norm, xyxy_norm_1000, none. "
+        allowed = (
+            "Allowed in COCO files: left, top, width and height in pixels. Write bbox so, or leave the boxes out with "
+            "datasets.<name>.boxes: none"
+            if is_coco
+            else "Allowed for datasets.<name>.boxes: xyxy_abs, xywh_abs, cxcywh_norm, yxyx_norm, xyxy_norm_1000, none. "
             "Name the right one in params.yaml"
         )
+        raise DataError(f"{misfits} of {boxes} boxes cannot be {convention}; the first: {example}. {allowed}")
     check.hold()
 
 

@@ -23,6 +23,7 @@ MAX_NAME = 200
 GIVEN_BUT_BAD = "[]"  # stands for a box that was refused, so that it does not count as missing too
 _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://|data:")
 _SPLIT = re.compile(r"[A-Za-z0-9_-]{1,32}")
+_ODD = re.compile(r"[^A-Za-z0-9_-]+")
 
 
 class BadValue(ValueError):
@@ -33,11 +34,20 @@ class BadValue(ValueError):
         self.remark = (code, value)
 
 
-def stage_rows(items: Iterable[RowOrRemark], ledger: Ledger, *, dataset: str, config: PairsConfig, blobs: Path) -> int:
+def stage_rows(
+    items: Iterable[RowOrRemark],
+    ledger: Ledger,
+    *,
+    dataset: str,
+    config: PairsConfig,
+    blobs: Path,
+    scored: bool = True,
+) -> int:
     """Bring rows into the ledger, a batch at a time; returns how many were left out for their split.
 
     Args:
         blobs: Folder for images that lie inside the rows, each once, named by its checksum.
+        scored: Whether splits decide anything; else a row whose split has an odd name is as good as any.
     """
     left_out = 0
     stream = iter(items)
@@ -51,7 +61,7 @@ def stage_rows(items: Iterable[RowOrRemark], ledger: Ledger, *, dataset: str, co
                 continue
             counts[item.file] = counts.get(item.file, 0) + 1
             try:
-                split = _read_split(item.split)
+                split = _read_split(item.split) if scored else _any_split(item.split)
                 if config.splits and split is not None and split not in config.splits:
                     left_out += 1
                     continue
@@ -162,6 +172,11 @@ def _read_split(value: Any) -> str | None:
     if not isinstance(value, str) or not _SPLIT.fullmatch(value.strip()):
         raise BadValue("E_SPLIT_BAD", f"{value!r}; allowed: letters, digits, - and _")
     return value.strip()
+
+
+def _any_split(value: Any) -> str | None:
+    """A split's name where it decides nothing: whatever it is, in letters that it may have."""
+    return None if value is None else _ODD.sub("_", str(value).strip())[:32].strip("_") or None
 
 
 def _rename(split: str | None, config: PairsConfig) -> str | None:

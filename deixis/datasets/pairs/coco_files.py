@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from deixis.core.errors import DataError
+from deixis.datasets.foreign_json import RepeatedKey
 from deixis.datasets.pairs.json_files import load_json
 from deixis.datasets.pairs.rows import Remark, Row, RowOrRemark
 from deixis.datasets.pairs.settings import PairsConfig
@@ -43,8 +44,9 @@ def read_coco(path: Path, *, file: str, config: PairsConfig) -> Iterator[RowOrRe
     content, noted = load_json(path, file)
     kinds = {name: type(content.get(name)) for name in ("images", "annotations")} if isinstance(content, dict) else {}
     if list(kinds.values()) != [list, list]:
+        found = f" ({content!r})" if isinstance(content, RepeatedKey) else ""
         raise DataError(
-            f"{path}: not a COCO file. Allowed: an object with lists `images` and `annotations`. Write it so"
+            f"{path}: not a COCO file{found}. Allowed: an object with lists `images` and `annotations`. Write it so"
         )
     yield from noted
     names, unclear = names_by_id(content.get("categories"))

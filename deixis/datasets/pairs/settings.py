@@ -1,12 +1,12 @@
 """What a user says about a corpus of their own: one entry of `datasets` in params.yaml."""
 
 from dataclasses import field
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field
+from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass
 
-from deixis.core.config import STRICT
+from deixis.core.config import STRICT, Share
 
 Format = Literal["jsonl", "json", "csv", "parquet", "hf", "coco", "sidecars"]
 # Corners or corner and size, in pixels of the image or as shares of its sides; `none` leaves boxes out.
@@ -54,8 +54,8 @@ class PairsConfig:
     fields: Fields = field(default_factory=Fields)
     boxes: BoxConvention | None = None
     splits: dict[str, str] = field(default_factory=dict)
-    val_share: Annotated[float, Field(ge=0, le=1)] = 0.1
-    long_text: int = 20
+    val_share: Share = 0.1
+    long_text: PositiveInt = 20
     licence: str = "unknown"
     images_from: str | None = None
-    max_quarantined: float = 0.01
+    max_quarantined: Share = 0.01

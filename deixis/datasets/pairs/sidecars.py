@@ -1,6 +1,7 @@
 """Rows of a folder of images with a .txt of the same name beside each, one phrase per line."""
 
 import os
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from deixis.datasets.pairs.rows import Remark, Row, RowOrRemark
 from deixis.datasets.pairs.settings import PairsConfig
 from deixis.datasets.pairs.text_lines import decode, read_lines
 
+BETWEEN = re.compile(r"[\s,;]+")  # numbers of a label
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2")
 
 
@@ -62,8 +64,8 @@ def _read_stem(folder: Path, below: Path, names: list[str], prefix: str) -> Iter
 
 
 def _is_label(text: str) -> bool:
-    """Whether a line is an object's label: numbers, and at most the word of its class, as YOLO, KITTI and DOTA have."""
-    words = text.split()
+    """Whether a line is an object's label: numbers and at most the word of its class, as YOLO, KITTI, VisDrone have."""
+    words = [word for word in BETWEEN.split(text) if word]
     numbers = sum(map(_is_number, words))
     return numbers >= 4 and len(words) - numbers <= 1
 

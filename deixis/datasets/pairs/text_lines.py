@@ -8,19 +8,20 @@ from deixis.datasets.pairs.rows import Remark
 
 MAX_LINE = 1 << 20  # bytes; a longer line is no phrase, and must not fill the memory
 BOMS_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+RARE = 40  # bytes to a zero, where it may be damage
 ENDS = ("\n", b"\n", "\r")
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, bytes | None]]:
     """Place and bytes of every line, line end included; None for one that is too long.
 
-    A file that starts with UTF-16's byte order mark (a spreadsheet's "Unicode text") is handed over as UTF-8. Where the
+    UTF-16 (a spreadsheet's "Unicode text") is handed over as UTF-8. Where the
     first mebibyte has carriage returns and no line feed, as Excel for Mac saves text, they end the lines.
     """
     with path.open("rb") as stream:
         start = stream.read(MAX_LINE)
-        if start[:2] in BOMS_16:
-            with path.open(encoding="utf-16", errors="replace", newline="") as text:
+        if encoding := utf_16(start):
+            with path.open(encoding=encoding, errors="replace", newline="") as text:
                 for line, content in _bounded(text):
                     yield line, content.encode() if content is not None else None
             return
@@ -38,9 +39,22 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes | None]]:
 def read_whole(path: Path, file: str) -> tuple[str, Remark | None]:
     """Text of a file, whatever its encoding, with a remark where it is not Unicode."""
     content = path.read_bytes()
-    if content[:2] in BOMS_16:
-        return content.decode("utf-16", "replace"), None
+    if encoding := utf_16(content):
+        return content.decode(encoding, "replace"), None
     return decode(content.removeprefix(codecs.BOM_UTF8), file, 0)
+
+
+def utf_16(start: bytes) -> str | None:
+    """Which UTF-16 a file is that begins so: by its mark, or by the zeros that stand in every other place of it.
+
+    Line ends and delimiters have one, whatever the script; text in another encoding has none.
+    """
+    if start[:2] in BOMS_16:
+        return "utf-16"
+    zeros = [start[place::2].count(0) for place in (0, 1)]
+    if max(zeros) * RARE < len(start) or min(zeros) * 10 > max(zeros):
+        return None
+    return "utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"
 
 
 def _bounded(stream):  # type: ignore[no-untyped-def] # of text or of bytes, and of the same again

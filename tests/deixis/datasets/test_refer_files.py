@@ -5,6 +5,8 @@ import io
 import pickle
 import zipfile
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -63,6 +65,15 @@ def test_no_stream_gets_past_plain_values(tmp_path, stream):
         assert "refused" in str(error)
     else:
         assert value in ([], {})
+
+
+@pytest.mark.parametrize(("value", "is_told"), [(np.float32(1), True), (pd.DataFrame(), False), ({1, 2}, False)])
+def test_values_of_numpy_are_told_how_to_become_plain(tmp_path, value, is_told):
+    path = tmp_path / "refs(unc).p"
+    path.write_bytes(pickle.dumps([{"ref_id": value}], protocol=2))
+    with pytest.raises(DataError, match="refused: it names the object") as refusal:
+        read_plain_pickle(path)
+    assert ("tolist" in str(refusal.value)) == is_told
 
 
 @pytest.mark.parametrize("put", [b"r\x00\x00\x00\x01", b"p16777216\n"])

@@ -67,6 +67,27 @@ def test_sixteen_bits_keep_their_range(tmp_path, suffix):
     assert pixels(tmp_path / f"a{suffix}")[0, :, 0].tolist() == [0, 1, 127, 255]
 
 
+def deep_png(path, levels):
+    """An RGB image with levels of 16 bits, which Pillow reads and does not write."""
+    height, width, _ = levels.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in levels)
+    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    body = b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+
+
+@pytest.mark.parametrize(("highest", "is_dark"), [(65535, False), (4095, True)])
+def test_colours_of_sixteen_bits_are_told(tmp_path, highest, is_dark):
+    deep_png(tmp_path / "a.png", np.full((2, 3, 3), highest, np.uint16))
+    decoded = open_upright(tmp_path / "a.png")
+    assert decoded.change.startswith("RGB of 16 bits made 8-bit RGB") and decoded.is_dark == is_dark
+    assert np.asarray(decoded.pixels).max() == highest >> 8
+    assert ("below 4096 of 65536, so it is almost black" in decoded.change) == is_dark
+
+
 def test_stored_pixels_stay_as_they_are_unless_asked(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6

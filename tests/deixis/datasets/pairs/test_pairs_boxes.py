@@ -54,6 +54,13 @@ def test_cocos_boxes_are_what_coco_says(tmp_path):
         ingest(raw, tmp_path / "out", boxes="xyxy_abs")
 
 
+def test_cocos_boxes_that_are_shares_are_told_what_coco_has(tmp_path):
+    raw = tmp_path / "raw"
+    write_coco(raw, [row | {"box": SAME["cxcywh_norm"]} for row in good_rows(raw, 4)])
+    with pytest.raises(DataError, match=r"4 of 4 boxes cannot be xywh_abs.*Allowed in COCO files: left, top, width"):
+        ingest(raw, tmp_path / "out", boxes=None)
+
+
 @pytest.mark.parametrize("written", ["1, 2,3 4", "[1, 2, 3, 4]", "(1;2;3;4)", [1, 2, 3, 4], ["1", "2", "3", "4"]])
 def test_boxes_in_cells_of_tables(written):
     assert parse_box(written) == [1, 2, 3, 4]

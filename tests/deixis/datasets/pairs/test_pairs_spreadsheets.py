@@ -54,6 +54,19 @@ def test_json_in_any_encoding(raw, tmp_path, kind, encoding):
     assert (expressions(tables), codes(tables)) == ([TYPED[0]], ["W_ENCODING"] if encoding == "cp1252" else [])
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("text", ["красный квадрат", "红色方块", "red square"])
+def test_tables_in_utf_16_without_its_mark(raw, tmp_path, text, encoding):
+    (raw / "pairs.csv").write_bytes(f"image,text\na.png,{text}\n".encode(encoding))
+    tables = read(raw, tmp_path / "out")
+    assert (expressions(tables), codes(tables)) == ([text], [])
+
+
+def test_a_few_zeros_make_no_utf_16(raw, tmp_path):
+    (raw / "pairs.csv").write_bytes(b"image,text\n" + b"a.png,red\0 squares\n" * 6)
+    assert expressions(read(raw, tmp_path / "out")) == ["red squares"] * 6
+
+
 def test_bytes_that_windows_leaves_open_are_read_all_the_same(raw, tmp_path):
     (raw / "pairs.jsonl").write_bytes(b'{"image": "a.png", "text": "red \x93ball\x94 \x81"}\n')
     tables = read(raw, tmp_path / "out")
@@ -129,7 +142,7 @@ def test_a_list_of_json_with_a_key_twice_loses_that_row_alone(raw, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet", "sidecars", "pattern"])
-def test_a_macs_companions_are_passed_over(raw, tmp_path, kind):
+def test_what_systems_put_beside_a_file_is_passed_over(raw, tmp_path, kind):
     (raw / "images" / "._a.png").write_bytes(DOUBLE)
     (raw / ".DS_Store").write_bytes(b"\0\0\0\1Bud1")
     name = "images/a.txt" if kind == "sidecars" else "pairs.parquet" if kind == "parquet" else "pairs.csv"
@@ -137,7 +150,8 @@ def test_a_macs_companions_are_passed_over(raw, tmp_path, kind):
         pq.write_table(pa.table({"image": ["a.png"], "text": ["red wall"]}), raw / name)
     else:
         (raw / name).write_text("red wall\n" if kind == "sidecars" else "image,text\na.png,red wall\n")
-    (raw / name).with_name(f"._{(raw / name).name}").write_bytes(DOUBLE)
+    for start in ("._", "~$", ".~lock."):
+        (raw / name).with_name(f"{start}{(raw / name).name}").write_bytes(DOUBLE)
     tables = ingest(raw, tmp_path / "out", boxes=None, source="*.csv" if kind == "pattern" else "")
     assert (expressions(tables), codes(tables)) == (["red wall"], [])
 
@@ -146,6 +160,8 @@ LABELS = {
     "YOLO": ("0 0.5 0.5 0.2 0.1\n1 0.25 0.5 0.1 0.1\n", 2),
     "YOLO's outlines": ("3 0.1 0.1 0.2 0.1 0.2 0.2\n", 1),
     "KITTI": ("Car 0.00 0 -1.58 587.01 173.33 614.12 200.12 1.65 1.67 3.64 -0.65 1.71 46.70 -1.59\n", 1),
+    "VisDrone": ("684,8,273,116,0,0,0,0\n406,119,265,70,0,0,0,0,\n", 2),
+    "with semicolons": ("3;10;20;30;40\n", 1),
     "DOTA": ("10.0 20.0 30.0 20.0 30.0 40.0 10.0 40.0 plane 0\n", 1),
 }
 
@@ -157,7 +173,7 @@ def test_label_files_beside_images_are_no_phrases(raw, tmp_path, text, rows):
         read(raw, tmp_path / "out")
 
 
-@pytest.mark.parametrize("text", ["player number 4 of 5", "7", "the bus 1 2 3 4", "0.5 0.5 0.5"])
+@pytest.mark.parametrize("text", ["player number 4 of 5", "7", "the bus 1 2 3 4", "0.5 0.5 0.5", "1,2,3 and 4, red"])
 def test_phrases_beside_images_may_have_numbers(raw, tmp_path, text):
     (raw / "images" / "a.txt").write_text(text)
     assert expressions(read(raw, tmp_path / "out")) == [text]
