@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 
 from deixis.exports.reading import part_inside
 from reviewing.decisions import Box, Decision, Verdict
-from reviewing.returned.place import by_place, same_box
+from reviewing.returned.place import by_place
 from reviewing.returned.sent import SentImage, SentImages, SentLabel, plain_phrase
 from reviewing.returned.types import Note, ReturnedFile, ReturnedImage, Shape
+from reviewing.same_box import same_box
 
 
 @dataclass(frozen=True)

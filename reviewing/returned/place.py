@@ -8,8 +8,8 @@ import numpy as np
 from deixis.measuring.metrics import box_iou
 from reviewing.decisions import Box
 from reviewing.returned.sent import SentLabel
+from reviewing.same_box import same_box
 
-SAME = 0.05  # pixels that a side may differ by: formats round, CVAT and COCO to a hundredth
 NEAR = 0.5  # IoU from which a moved box may be a label's
 LEAD = 0.05  # of IoU by which the best label must be ahead of the next
 
@@ -25,11 +25,6 @@ class Placed:
 
     label_of: dict[int, int] = field(default_factory=dict)
     unclear: set[int] = field(default_factory=set)
-
-
-def same_box(one: Box | None, other: Box | None) -> bool:
-    """Whether two boxes are one but for rounding; nothing is like no box."""
-    return one is not None and other is not None and max(abs(a - b) for a, b in zip(one, other, strict=True)) <= SAME
 
 
 def by_place(labels: Sequence[SentLabel], boxes: Sequence[Box]) -> Placed:

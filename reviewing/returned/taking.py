@@ -11,9 +11,9 @@ from deixis.core.registry import resolve
 from reviewing.decisions import Decision
 from reviewing.returned import READERS
 from reviewing.returned.matching import Matched, Said, match
-from reviewing.returned.place import same_box
 from reviewing.returned.sent import SentImages
 from reviewing.returned.types import Reader, ReturnedFile, utc
+from reviewing.same_box import same_box
 
 
 @dataclass(frozen=True)
