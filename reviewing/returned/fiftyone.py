@@ -6,6 +6,7 @@ person reads here is the same in both. Boxes are shares of the image. Where Fift
 """
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,11 @@ def _plain(value: dict[str, Any]) -> Any:
     return value
 
 
+def _when(value: Any) -> str | None:
+    """Text, or milliseconds since 1970."""
+    return utc(datetime.fromtimestamp(value / 1000, UTC) if isinstance(value, int | float) else value)
+
+
 def _image(sample: dict[str, Any]) -> ReturnedImage:
     fields = {
         name: value for name, value in sample.items() if isinstance(value, dict) and value.get("_cls") == "Detections"
@@ -47,7 +53,7 @@ def _image(sample: dict[str, Any]) -> ReturnedImage:
         image_id=int(image_id) if isinstance(image_id, int | float) else None,
         size_wh=(int(size[0]), int(size[1])) if size[0] and size[1] else None,
         in_shares=True,
-        when=utc(sample.get("last_modified_at")),
+        when=_when(sample.get("last_modified_at")),
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import unquote
 
 from deixis.core.errors import DataError
 from deixis.core.records import read_table
@@ -64,7 +65,11 @@ class SentImages:
         self._by_ending = {kept: _by_ending(images, has_ending=kept) for kept in (True, False)}
 
     def named(self, name: str, *, has_ending: bool = True) -> SentImage | None:
-        """The image of that name, or the only one whose path ends as the name does."""
+        """The image of that name, or the only one whose path ends as the name does; as it is, or quoted for the web."""
+        found = self._ending(name, has_ending=has_ending)
+        return found or self._ending(unquote(name), has_ending=has_ending)
+
+    def _ending(self, name: str, *, has_ending: bool) -> SentImage | None:
         parts = _parts(name, has_ending=has_ending)
         found = self._by_ending[has_ending]
         for start in range(len(parts)):

@@ -26,7 +26,7 @@ def read(folder: Path) -> ReturnedFile:
     """
     folder = folder / BOXES if (folder / BOXES).is_dir() else folder
     found = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*.txt"))}
-    found = {name: path for name, path in found.items() if _is_of_image(name, found)}
+    found = {name: path for name, path in found.items() if _is_of_image(name, found) and not _is_list(path)}
     if not found:
         raise DataError(f"{folder}: no folder of YOLO's text files. Name the folder that holds {SEPARATE}/")
     known = _known(folder / ROWS) if (folder / ROWS).is_file() else {}
@@ -44,6 +44,12 @@ def _is_of_image(name: str, names: dict[str, Path]) -> bool:
     """Lists of images stand at the top, beside `labels`, where there is one."""
     in_folders = any(SEPARATE in PurePosixPath(other).parts[:-1] for other in names)
     return not in_folders or SEPARATE in PurePosixPath(name).parts[:-1]
+
+
+def _is_list(path: Path) -> bool:
+    """Whether it lists images or classes: rows begin with a number."""
+    words = path.read_text(encoding="utf-8").split(maxsplit=1)
+    return bool(words) and not words[0].replace(".", "", 1).isdecimal()
 
 
 def _known(rows: Path) -> dict[str, tuple[str, dict[str, str]]]:

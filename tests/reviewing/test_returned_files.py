@@ -151,6 +151,24 @@ def test_yolo_predictions_and_outlines_are_listed_and_reject_nothing(one, tmp_pa
     assert "s/1: its box is gone, but others of the image are whose label is unclear" in told
 
 
+def test_lists_of_images_and_classes_are_no_rows(one, tmp_path):
+    (tmp_path / "out/some").mkdir(parents=True)
+    for name, text in {"train": "data/red & blue.jpg\n", "classes": "object\n", "some/red & blue #1": ""}.items():
+        (tmp_path / f"out/{name}.txt").write_text(text)
+    assert taken(one, tmp_path / "out", "yolo")["s/1"].verdict == "reject"
+
+
+@pytest.mark.parametrize(
+    "name", ["red & blue #1.jpg", "/home/ann/a/red & blue #1.jpg", "images/red%20%26%20blue%20%231.jpg"]
+)
+def test_images_are_found_by_the_end_of_their_names(one, tmp_path, name):
+    out = corrected.exported(one, "coco", tmp_path / "out")
+    corrected.rewrite(out / "annotations.json", lambda content: content | {
+        "images": [content["images"][0] | {"file_name": name}]
+    })  # fmt: skip
+    assert taken(one, out, "coco")["s/1"].verdict == "accept"
+
+
 def test_a_table_of_parquet_may_say_who_and_when(one, tmp_path):
     out = corrected.exported(one, "parquet", tmp_path / "out")
     table = pd.read_parquet(out / "labels.parquet").assign(who="eve", when="2026-11-30T12:00:00+01:00")
