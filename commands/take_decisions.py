@@ -15,7 +15,7 @@ from reviewing.log import DecisionLog
 from reviewing.places import LOG, TABLE, decisions_folder, images_table
 from reviewing.returned.sent import read_sent
 from reviewing.returned.taking import Taken, find_again, sort_out
-from reviewing.returned.types import Note
+from reviewing.returned.types import Note, storable
 from reviewing.table import write_decisions
 
 Format = Literal["coco", "label-studio", "cvat", "fiftyone", "yolo", "parquet"]
@@ -83,7 +83,7 @@ def not_taken(taken: Taken, notes: Sequence[Note]) -> pd.DataFrame:
     rows = [(note.image, note.label, note.what) for note in notes]
     rows += [("", conflict.read.sample_id, str(conflict)) for conflict in taken.conflicts]
     table = pd.DataFrame(rows, columns=["image", "label", "what"])
-    return table.map(lambda text: f"'{text}" if text.startswith(FORMULA) else text)
+    return table.map(lambda text: storable(f"'{text}" if text.startswith(FORMULA) else text))
 
 
 def tell(taken: Taken, notes: Sequence[Note], *, unchanged: int, place: Path, dry_run: bool) -> None:

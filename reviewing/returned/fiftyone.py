@@ -2,7 +2,7 @@
 
 Today's exports are records of its database, in MongoDB's extended JSON; ours has the older form, without it. What a
 person reads here is the same in both. Boxes are shares of the image. Where FiftyOne copied the images, `filepath` is
-`data/` and a name of its own; our `image_id` stays.
+`data/` and perhaps another name.
 """
 
 import json
@@ -46,11 +46,9 @@ def _image(sample: dict[str, Any]) -> ReturnedImage:
     shapes += [_shape(row | {"bounding_box": None}) for row in fields.get(MASKS, {}).get("detections", [])]
     about = sample.get("metadata")
     size = (about.get("width"), about.get("height")) if isinstance(about, dict) else (None, None)
-    image_id = sample.get("image_id")
     return ReturnedImage(
         name=str(sample["filepath"]).replace("\\", "/"),
         shapes=tuple(shapes),
-        image_id=int(image_id) if isinstance(image_id, int | float) else None,
         size_wh=(int(size[0]), int(size[1])) if size[0] and size[1] else None,
         in_shares=True,
         when=_when(sample.get("last_modified_at")),

@@ -56,7 +56,6 @@ def _image(data: dict[str, Any], annotations: list[Result], notes: list[Note]) -
     return ReturnedImage(
         name=name,
         shapes=tuple(shapes),
-        image_id=data["image_id"] if isinstance(data.get("image_id"), int) else None,
         size_wh=size,
         sent=dict.fromkeys((one for ids in by_region.values() for one in ids), "") if by_region else None,
         who=_who(newest),
@@ -108,7 +107,7 @@ def _who(annotation: Result) -> str | None:
     by = annotation.get("completed_by")
     if isinstance(by, dict):
         by = by.get("email") or by.get("username") or by.get("id")
-    return f"user {by}" if isinstance(by, int) else by or None
+    return f"user {by}" if isinstance(by, int) else str(by or "") or None
 
 
 def _when(annotation: Result) -> str | None:

@@ -8,7 +8,7 @@ from deixis.exports.reading import part_inside
 from reviewing.decisions import Box, Decision, Verdict
 from reviewing.returned.place import by_place
 from reviewing.returned.sent import SentImage, SentImages, SentLabel, plain_phrase
-from reviewing.returned.types import Note, ReturnedFile, ReturnedImage, Shape
+from reviewing.returned.types import Note, ReturnedFile, ReturnedImage, Shape, storable
 from reviewing.same_box import same_box
 
 
@@ -30,6 +30,7 @@ class Matched:
         nameless: Labels that nobody stands for: the file does not say who.
         unchanged: Labels that stayed as they were, where those are no decisions.
         images: How many of its images are ours.
+        placed, strange: Boxes without a name that are some label's, and those that are near none.
         alike, unlike: In images that are ours, phrases (sample_ids, where there are none) that are, too, and others.
     """
 
@@ -38,6 +39,8 @@ class Matched:
     nameless: int = 0
     unchanged: int = 0
     images: int = 0
+    placed: int = 0
+    strange: int = 0
     alike: int = 0
     unlike: int = 0
 
@@ -159,10 +162,12 @@ class _OneImage:
             for number, (shape, box) in enumerate(boxed):
                 if number in placed.label_of:
                     self._claims[pool[placed.label_of[number]].sample_id].append(shape)
+                    self._matched.placed += 1
                 else:
                     left_over = True
                     sides = ", ".join(f"{side:.2f}" for side in box)
                     self._note(phrase, f"the box {sides} is no label's, or may be several labels': not taken")
+            self._matched.strange += len(placed.strange)
             for number in placed.unclear:
                 self._undecided.add(pool[number].sample_id)
                 self._note(pool[number].sample_id, "which box is its own is unclear: not decided")
@@ -213,7 +218,7 @@ class _OneImage:
                 label_box=label.whole_box,
                 teacher=label.teacher,
                 checkpoint_sha256=label.checkpoint_sha256,
-                who=who,
+                who=storable(who),
                 when=(shape and shape.when) or part.when or self._file.when or self._said.when,
                 source=self._said.source,
             )

@@ -13,7 +13,7 @@ from reviewing.returned.types import ReturnedFile, ReturnedImage, Shape, four, t
 
 NAME = "labels.parquet"
 NEEDED = ("image_path", "width", "height", "bbox_xyxy")
-READ = (*NEEDED, "sample_id", "sample_ids", "expression", "expressions", "image_id", "accept", "who", "when")
+READ = (*NEEDED, "sample_id", "sample_ids", "expression", "expressions", "accept", "who", "when")
 
 
 def read(path: Path) -> ReturnedFile:
@@ -26,17 +26,17 @@ def read(path: Path) -> ReturnedFile:
         table = file.read(columns=[name for name in READ if name in names])
         table.validate(full=True)
     rows = defaultdict(list)
+    if table["image_path"].null_count:
+        raise ValueError("a row has no image_path")
     for row in table.to_pylist():
         rows[row["image_path"]].append(row)
     return ReturnedFile(tuple(_image(name, of_image) for name, of_image in rows.items()))
 
 
 def _image(name: str, rows: list[dict[str, Any]]) -> ReturnedImage:
-    image_id = str(rows[0].get("image_id"))
     return ReturnedImage(
         name=name,
         shapes=tuple(map(_shape, rows)),
-        image_id=int(image_id) if image_id.isdecimal() else None,
         size_wh=(int(rows[0]["width"]), int(rows[0]["height"])),
     )
 
@@ -48,6 +48,6 @@ def _shape(row: dict[str, Any]) -> Shape:
         sample_ids=texts(row.get("sample_ids") or row.get("sample_id")),
         phrases=texts(row.get("expressions") or row.get("expression")),
         refused=box is None or row.get("accept") is False,
-        who=row.get("who") or None,
+        who=str(row.get("who") or "") or None,
         when=utc(row.get("when")),
     )

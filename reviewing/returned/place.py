@@ -21,10 +21,12 @@ class Placed:
     Attributes:
         label_of: Number of a box -> number of its label.
         unclear: Labels that several boxes may be, or whose box may be another's.
+        strange: Boxes that lie near no label at all.
     """
 
     label_of: dict[int, int] = field(default_factory=dict)
     unclear: set[int] = field(default_factory=set)
+    strange: set[int] = field(default_factory=set)
 
 
 def by_place(labels: Sequence[SentLabel], boxes: Sequence[Box]) -> Placed:
@@ -42,6 +44,7 @@ def by_place(labels: Sequence[SentLabel], boxes: Sequence[Box]) -> Placed:
             placed.unclear |= set(group)
     _by_runner_up(labels, boxes, placed)
     _by_overlap(labels, boxes, placed)
+    placed.strange = {number for number in _loose(placed, boxes) if not _is_near(boxes[number], labels)}
     return placed
 
 
@@ -87,6 +90,11 @@ def _by_overlap(labels: Sequence[SentLabel], boxes: Sequence[Box], placed: Place
     left = [row for row, box in enumerate(loose) if box not in placed.label_of]
     near = {number for column, number in enumerate(waiting) if (overlap[left, column] >= NEAR).any()}
     placed.unclear |= near - set(placed.label_of.values())
+
+
+def _is_near(box: Box, labels: Sequence[SentLabel]) -> bool:
+    corners = np.array([_corners(label) for label in labels]).reshape(-1, 4)
+    return bool((box_iou(corners, np.tile(np.array(box, float), (len(labels), 1))) >= NEAR).any())
 
 
 def _corners(label: SentLabel) -> np.ndarray:

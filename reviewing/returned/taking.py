@@ -78,6 +78,11 @@ def find_again(path: Path, kind: str, sent: SentImages, *, who: str | None, only
             f"{path}: {matched.unlike} of its {matched.unlike + matched.alike} phrases or ids are not those of its "
             f"images' labels. {another}"
         )
+    if not matched.alike and matched.strange > matched.placed:
+        raise DataError(
+            f"{path}: has no phrases or ids of the labels, and {matched.strange} of its "
+            f"{matched.strange + matched.placed} boxes lie where no label does. {another}"
+        )
     if matched.nameless:
         raise ConfigError(f"{path}: does not say who made {matched.nameless} of its decisions. Say who: --who NAME")
     return matched, said

@@ -36,7 +36,6 @@ class ReturnedImage:
     Attributes:
         name: As the tool names it, with slashes.
         has_ending: Whether `name` ends as the image's file does; label files of YOLO have names of their own.
-        image_id: Ours, where it survived.
         size_wh: Pixels, where the file says them.
         in_shares: Boxes are shares of the image's sides, and not pixels.
         sent: The labels that went out with it, where the file says so: sample_id -> phrase, empty if that is unknown.
@@ -46,7 +45,6 @@ class ReturnedImage:
     name: str
     shapes: tuple[Shape, ...]
     has_ending: bool = True
-    image_id: int | None = None
     size_wh: tuple[int, int] | None = None
     in_shares: bool = False
     sent: Mapping[str, str] | None = None
@@ -85,6 +83,11 @@ def texts(value: Any) -> tuple[str, ...]:
         return ()
     values = value if isinstance(value, list | tuple) else [value]
     return tuple(str(one) for one in values if one not in (None, ""))
+
+
+def storable(text: str) -> str:
+    """Text as UTF-8 can hold it: JSON may spell halves of characters."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def from_lines(sample_id: Any, expression: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:

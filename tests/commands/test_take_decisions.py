@@ -186,6 +186,13 @@ def test_corrections_of_another_data_set_are_refused(tmp_path, other, message):
     assert not (tmp_path / "other/decisions").exists()
 
 
+def test_boxes_without_names_that_lie_elsewhere_are_of_another_data_set(tmp_path):
+    labels = two(tmp_path)
+    file = coco(labels, tmp_path / "out", LEFT, BELOW, [150, 60, 190, 90])
+    with pytest.raises(DataError, match=r"2 of its 3 boxes lie where no label does\. .*another dataset"):
+        take(labels, file)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import xml.etree.ElementTree as ET
 
 import numpy as np
 import pandas as pd
@@ -127,6 +128,12 @@ def test_the_newest_annotation_counts_and_others_are_listed(one, tmp_path, capsy
     assert "annotation 1 by ann@x.org says something else than the newest" in capsys.readouterr().err
 
 
+def test_half_a_character_in_json_breaks_nothing(one, tmp_path):
+    out = label_studio_annotations(one, tmp_path, {"id": 1, "completed_by": {"email": "ann\ud83d"}})
+    corrected.rewrite(out / "tasks.json", lambda tasks: [*tasks, tasks[0] | {"data": {"image": "else\ud83d"}}])
+    assert taken(one, out, "label-studio", who=None)["s/1"].who == "ann?"
+
+
 def test_predictions_alone_decide_nothing(one, tmp_path):
     out = label_studio_annotations(one, tmp_path, {"id": 1, "was_cancelled": True})
     with pytest.raises(DataError, match="no task has an annotation; predictions decide nothing"):
@@ -167,6 +174,17 @@ def test_images_are_found_by_the_end_of_their_names(one, tmp_path, name):
         "images": [content["images"][0] | {"file_name": name}]
     })  # fmt: skip
     assert taken(one, out, "coco")["s/1"].verdict == "accept"
+
+
+def test_a_box_that_is_gone_while_its_mask_stays_is_listed(tmp_path, capsys):
+    labels = corrected.make_tables(tmp_path / "labelled")
+    out = corrected.exported(labels, "cvat", tmp_path / "out")
+    tree = ET.parse(out / "annotations.xml")
+    image = next(tree.iter("image"))
+    image.remove(image.find("box"))  # of 0/0, which has a mask
+    tree.write(out / "annotations.xml")
+    assert "0/0" not in taken(labels, out, "cvat")
+    assert "some/000.jpg: 0/0: it is there without its box: not decided" in capsys.readouterr().err
 
 
 def test_a_table_of_parquet_may_say_who_and_when(one, tmp_path):
