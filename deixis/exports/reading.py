@@ -140,6 +140,7 @@ class LabelReader:
             checkpoint_sha256=row["checkpoint_sha256"],
             config_sha256=row["config_sha256"],
             mask_source=row.get("mask_source"),
+            human=row.get("human"),
             group_id=None if self._groups is None else self._groups.get(sample_id),
         )
 

@@ -21,6 +21,7 @@ COLUMNS = (
     "sample_id", "image_id", "expression", "split", "box", "score", "accept", "teacher", "checkpoint_sha256",
     "schema_version",
 )  # fmt: skip
+NEVER_NULL = ("expression", "score", "teacher", "checkpoint_sha256")
 FOLDERS = ("images", "labels")  # which YOLO's tools exchange or drop
 
 
@@ -96,6 +97,9 @@ def read_sent(
     table = read_table(labels, columns=COLUMNS, optional=("runner_up",), made_by="segment_boxes")
     if strange := sorted(set(table["schema_version"]) - {SCHEMA_VERSION}):
         raise DataError(f"{labels}: labels of schema {strange[0]}; this version knows {SCHEMA_VERSION}. {remedy}")
+    for name in NEVER_NULL:
+        if (gaps := table[name].isna()).any():
+            raise DataError(f"{labels}: row {int(gaps.argmax())} has no {name}. {remedy}")
     if table["image_id"].dtype.kind not in "iu":
         raise DataError(f"{labels}: image ids are {table['image_id'].dtype}; allowed: whole numbers. {remedy}")
     if (twice := table["sample_id"].duplicated()).any():

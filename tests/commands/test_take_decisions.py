@@ -199,6 +199,7 @@ def test_boxes_without_names_that_lie_elsewhere_are_of_another_data_set(tmp_path
         ({"schema_version": 2}, r"labels of schema 2; this version knows 1"),
         ({"image_id": "zero"}, r"image ids are .*; allowed: whole numbers"),
         ({"sample_id": "a"}, r"a is there twice"),
+        ({"teacher": None}, r"row 0 has no teacher"),
     ],
 )
 def test_labels_of_another_schema_are_refused(tmp_path, changes, message):
