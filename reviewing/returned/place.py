@@ -72,7 +72,9 @@ def _by_runner_up(labels: Sequence[SentLabel], boxes: Sequence[Box], placed: Pla
     loose, waiting = _loose(placed, boxes), _waiting(placed, labels)
     pairs = [(box, label) for box in loose for label in waiting if same_box(boxes[box], labels[label].runner_up)]
     for box, label in pairs:
-        if sum(box in pair[:1] or label in pair[1:] for pair in pairs) == 1:
+        if any(same_box(boxes[box], labels[other].box) for other in placed.unclear):  # it may have stayed there
+            placed.unclear.add(label)
+        elif sum(box in pair[:1] or label in pair[1:] for pair in pairs) == 1:
             placed.label_of[box] = label
 
 

@@ -111,6 +111,12 @@ def test_a_box_that_became_another_labels_is_the_runner_up_of_its_own(tmp_path):
     assert take(labels, coco(labels, tmp_path / "out", LEFT, LEFT)) == {"a": "accept", "b": "runner_up"}
 
 
+def test_a_runner_up_that_may_be_what_stayed_of_two_labels_is_not_decided(tmp_path):
+    third = row("c", 0, RIGHT, None) | {"runner_up": LEFT}
+    labels = labelled(tmp_path, row("a", 0, LEFT, None), row("b", 0, LEFT, None), third)
+    assert take(labels, coco(labels, tmp_path / "out", LEFT)) == {}
+
+
 def test_a_label_that_is_there_twice_is_decided_if_both_agree(tmp_path, capsys):
     labels = two(tmp_path)
     ids = ["a", "a", "b", "b"]

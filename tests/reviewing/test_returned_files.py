@@ -160,7 +160,7 @@ def test_yolo_predictions_and_outlines_are_listed_and_reject_nothing(one, tmp_pa
 
 def test_lists_of_images_and_classes_are_no_rows(one, tmp_path):
     (tmp_path / "out/some").mkdir(parents=True)
-    for name, text in {"train": "data/red & blue.jpg\n", "classes": "object\n", "some/red & blue #1": ""}.items():
+    for name, text in {"train": "data/a red & blue #1.jpg\n", "classes": "object\n", "some/red & blue #1": ""}.items():
         (tmp_path / f"out/{name}.txt").write_text(text)
     assert taken(one, tmp_path / "out", "yolo")["s/1"].verdict == "reject"
 
