@@ -178,7 +178,7 @@ class _OneImage:
         boxes = [(shape, shape.box) for shape in claims if shape.box is not None]
         refused = [shape for shape in claims if shape.refused]
         if refused:
-            if label.went_out:
+            if label.accepted:  # others were refused before anybody looked at them
                 self._add(label, "reject", None, refused[0])
         elif not boxes:
             self._note(label.sample_id, "it is there without its box: not decided")

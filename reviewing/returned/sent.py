@@ -32,6 +32,7 @@ class SentLabel:
     Attributes:
         box, runner_up: As they went out, cut at the image's border; None where nothing of one lies inside.
         whole_box, whole_runner_up: As the teacher gave them.
+        accepted: By the teacher's rules.
         went_out: By the rules that `deixis export` was given.
     """
 
@@ -42,6 +43,7 @@ class SentLabel:
     runner_up: Box | None
     whole_box: Box | None
     whole_runner_up: Box | None
+    accepted: bool
     went_out: bool
     teacher: str
     checkpoint_sha256: str
@@ -127,7 +129,7 @@ def plain_phrase(text: str) -> str:
 def _label(row: dict[str, Any], size: tuple[int, int], everything: bool, min_score: float | None) -> SentLabel:
     box, runner_up = _whole(row["box"]), _whole(row.get("runner_up"))
     inside = [part_inside(one, width=size[0], height=size[1]) for one in (box, runner_up)]
-    accepted = bool(row["accept"]) or everything
+    accepted = bool(row["accept"])
     return SentLabel(
         sample_id=str(row["sample_id"]),
         image_id=int(row["image_id"]),
@@ -136,7 +138,10 @@ def _label(row: dict[str, Any], size: tuple[int, int], everything: bool, min_sco
         runner_up=inside[1],
         whole_box=box,
         whole_runner_up=runner_up,
-        went_out=accepted and inside[0] is not None and (min_score is None or row["score"] >= min_score),
+        accepted=accepted,
+        went_out=(accepted or everything)
+        and inside[0] is not None
+        and (min_score is None or row["score"] >= min_score),
         teacher=row["teacher"],
         checkpoint_sha256=row["checkpoint_sha256"],
     )

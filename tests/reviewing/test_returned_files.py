@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from commands.export import export
 from commands.take_decisions import take_decisions
 from deixis.core.errors import DataError
 from reviewing.returned import READERS
@@ -193,6 +194,16 @@ def test_a_table_of_parquet_may_say_who_and_when(one, tmp_path):
     table.to_parquet(out / "labels.parquet")
     decision = taken(one, out, "parquet", who=None)["s/1"]
     assert (decision.who, decision.when) == ("eve", "2026-11-30T11:00:00.000000+00:00")
+
+
+def test_what_the_teacher_refused_is_not_rejected_by_a_table_that_says_so(tmp_path):
+    labels = corrected.make_tables(tmp_path / "labelled")
+    table = pd.read_parquet(labels)
+    table.assign(accept=table.index > 0).to_parquet(labels)
+    images = labels.parent / "prepared/images.parquet"
+    export(labels, to="parquet", images=images, out=tmp_path / "out", everything=True)
+    found = taken(labels, tmp_path / "out", "parquet", everything=True)
+    assert set(found) == set(table["sample_id"][1:]) and {one.verdict for one in found.values()} == {"accept"}
 
 
 def test_a_box_that_is_no_number_is_refused(one, tmp_path):
