@@ -19,6 +19,10 @@ COMMANDS = {  # name -> where it is, and what it does
         "commands.export_model:export_model",
         "Write a student as an ONNX graph or for a model hub.",
     ),
+    "take-decisions": (
+        "commands.take_decisions:take_decisions",
+        "Take labels back that were corrected in another tool.",
+    ),
     "compare": ("commands.compare:compare", "Say what a commit did to the results, with intervals."),
     "copy-photos": ("commands.copy_photos:copy_photos", "Copy photographs with phrases to where the graph reads them."),
     "weights": ("commands.weights:app", "List, find, check and fetch published weights."),

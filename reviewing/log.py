@@ -114,6 +114,12 @@ class DecisionLog:
             self._catch_up()
             return {sample_id: history[-1][1] for sample_id, history in self._standing.items()}
 
+    def history(self) -> dict[str, list[Decision]]:
+        """Per sample_id, all decisions that were not undone, the last one last."""
+        with self._lock:
+            self._catch_up()
+            return {sample_id: [one for _, one in rows] for sample_id, rows in self._standing.items()}
+
     def of(self, sample_id: str) -> Decision | None:
         """The decision that counts for one phrase."""
         with self._lock:

@@ -19,7 +19,7 @@ from deixis.core.errors import ConfigError
 from deixis.core.fingerprint import ROOT, Code, CodeList
 from deixis.core.progress import say
 from deixis.core.records import write_json
-from deixis.core.run_lists import RunParams, refuse_misfits
+from deixis.core.run_lists import RunParams, refuse_misfits, refuse_undecided
 from deixis.core.syntax import Syntax
 from deixis.core.yaml_names import refuse_misread_names
 from models.map_teachers import MAP_TEACHERS
@@ -27,6 +27,7 @@ from models.map_teachers import READS as MAP_READS
 from models.students import STUDENTS
 from models.teachers import READS, TEACHERS
 
+DECISIONS = Path("data/decisions")
 LOCKS = (Path("dvc.lock"), Path("claims/dvc.lock"))
 
 
@@ -36,7 +37,9 @@ def list_code(*, out: Path, root: Path = ROOT, params: Path = Path("params.yaml"
     datasets = load_params(params).get("datasets")
     if isinstance(datasets, dict):
         refuse_misread_names(datasets, "datasets", params)
-    refuse_misfits(read_section(params, "run", RunParams), methods=methods, reads=READS | MAP_READS)
+    run = read_section(params, "run", RunParams)
+    refuse_misfits(run, methods=methods, reads=READS | MAP_READS)
+    refuse_undecided(run, DECISIONS)
     known = read_parsed(PARSED)
     code = Code(root, known=known)
     code.check()

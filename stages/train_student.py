@@ -16,6 +16,7 @@ from deixis.core.cli import run_stage
 from deixis.core.errors import DataError
 from deixis.core.records import read_table
 from deixis.core.runtime import Device
+from deixis.labelling.human_decisions import COLUMN, with_decisions
 from training.files import TrainingOptions
 from training.students import fit_student
 
@@ -34,7 +35,7 @@ def train_student(
     device: Device = "auto",
 ) -> None:
     """Train one student on a teacher's accepted labels of the training split."""
-    train, left_out = accepted_labels(labels, pairs)
+    train, counted = accepted_labels(labels, pairs)
     fit_student(
         student,
         train,
@@ -42,19 +43,19 @@ def train_student(
         device=device,
         candidates=candidates,
         candidates_from=candidates_from,
-        supervision=str(train["teacher"].iloc[0]),
-        counted=left_out,
+        supervision=with_decisions(str(train["teacher"].iloc[0]), counted.get("human_decisions", 0)),
+        counted=counted,
     )
 
 
 def accepted_labels(labels: Path, pairs: Path) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Training pairs with their accepted labels, and how many pairs have none, where there are such.
+    """Training pairs with their accepted labels, and for the card how many have none, and how many people decided.
 
     Raises:
         DataError: If no label is accepted.
     """
     table = read_table(pairs, columns=PAIR_COLUMNS, optional=("ref_id",), made_by="prepare")
-    answers = read_table(labels, columns=LABEL_COLUMNS, optional=MASK_COLUMNS, made_by="segment_boxes")
+    answers = read_table(labels, columns=LABEL_COLUMNS, optional=(*MASK_COLUMNS, COLUMN), made_by="segment_boxes")
     answers = answers.assign(prompted=prompted_by_box(answers))
     train_pairs = table[table["split"] == "train"]
     labelled = train_pairs.merge(answers, on="sample_id")
@@ -64,8 +65,12 @@ def accepted_labels(labels: Path, pairs: Path) -> tuple[pd.DataFrame, dict[str, 
             f"{labels}: no accepted label of a training pair. "
             "Raise labels.coverage or lower labels.min_margin in params.yaml, then run: dvc repro"
         )
-    left_out = {"labels_missing": len(train_pairs) - len(labelled), "labels_refused": len(labelled) - len(train)}
-    return train, {name: count for name, count in left_out.items() if count}
+    counted = {
+        "labels_missing": len(train_pairs) - len(labelled),
+        "labels_refused": len(labelled) - len(train),
+        "human_decisions": int((labelled[COLUMN] != "").sum()) if COLUMN in labelled else 0,
+    }
+    return train.drop(columns=COLUMN, errors="ignore"), {name: count for name, count in counted.items() if count}
 
 
 def prompted_by_box(labels: pd.DataFrame) -> pd.Series:

@@ -17,6 +17,7 @@ from benchmarks.fuzz.annotations import PHRASE, ROWS, annotations
 from benchmarks.fuzz.kinds import Kind
 from benchmarks.fuzz.mutate import damage_one_row, mutate
 from benchmarks.fuzz.readers import CANARY, others
+from benchmarks.fuzz.returned import returned
 from deixis.core.errors import ConfigError, DataError
 from deixis.core.progress import quietly
 
@@ -42,7 +43,7 @@ class Hang(BaseException):
 @cache
 def all_kinds() -> tuple[Kind, ...]:
     """Every kind of file, in the order in which inputs are dealt out."""
-    return (*annotations(), *others())
+    return (*annotations(), *others(), *returned())
 
 
 class Fuzz:

@@ -68,7 +68,7 @@ def others() -> Iterator[Kind]:
     yield Kind("cues: folder", _write_cue_folder, "*.json", _read_cue_folder)
     for target in get_args(Target):
         for table in ("labels.parquet", "images.parquet"):
-            yield Kind(f"export: {target}, {table}", _write_labels, table, partial(_export, target=target))
+            yield Kind(f"export: {target}, {table}", write_labels, table, partial(_export, target=target))
 
 
 def _write_image(folder: Path, *, name: str) -> None:
@@ -247,7 +247,8 @@ def _read_cue_folder(folder: Path) -> Found:
     return set()
 
 
-def _write_labels(folder: Path) -> None:
+def write_labels(folder: Path) -> None:
+    """labels.parquet, and images.parquet of its images."""
     _write_images_table(folder)
     pixels = np.zeros((9, 12), bool)
     pixels[2:5, 3:7] = True

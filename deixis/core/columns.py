@@ -41,7 +41,7 @@ KINDS: dict[str, tuple[str, Check]] = {
     **dict.fromkeys(("sample_id", "image_id", "ref_id", "sent_id"), ("numbers or text", _is_id)),
     **dict.fromkeys(
         ("expression", "text", "split", "path", "sha256", "licence", "reason", "teacher",
-         "checkpoint_sha256", "config_sha256", "mask_source", "category", "code"),
+         "checkpoint_sha256", "config_sha256", "mask_source", "human", "category", "code"),
         ("text", _is_text),
     ),
     **dict.fromkeys(("width", "height", "shard", "row"), ("whole numbers", types.is_integer)),

@@ -1,6 +1,7 @@
 """Which datasets, methods and references a plain `dvc repro` builds, and what its predictors are called."""
 
 from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 
 from pydantic.dataclasses import dataclass
 
@@ -26,6 +27,7 @@ class RunParams:
     mask_heads: tuple[str, ...]
     redrawn: tuple[str, ...]
     rated: tuple[str, ...]
+    corrected: tuple[str, ...]
     relabelled: tuple[str, ...]
     annotation_students: tuple[str, ...]
     upper_bounds: tuple[str, ...]
@@ -52,8 +54,9 @@ class RunParams:
         return [*given, *(f"truth-{student}" for student in self.upper_bounds)]
 
     def written_again(self) -> list[str]:
-        """Teachers once more: with the detector's masks of their boxes, or with a confidence in each label."""
-        return [*(f"{teacher}-res" for teacher in self.redrawn), *(f"{teacher}-rated" for teacher in self.rated)]
+        """Teachers once more: with the detector's masks, a confidence in each label, or people's decisions."""
+        kinds = {"res": self.redrawn, "rated": self.rated, "corrected": self.corrected}
+        return [f"{teacher}-{kind}" for kind, teachers in kinds.items() for teacher in teachers]
 
 
 def refuse_misfits(run: RunParams, *, methods: Mapping[str, Collection[str]], reads: Reads) -> None:
@@ -71,10 +74,31 @@ def refuse_misfits(run: RunParams, *, methods: Mapping[str, Collection[str]], re
         raise ConfigError(f"params.yaml: {'; '.join(problems)}. Then run: dvc repro")
 
 
+def refuse_undecided(run: RunParams, folder: Path) -> None:
+    """Stop before anything is trained where labels are to be corrected and nobody has decided anything.
+
+    Args:
+        folder: Of decisions, by dataset. DVC may know a table that is not fetched yet.
+
+    Raises:
+        ConfigError: Names the first dataset without a table, and the commands that write one.
+    """
+    for dataset in run.datasets if run.corrected else ():
+        table = folder / dataset / "decisions.parquet"
+        if not (table.exists() or table.with_name(f"{table.name}.dvc").exists()):
+            labels = f"data/labels/{dataset}/{run.corrected[0]}/labels.parquet"
+            raise ConfigError(
+                f"{table}: missing, and run.corrected is {_as_list(run.corrected)}. Decide about labels with: deixis "
+                f"serve {labels}, or: deixis take-decisions FILE --from FORMAT --labels {labels}; or empty "
+                "run.corrected in params.yaml. Then run: dvc repro"
+            )
+
+
 def _unknown(run: RunParams, methods: Mapping[str, Collection[str]]) -> Iterator[str]:
     known = dict(methods) | {
         "redrawn": run.teachers,
         "rated": run.teachers,
+        "corrected": run.teachers,
         "student_teachers": (*run.teachers, *run.map_teachers, *run.written_again()),
         "box_masks": run.datasets,
         "proposals": run.datasets,

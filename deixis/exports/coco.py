@@ -1,7 +1,8 @@
 """COCO: `annotations.json` for whoever trains, `results.json` for whoever evaluates.
 
 Boxes are x, y, width, height to a hundredth of a pixel; `area` is that of the mask, else of the box; ids count from 1,
-since 0 reads as "no match" in evaluators. Source: the format page of COCO; cocodataset/cocoapi, issue 658.
+since 0 reads as "no match" in evaluators. Phrase and sample_id stand in `attributes`, too, which is all that CVAT hands
+back of foreign keys. Sources: the format page of COCO; cocodataset/cocoapi, issue 658; cvat-ai/cvat, issue 1782.
 """
 
 import shutil
@@ -13,7 +14,7 @@ from deixis.exports.json_lists import JsonList, dumps
 from deixis.exports.types import CATEGORY, Label, LabelledImage, Options
 from deixis.imaging.masks import area
 
-INFO = {"description": "pseudo-labels of deixis: no person drew them", "version": "1"}
+INFO = {"description": "labels of deixis: a teacher's, but where a person corrected them", "version": "1"}
 CATEGORIES = [{"id": 1, "name": CATEGORY, "supercategory": CATEGORY}]
 
 
@@ -37,7 +38,8 @@ def write(images: Iterable[LabelledImage], folder: Path, options: Options) -> No
                 number += 1
                 shape = _shape(label)
                 origin = _origin(label, per_object=options.per_object)
-                annotations.add({"id": number, "image_id": image_id, "category_id": 1, "iscrowd": 0} | shape | origin)
+                identity = {"id": number, "image_id": image_id, "category_id": 1, "iscrowd": 0}
+                annotations.add(identity | shape | origin | {"attributes": _attributes(label)})
                 results.add({"image_id": image_id, "category_id": 1} | shape | origin)
     with waiting.open("rb") as rest, whole.open("ab") as stream:
         shutil.copyfileobj(rest, stream)
@@ -60,3 +62,8 @@ def _origin(label: Label, *, per_object: bool) -> dict[str, Any]:
     if per_object:
         return {"expressions": list(label.expressions), "sample_ids": list(label.sample_ids)} | origin
     return {"expression": label.expressions[0], "sample_id": label.sample_ids[0]} | origin
+
+
+def _attributes(label: Label) -> dict[str, str]:
+    """What finds the label again; a line for each phrase, where it stands for an object."""
+    return {"expression": "\n".join(label.expressions), "sample_id": "\n".join(label.sample_ids)}

@@ -3,7 +3,8 @@
 `tasks.json` is imported into a project with `labeling_config.xml`; images are asked for under their relative paths
 through local files storage. Boxes are percent of the image. Box and mask of a label are two regions, each with the
 phrase. A task's score is that of its least sure label, so that sorting by it brings the doubtful images first; the
-teacher's own score is in `meta`.
+teacher's own score is in `meta`. A region's `meta` does not survive all that people do, so a task's `data` names the
+sample_ids by region, too. Source: HumanSignal/label-studio, issue 5138.
 """
 
 import xml.etree.ElementTree as ET
@@ -51,8 +52,12 @@ def _task(image: ExportedImage, labels: tuple[Label, ...]) -> dict[str, Any]:
         "score": min(share_of(label.score) for label in labels),
         "result": regions,
     }
-    where = {"image": IMAGE_ADDRESS + quote(image.path), "image_id": image.image_id}
-    return {"data": where, "predictions": [prediction]}
+    about = {
+        "image": IMAGE_ADDRESS + quote(image.path),
+        "image_id": image.image_id,
+        "sample_ids": {f"{label.sample_ids[0]}/box": list(label.sample_ids) for label in labels},
+    }
+    return {"data": about, "predictions": [prediction]}
 
 
 def _regions(image: ExportedImage, label: Label) -> list[dict[str, Any]]:

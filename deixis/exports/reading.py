@@ -1,7 +1,7 @@
 """Labels and their images, image by image; the table of images is held whole, the labels are not."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -65,7 +65,7 @@ class LabelReader:
     ) -> None:
         self._labels, self._images = labels, images
         self._everything, self._min_score = everything, min_score
-        self._image_table = _read_images(images)
+        self._image_table = read_images(images)
         index = pd.Index(self._image_table["image_id"])
         paths = self._image_table["path"].tolist()
         self._names, self.names_root = name_images(paths, images=images, root=image_root)
@@ -113,7 +113,7 @@ class LabelReader:
                 f"{self._labels}: the box of {sample_id} has {len(given)} sides; allowed: 4. "
                 f"Run: dvc repro -f {MADE_BY}"
             )
-        box = _inside(given, image)
+        box = part_inside(given, width=image.width, height=image.height)
         if given is None or box is None:
             self.tally.without_box += 1
             return None
@@ -140,6 +140,7 @@ class LabelReader:
             checkpoint_sha256=row["checkpoint_sha256"],
             config_sha256=row["config_sha256"],
             mask_source=row.get("mask_source"),
+            human=row.get("human"),
             group_id=None if self._groups is None else self._groups.get(sample_id),
         )
 
@@ -179,7 +180,7 @@ def per_object(labels: list[Label]) -> list[Label]:
     ]
 
 
-def _read_images(images: Path) -> pd.DataFrame:
+def read_images(images: Path) -> pd.DataFrame:
     """The table of images, each once."""
     if not images.exists():
         raise DataError(
@@ -225,7 +226,9 @@ def _plain_id(ref_id: Any) -> str:
     return str(int(ref_id)) if isinstance(ref_id, float) and ref_id.is_integer() else str(ref_id)
 
 
-def _inside(box: list[float | None] | None, image: ExportedImage) -> tuple[float, float, float, float] | None:
+def part_inside(
+    box: Sequence[float | None] | None, *, width: int, height: int
+) -> tuple[float, float, float, float] | None:
     """The part of a box inside its image; None where there is none."""
     if box is None:
         return None
@@ -233,5 +236,5 @@ def _inside(box: list[float | None] | None, image: ExportedImage) -> tuple[float
     if not all(map(math.isfinite, sides)):
         return None
     left, top = max(sides[0], 0.0), max(sides[1], 0.0)
-    right, bottom = min(sides[2], float(image.width)), min(sides[3], float(image.height))
+    right, bottom = min(sides[2], float(width)), min(sides[3], float(height))
     return (left, top, right, bottom) if left < right and top < bottom else None

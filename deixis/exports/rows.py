@@ -25,7 +25,7 @@ COLUMNS = (
     "checkpoint_sha256", "config_sha256",
 )  # fmt: skip
 NEVER_NULL = tuple(name for name in COLUMNS if name not in ("box", "score", "mask"))
-OPTIONAL = ("margin", "mask_source")
+OPTIONAL = ("margin", "mask_source", "human")
 MADE_BY = "segment_boxes"
 ALLOWED = (
     "Allowed: labels.parquet of a folder that `deixis label` wrote, or data/labels/<dataset>/<teacher>/labels.parquet "

@@ -42,6 +42,7 @@ class Label:
         mask: Never empty; None where the label has none.
         score: On the teacher's own scale; higher is better.
         group_id: Number of the object, where the grouping is known.
+        human: What a person decided about it; empty where nobody has, None where nobody was asked.
     """
 
     expressions: tuple[str, ...]
@@ -59,6 +60,7 @@ class Label:
     config_sha256: str
     mask_source: str | None = None
     group_id: str | None = None
+    human: str | None = None
 
     @property
     def model_version(self) -> str:

@@ -20,6 +20,7 @@ CARD_FACTS = {  # what belongs beside the numbers of those whose card has it
     "labels_without_mask": "labels that taught no mask",
     "masks_refused": "of those, the ones whose mask was empty or unlike the box that prompted it",
     "labels_missing": "training pairs for which there was no label, so that nothing was learnt from them",
+    "human_decisions": "decisions of people that the labels hold: supervision beyond pairs",
     "labels_refused": "labels of training pairs that were refused, so that nothing was learnt from them",
     "cue_fallbacks": "phrases whose cues are the rule's, because the named source failed",
     "images_without_proposals": "training images without a mask proposal, which taught by classification alone",

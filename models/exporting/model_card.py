@@ -64,10 +64,9 @@ def _results(splits: dict[str, Any], dataset: str) -> list[EvalResult]:
 
 
 def _body(card: dict[str, Any], dataset: str, predictor: str, licences: list[str], splits: dict[str, Any]) -> str:
-    supervision = card["supervision"]
-    taught = (
-        "true boxes" if supervision == "truth" else f"pseudo-labels of the teacher `{supervision}`; no person drew them"
-    )
+    teacher, *decisions = card["supervision"].split(", and ")
+    drawn = f", and {decisions[0]}" if decisions else "; no person drew them"
+    taught = "true boxes" if teacher == "truth" else f"pseudo-labels of the teacher `{teacher}`{drawn}"
     facts = {
         "answers": "a box, or a box and a mask, for an image and a phrase that names one thing in it",
         "student": f"`{card['student']}`, {card['num_parameters']:,} parameters",

@@ -11,6 +11,7 @@ from huggingface_hub import ModelCard
 from commands.export_model import export_model
 from deixis.core.checkpoints import save_checkpoint
 from deixis.core.errors import ConfigError, DataError
+from deixis.labelling.human_decisions import with_decisions
 from models.blocks.csp_darknet import CSPConfig
 from models.loading.students import load_student
 from models.students.simrec import SimREC, SimRECConfig
@@ -52,7 +53,15 @@ def test_hubs_read_the_card(student, tmp_path):
     results = {(result.dataset_split, result.metric_type): result.metric_value for result in card.data.eval_results}
     assert results == {("val", "acc50"): 0.75, ("val", "miou_box"): 0.5}
     assert "| val | 40 | 0.750 (0.600 to 0.850) | 0.500 | none |" in card.text
-    assert "pseudo-labels of the teacher `dvin`" in card.text
+    assert "pseudo-labels of the teacher `dvin`; no person drew them" in card.text
+
+
+def test_the_card_says_where_people_decided(student, tmp_path):
+    facts = json.loads((student / "config.json").read_text())
+    (student / "config.json").write_text(json.dumps(facts | {"supervision": with_decisions("dvin", 3)}))
+    export_model(student, to="safetensors", out=tmp_path / "out", reports=tmp_path)
+    text = (tmp_path / "out/README.md").read_text()
+    assert "pseudo-labels of the teacher `dvin`, and 3 human decisions" in text and "no person" not in text
 
 
 def test_a_student_without_figures_says_so(student, tmp_path):

@@ -45,7 +45,7 @@ def test_help_lists_every_command_and_loads_none():
         assert name in finished and about in finished
 
 
-@pytest.mark.parametrize("name", ["predict", "scan", "label", "doctor"])
+@pytest.mark.parametrize("name", ["predict", "scan", "label", "take-decisions", "doctor"])
 def test_every_command_explains_its_options(name):
     module, function = COMMANDS[name][0].split(":")
     explained = getattr(importlib.import_module(module), function).__doc__

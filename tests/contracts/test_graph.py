@@ -50,6 +50,7 @@ REGISTRIES = {
     "text": TEXTS,
 }
 CODE = "data/code.json"
+DRAW_MASKS = ("segment_boxes", "correct_labels")
 
 
 @cache
@@ -147,6 +148,15 @@ def test_predictions_are_read_by_evaluation_alone(name):
     assert readers == {"evaluate_student", "evaluate_reference"}
 
 
+def test_what_people_decided_reaches_only_labels_that_say_so_in_their_name():
+    graph = stages()
+    readers = {
+        name for name, stage in graph.items() if any(path.startswith("data/decisions/") for path in inputs(stage))
+    }
+    assert readers == {"correct_labels"}
+    assert outs(graph["correct_labels"]) == ["data/labels/${item.dataset}/${item.teacher}-corrected"]
+
+
 @pytest.mark.parametrize("name", sorted(MAY_READ_TRUTH - {"train_upper_bound"}))
 def test_what_evaluation_writes_is_read_by_the_report_alone(name):
     graph = stages()
@@ -213,7 +223,7 @@ def test_paths_in_the_command_are_declared(name):
     [
         name
         for name, stage in stages().items()
-        if any("data/inputs/" in file for file in parameter_files(stage)) and name != "segment_boxes"
+        if any("data/inputs/" in file for file in parameter_files(stage)) and name not in DRAW_MASKS
     ],
 )
 def test_a_stage_depends_on_the_list_of_its_own_method(name):
@@ -242,9 +252,10 @@ def test_training_has_a_seed_apart_from_that_of_the_world():
     assert not [name for name in ("prepare", "extract_features") if upstream(name, graph) & trainings]
 
 
-def test_masks_depend_on_the_segmenter_where_there_is_one():
+@pytest.mark.parametrize("name", DRAW_MASKS)
+def test_masks_depend_on_the_segmenter_where_there_is_one(name):
     """By its checksum: photographs have none, and a path that is not there would stop the graph."""
-    listed = [entry for entry in stages()["segment_boxes"]["params"] if isinstance(entry, dict)]
+    listed = [entry for entry in stages()[name]["params"] if isinstance(entry, dict)]
     assert {"data/inputs/${item.dataset}.json": ["segmenter"]} in listed
 
 

@@ -65,6 +65,15 @@ def test_the_card_counts_pairs_without_a_label_and_refused_labels(card):
     assert not {"labels_missing", "labels_refused"} & whole.keys()
 
 
+def test_the_card_says_how_many_decisions_of_people_the_labels_hold(card):
+    human = ["accept", "box", "reject"] + [""] * (COUNT - 3)
+    facts = card([rectangle(20)] * COUNT, human=human, accept=[True, True, False] + [True] * (COUNT - 3))
+    assert (facts["human_decisions"], facts["supervision"]) == (3, "dvin, and 3 human decisions")
+    for undecided in ({}, {"human": ""}):
+        facts = card([rectangle(20)] * COUNT, **undecided)
+        assert "human_decisions" not in facts and facts["supervision"] == "dvin"
+
+
 MASKS = [rectangle(20), rectangle(5), rectangle(0), *[None] * (COUNT - 3)]
 
 

@@ -35,3 +35,8 @@ def test_images_without_licence_and_checksum_are_written(tmp_path):
     written = pq.read_table(tmp_path / "labels.parquet").to_pydict()
     assert written["licence"] == ["CC0-1.0", "CC0-1.0", None]
     assert written["image_sha256"] == [None] * 3
+
+
+def test_what_people_decided_stays_with_the_label(tmp_path):
+    rows = [one | {"human": said} for one, said in zip(hard_rows()[:2], ("box", ""), strict=True)]
+    assert pq.read_table(exported(write, tmp_path, rows) / "labels.parquet")["human"].to_pylist() == ["box", ""]
