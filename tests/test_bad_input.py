@@ -145,7 +145,9 @@ def test_unknown_setting_of_a_dataset(tmp_path):
         prepare(dataset="corpus", raw=tmp_path, out=tmp_path, params=params)
 
 
-@pytest.mark.parametrize("settings", ["pairs, max_quarantined: -1", "pairs, long_text: -3", "refer, max_quarantined: 2"])
+@pytest.mark.parametrize(
+    "settings", ["pairs, max_quarantined: -1", "pairs, long_text: -3", "refer, max_quarantined: 2"]
+)
 def test_a_setting_of_a_dataset_out_of_bounds(tmp_path, settings):
     params = params_file(tmp_path, f"datasets: {{corpus: {{adapter: {settings}}}}}")
     with pytest.raises(ConfigError, match=rf"datasets\.corpus\.{settings.split()[1][:-1]} is -?\d"):
