@@ -77,7 +77,8 @@ def training_labels(data: Path, dataset: str, teacher: str) -> pd.DataFrame:
 
 def both_orders(labels: pd.DataFrame) -> dict[str, np.ndarray]:
     """The order, and a random one."""
-    return {"doubt": most_doubtful_first(labels), "random": np.random.default_rng(SEED).permutation(len(labels))}
+    about = labels["image_id"].to_numpy(), box_array(labels["box"]), labels["margin"].to_numpy(float)
+    return {"doubt": most_doubtful_first(*about), "random": np.random.default_rng(SEED).permutation(len(labels))}
 
 
 def decided(labels: pd.DataFrame, *, mistakes: float) -> list[Decision]:
@@ -119,9 +120,9 @@ def gains(labels: pd.DataFrame, *, share: float, mistakes: float) -> dict[str, A
     right = labels["right"].to_numpy(dtype=float)
     by_chance = share * (1 - mistakes) + (1 - share) * right
     orders = {
-        "gain": most_doubtful_first(labels),
+        "gain": both_orders(labels)["doubt"],
         "by margin": np.argsort(labels["margin"].to_numpy(), kind="stable"),
-        "by crowding": np.argsort(-crowding(labels), kind="stable"),
+        "by crowding": np.argsort(-crowding(labels["image_id"].to_numpy(), box_array(labels["box"])), kind="stable"),
     }
     count = round(share * len(labels))
     first = orders["gain"]

@@ -6,37 +6,44 @@ teacher. benchmarks/active_order.py measures what they are worth.
 """
 
 import numpy as np
-import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from scipy.stats import rankdata
 
 SAME_BOX = 0.5  # IoU above which two boxes mean one thing, as in evaluation
 AT_ONCE = 512  # labels of one image whose boxes are compared in one step
 
 
-def most_doubtful_first(labels: pd.DataFrame) -> Int[np.ndarray, " labels"]:
-    """Positions of the labels, the most doubtful first; of equal ones, in the order of the table.
+def most_doubtful_first(
+    image_ids: Shaped[np.ndarray, " labels"],
+    boxes_xyxy: Float[np.ndarray, "labels 4"],
+    margin: Float[np.ndarray, " labels"],
+) -> Int[np.ndarray, " labels"]:
+    """Positions of the labels, the most doubtful first; of equal ones, in the order given.
 
     Args:
-        labels: With `image_id`, `box` and `margin`, which may be without a value.
+        boxes_xyxy: Not a number where a label has no box.
+        margin: Not a number where there is none; any scale, higher is surer.
     """
-    margin = labels["margin"].to_numpy(dtype=float, na_value=np.nan)
-    margin = np.where(np.isnan(margin), np.nanmedian(margin) if not np.isnan(margin).all() else 0.0, margin)
-    doubt = rankdata(crowding(labels)) - rankdata(margin)
-    return np.argsort(-doubt, kind="stable")
+    known = ~np.isnan(margin)
+    filled = np.where(known, margin, np.median(margin[known]) if known.any() else 0.0)
+    return np.argsort(rankdata(filled) - rankdata(crowding(image_ids, boxes_xyxy)), kind="stable")
 
 
-def crowding(labels: pd.DataFrame) -> Float[np.ndarray, " labels"]:
+def crowding(
+    image_ids: Shaped[np.ndarray, " labels"], boxes_xyxy: Float[np.ndarray, "labels 4"]
+) -> Float[np.ndarray, " labels"]:
     """Share of the other labels of the same image that say the same box.
 
     The mean of all where an image has one label. A label without a box is like no other.
     """
-    boxes = np.array([[np.nan] * 4 if box is None else box for box in labels["box"]], dtype=float).reshape(-1, 4)
-    share = np.full(len(labels), np.nan)
-    for rows in labels.groupby("image_id", sort=False).indices.values():
+    share = np.full(len(image_ids), np.nan)
+    order = np.argsort(image_ids, kind="stable")
+    starts = np.flatnonzero(np.diff(image_ids[order])) + 1
+    for rows in np.split(order, starts):
         if len(rows) > 1:
             for part in np.array_split(rows, -(-len(rows) // AT_ONCE)):
-                share[part] = (_same(boxes[part], boxes[rows]).sum(1) - 1).clip(min=0) / (len(rows) - 1)
+                alike = _same(boxes_xyxy[part], boxes_xyxy[rows]).sum(1) - 1
+                share[part] = alike.clip(min=0) / (len(rows) - 1)
     lone = np.isnan(share)
     return np.where(lone, share[~lone].mean() if not lone.all() else 0.0, share)
 
