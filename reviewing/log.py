@@ -121,6 +121,12 @@ class DecisionLog:
             history = self._standing.get(sample_id)
             return history[-1][1] if history else None
 
+    def held(self) -> set[tuple[str, str, str]]:
+        """The sample_id, who and when of every decision that was ever written here, taken back or not."""
+        with self._lock:
+            query = "SELECT sample_id, who, at FROM decisions WHERE undoes IS NULL"
+            return set(self._connection.execute(query).fetchall())
+
     def conflicts(self) -> dict[str, list[Decision]]:
         """Per sample_id, the last decision of each person, where people do not agree about verdict or box."""
         with self._lock:

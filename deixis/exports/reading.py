@@ -65,7 +65,7 @@ class LabelReader:
     ) -> None:
         self._labels, self._images = labels, images
         self._everything, self._min_score = everything, min_score
-        self._image_table = _read_images(images)
+        self._image_table = read_images(images)
         index = pd.Index(self._image_table["image_id"])
         paths = self._image_table["path"].tolist()
         self._names, self.names_root = name_images(paths, images=images, root=image_root)
@@ -179,8 +179,12 @@ def per_object(labels: list[Label]) -> list[Label]:
     ]
 
 
-def _read_images(images: Path) -> pd.DataFrame:
-    """The table of images, each once."""
+def read_images(images: Path) -> pd.DataFrame:
+    """The table of images, each once: image_id, path, width, height, and sha256 and licence where it has them.
+
+    Raises:
+        DataError: If it is missing or damaged, or names an image twice or one without pixels.
+    """
     if not images.exists():
         raise DataError(
             f"{images}: missing. Allowed: the images.parquet of the labels' images: prepared/images.parquet of a "
