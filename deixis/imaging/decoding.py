@@ -4,9 +4,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BytesIO
+from io import BufferedReader, BytesIO
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Literal
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -149,7 +149,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 
 
 @contextmanager
-def _within_limits(stream: BinaryIO, path: Path) -> Iterator[Image.Image]:
+def _within_limits(stream: BufferedReader | BytesIO, path: Path) -> Iterator[Image.Image]:
     with Image.open(stream, formats=FORMATS) as image:
         if image.width * image.height > MAX_PIXELS:
             raise _too_large(path, f"{image.width} x {image.height} pixels")

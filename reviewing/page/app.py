@@ -4,10 +4,10 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
+from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.exceptions import HTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp
 
@@ -90,17 +90,17 @@ def _routers(parts: Parts, app: FastAPI) -> list[APIRouter]:
 def _say_errors_plainly(app: FastAPI) -> None:
     """One message for every error: JSON, or a page where a person asked."""
 
-    @app.exception_handler(StarletteHTTPException)
-    def refused(request: Request, error: HTTPException) -> Response:
+    @app.exception_handler(HTTPException)
+    async def refused(request: Request, error: HTTPException) -> Response:
         return _problem(request, error.status_code, str(error.detail))
 
     @app.exception_handler(RequestValidationError)
-    def unfit(request: Request, error: RequestValidationError) -> Response:
+    async def unfit(request: Request, error: RequestValidationError) -> Response:
         return _problem(request, 422, "; ".join(map(_in_words, error.errors())))
 
     @app.exception_handler(DataError)
     @app.exception_handler(ConfigError)
-    def bad_data(request: Request, error: DataError | ConfigError) -> Response:
+    async def bad_data(request: Request, error: DataError | ConfigError) -> Response:
         return _problem(request, 422, str(error))
 
 

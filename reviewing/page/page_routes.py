@@ -48,9 +48,8 @@ def entrance(access: Access) -> APIRouter:
     def enter(request: Request, token: str | None = None) -> Response:
         if not access.opens(token) and not access.opens(request.cookies.get(access.cookie)):
             raise HTTPException(401, "not allowed without the token. Open the address that deixis serve printed")
-        answer = render(
-            "enter"
-        )  # a page and no redirect: after a link from elsewhere, only that brings the cookie along
+        # A page and no redirect: after a link on another site, a redirect would not bring the cookie along.
+        answer = render("enter")
         if token is not None:
             answer.set_cookie(access.cookie, access.token, httponly=True, samesite="strict")
         return answer

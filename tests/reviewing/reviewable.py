@@ -14,7 +14,7 @@ from deixis.datasets.scenes import draw_scene
 from deixis.imaging.masks import encode_mask
 
 HOSTILE = (
-    '<img src=x onerror="window.broken=1"><script>window.broken=1</script> {{ 7*7 }} " onmouseover=\'window.broken=1\''
+    '<img src=x onerror="window.broken=1"><script>window.broken=1</script> {{ 7*7 }} " onmouseover="window.broken=1'
 )
 REASONS = ("", "", "", "margin", "domain")
 MORE = {"margin", "confidence", "agreement", "runner_up"}

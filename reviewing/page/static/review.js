@@ -16,7 +16,8 @@ const pending = new Pending(find("main").dataset.log);
 const picture = new Picture(find("picture"), fillEditor);
 let label = null; // the one shown
 let list = { start: 0, count: 0, rows: [] };
-let isBusy = false;
+let turn = Promise.resolve();
+let underWay = 0;
 
 // ---- what is asked for: the address says it, so that a reload loses nothing
 
@@ -111,7 +112,7 @@ function makeRow(one) {
   link.append(make("span", { class: "mark" }));
   link.addEventListener("click", (event) => {
     event.preventDefault();
-    act(() => showLabel(one.row));
+    afterwards(() => showLabel(one.row));
   });
   const item = make("li", {}, link);
   markRow(item, one.verdict, one.accepted ? "" : one.reason || "refused");
@@ -192,17 +193,16 @@ function reason(error) {
   return `${error.message}.`;
 }
 
-// One thing at a time: a key pressed while the next label is not shown yet would decide about one that nobody saw.
-async function act(what) {
-  if (isBusy) return;
-  isBusy = true;
-  try {
-    await what();
-  } catch (error) {
-    tellPending(error);
-  } finally {
-    isBusy = false;
-  }
+// One thing at a time. What decides or steps on is left out meanwhile: a key pressed while the next label is not shown yet
+// would be about one that nobody saw.
+function act(what) {
+  if (!underWay) afterwards(what);
+}
+
+// What asks for another list waits for its turn.
+function afterwards(what) {
+  underWay += 1;
+  turn = turn.then(what).catch(tellPending).finally(() => (underWay -= 1));
 }
 
 // ---- the box
@@ -253,8 +253,8 @@ const actions = {
   reject: () => act(() => decide("reject")),
   runner_up: () => act(() => decide("runner_up")),
   undo: () => act(undo),
-  next: () => label?.next !== null && act(() => showLabel(label.next)),
-  previous: () => label?.previous !== null && act(() => showLabel(label.previous)),
+  next: () => label && label.next !== null && act(() => showLabel(label.next)),
+  previous: () => label && label.previous !== null && act(() => showLabel(label.previous)),
   help: () => find("help").showModal(),
   edit,
   save,
@@ -263,10 +263,10 @@ const actions = {
 };
 for (const button of document.querySelectorAll("[data-do]")) button.addEventListener("click", () => actions[button.dataset.do]());
 find("leave").addEventListener("click", leaveEditor);
-find("earlier").addEventListener("click", () => act(() => showList(Math.max(0, list.start - WINDOW))));
-find("later").addEventListener("click", () => act(() => showList(list.start + WINDOW)));
+find("earlier").addEventListener("click", () => afterwards(() => showList(Math.max(0, list.start - WINDOW))));
+find("later").addEventListener("click", () => afterwards(() => showList(list.start + WINDOW)));
 find("resend").addEventListener("click", () =>
-  act(async () => {
+  afterwards(async () => {
     await pending.send(query());
     tellPending();
     await showAll(label?.row ?? null);
@@ -275,13 +275,18 @@ find("resend").addEventListener("click", () =>
 filters.addEventListener("submit", (event) => event.preventDefault());
 filters.addEventListener("input", () => {
   clearTimeout(filters.waiting);
-  filters.waiting = setTimeout(() => act(() => showAll(null)), 200);
+  filters.waiting = setTimeout(() => afterwards(() => showAll(null)), 200);
 });
 listenToKeys(actions, () => picture.isEditing);
 
 async function showAll(row) {
   await showList(0);
-  const first = row ?? list.rows[0]?.row ?? null;
+  const first = list.rows[0]?.row ?? null;
+  try {
+    if (row !== null) return await showLabel(row);
+  } catch (error) {
+    if (error.status !== 404) throw error; // the address is of other labels
+  }
   if (first !== null) return showLabel(first);
   label = null;
   find("phrase").textContent = "No label is like that";
@@ -292,4 +297,4 @@ async function showAll(row) {
 }
 
 tellPending();
-act(() => showAll(readAddress()));
+afterwards(() => showAll(readAddress()));
