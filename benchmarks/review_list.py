@@ -29,7 +29,7 @@ from deixis.imaging.masks import encode_mask
 
 LABELS_PER_IMAGE = 7
 SIDE = (640, 480)
-FILES = ("review.js", "common.js", "keys.js", "pending.js", "picture.js", "page.css", "icon.svg")
+FILES = ("review.js", "common.js", "keys.js", "list.js", "pending.js", "picture.js", "page.css", "icon.svg")
 WORDS = ("ball", "cube", "cone", "ring", "star")
 
 app = App(name="python -m benchmarks.review_list", version_flags=[])

@@ -180,11 +180,7 @@ def per_object(labels: list[Label]) -> list[Label]:
 
 
 def read_images(images: Path) -> pd.DataFrame:
-    """The table of images, each once: image_id, path, width, height, and sha256 and licence where it has them.
-
-    Raises:
-        DataError: If it is missing or damaged, or names an image twice or one without pixels.
-    """
+    """The table of images, each once."""
     if not images.exists():
         raise DataError(
             f"{images}: missing. Allowed: the images.parquet of the labels' images: prepared/images.parquet of a "

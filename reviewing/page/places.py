@@ -6,9 +6,10 @@ from pathlib import Path
 from deixis.core.errors import DataError
 from deixis.core.records import read_json
 from deixis.exports.rows import ALLOWED
+from reviewing.places import LOG, decisions_folder, images_table
 
-LABELS, LOG, TABLE = "labels.parquet", "log.sqlite", "decisions.parquet"
-RELABELLED = ("-rated", "-res")  # what the graph adds to a teacher's name where it works on its labels
+LABELS = "labels.parquet"
+RELABELLED = ("-corrected", "-rated", "-res")  # what the graph adds to a teacher's name where it works on its labels
 
 
 @dataclass(frozen=True)
@@ -42,25 +43,29 @@ def places_of(
     labels = labels / LABELS if labels.is_dir() else labels
     if not labels.exists():
         raise DataError(f"{labels}: missing. {ALLOWED}")
-    whole = labels.resolve()
-    if len(whole.parents) > 3 and whole.parents[2].name == "labels":
-        data, dataset = whole.parents[3], whole.parents[1].name
-        if data.is_relative_to(Path.cwd()):
-            data = data.relative_to(Path.cwd())  # as people write it
-        usual = data / "prepared" / dataset / "images.parquet", data / "decisions" / dataset / LOG
-        model = _trained(data, dataset, whole.parent.name)
-    else:
-        usual = labels.parent / "prepared" / "images.parquet", labels.parent / "decisions" / LOG
-        model = _labeller(labels.parent)
-    return Places(labels, images or usual[0], image_root, log or usual[1], model)
+    return Places(
+        labels,
+        images or _as_written(images_table(labels)),
+        image_root,
+        log or _as_written(decisions_folder(labels)) / LOG,
+        _trained(labels.absolute()) or _labeller(labels.parent),
+    )
 
 
-def _trained(data: Path, dataset: str, name: str) -> Path | None:
-    """The teacher that the graph labelled with."""
+def _as_written(path: Path) -> Path:
+    """From the working directory on, as people write it, where it is in there."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def _trained(labels: Path) -> Path | None:
+    """The teacher that the graph labelled with; None where no such one is there."""
+    if len(labels.parents) < 4:
+        return None
+    name, dataset, data = labels.parent.name, labels.parents[1].name, labels.parents[3]
     for ending in RELABELLED:
         name = name.removesuffix(ending)
     places = [data / kind / dataset / name for kind in ("teachers", "map_teachers")]
-    return next((place for place in places if (place / "config.json").exists()), None)
+    return next((_as_written(place) for place in places if (place / "config.json").exists()), None)
 
 
 def _labeller(folder: Path) -> Path | None:

@@ -7,7 +7,7 @@ from types import TracebackType
 from deixis.core.errors import DataError
 from deixis.core.progress import say
 from reviewing.log import DecisionLog
-from reviewing.page.places import TABLE
+from reviewing.places import TABLE
 from reviewing.table import read_decisions, write_decisions
 
 PAUSE_S = 3.0  # without a decision, until the table is written

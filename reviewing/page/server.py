@@ -1,6 +1,7 @@
 """Running the app on this machine's own address, until it is interrupted."""
 
 import errno
+import signal
 import socket
 import webbrowser
 from contextlib import suppress
@@ -45,7 +46,17 @@ def run(app: ASGIApp, opened: socket.socket, address: str, *, show: bool) -> Non
         address: With the token; printed, since nothing else leads in.
         show: Also open it in a browser.
     """
-    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE_S)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that being stopped, too, ends with the table written
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        ws="none",
+        lifespan="off",
+        timeout_graceful_shutdown=GRACE_S,
+    )
     print(f"{address}\nOpen it in a browser on this machine. Ctrl-C ends the server.", flush=True)
     if show:
         webbrowser.open(address)  # the socket listens already, so the browser waits

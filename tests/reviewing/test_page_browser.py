@@ -145,7 +145,7 @@ def test_twenty_labels_by_keyboard_a_corrected_box_and_a_reload(browser, labels,
         standing = log_of(labels)
         page.keyboard.press("Control+z")
         wait_for_label(page, rows[20])
-        assert server.stop() == 0
+        assert server.stop(signal.SIGTERM) == 0
     verdicts = {"a": "accept", "x": "reject", "r": "runner_up"}
     expected = {f"own/{row}": verdicts[key] for row, key in zip(rows, pressed, strict=False)}
     corrected = standing.pop(f"own/{rows[20]}")

@@ -46,6 +46,20 @@ export function listFacts(list, facts) {
   list.replaceChildren(...known.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, String(value))]));
 }
 
+const REASONS = {
+  size: "too thin",
+  outside: "its middle is outside the image",
+  margin: "the runner-up is nearly as good",
+  coverage: "among the least sure",
+  confidence: "among the least confident",
+  place: "it contradicts the location words",
+  words: "no word that the teacher knows",
+  domain: "the image is unlike those it was trained on",
+};
+
+// Why a label was refused: the word that tables have, and what it means where that is known.
+export const explained = (reason) => (REASONS[reason] ? `${reason} (${REASONS[reason]})` : reason);
+
 export const rounded = (value) => (value === null || value === undefined ? null : Number(value.toFixed(3)));
 
 // A COCO run-length code as an SVG path: numbers in digits of five bits, from the fourth on as differences, columns first.

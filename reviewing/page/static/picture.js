@@ -3,6 +3,8 @@
 import { make, makeSvg, maskPath } from "./common.js";
 
 const LARGEST = 8; // times, for small images
+const SHORTEST = 260; // pixels of the screen, for the height of a picture
+const BESIDE = 440; // what stands above and below it, so that the buttons can be seen
 const HANDLE = 9; // pixels of the screen
 const MIDDLE = "move";
 const HANDLES = { nw: [0, 1], ne: [2, 1], sw: [0, 3], se: [2, 3], n: [null, 1], s: [null, 3], w: [0, null], e: [2, null], [MIDDLE]: [null, null] };
@@ -95,7 +97,7 @@ export class Picture {
   #fit() {
     const [width, height] = this.size;
     const room = this.figure.parentElement.clientWidth;
-    const scale = Math.min(room / width, Math.max(240, innerHeight * 0.62) / height, LARGEST);
+    const scale = Math.min(room / width, Math.max(SHORTEST, innerHeight - BESIDE) / height, LARGEST);
     this.figure.style.width = `${Math.floor(width * scale)}px`;
     this.figure.style.height = `${Math.floor(height * scale)}px`;
     if (this.box) this.#draw();

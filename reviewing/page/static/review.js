@@ -1,13 +1,13 @@
 // The review page: one label at a time, a list beside it, decisions by key or button.
 
-import { ask, find, listFacts, make, Refused, rounded } from "./common.js";
+import { ask, explained, find, listFacts, Refused, rounded } from "./common.js";
 import { listenToKeys } from "./keys.js";
+import { markRow, showRows, WORDS } from "./list.js";
 import { Pending } from "./pending.js";
 import { Picture } from "./picture.js";
 
 const WINDOW = 50; // rows of the list at once
 const LEAD = 8; // of them before the one shown
-const WORDS = { accept: "accepted", reject: "rejected", runner_up: "runner-up taken", box: "box corrected" };
 const SIDES = ["left", "top", "right", "bottom"];
 
 const filters = find("filters");
@@ -66,7 +66,7 @@ function drawLabel() {
   showProgress(label);
   listFacts(find("facts"), [
     ["place in the list", `${label.place + 1} of ${label.count}`],
-    ["rules", label.accepted ? "accepted" : `refused: ${label.reason || "no reason given"}`],
+    ["rules", label.accepted ? "accepted" : `refused: ${explained(label.reason) || "no reason given"}`],
     ...Object.entries(label.numbers).map(([name, value]) => [name, rounded(value)]),
     ["box", box ? box.map(rounded).join(", ") : "none"],
     ["split", label.split],
@@ -97,52 +97,13 @@ function showProgress({ decided, total }) {
 
 async function showList(start) {
   list = await ask("GET", `/api/labels?${query()}&start=${start}&size=${WINDOW}`);
-  find("rows").replaceChildren(...list.rows.map(makeRow));
-  const last = list.start + list.rows.length;
-  find("window").textContent = list.count ? `${list.start + 1} to ${last} of ${list.count}` : "no label";
-  find("earlier").disabled = list.start === 0;
-  find("later").disabled = last >= list.count;
+  showRows(list, query(), (row) => afterwards(() => showLabel(row)));
   showProgress(list);
   markCurrent();
 }
 
-function makeRow(one) {
-  const link = make("a", { href: `?${query()}&label=${one.row}` }, make("span", { class: "phrase" }, one.phrase));
-  link.dataset.row = one.row;
-  link.append(make("span", { class: "mark" }));
-  link.addEventListener("click", (event) => {
-    event.preventDefault();
-    afterwards(() => showLabel(one.row));
-  });
-  const item = make("li", {}, link);
-  markRow(item, one.verdict, one.accepted ? "" : one.reason || "refused");
-  return item;
-}
-
-function markRow(item, verdict, otherwise) {
-  const mark = item.querySelector(".mark");
-  if (otherwise !== undefined) mark.dataset.otherwise = otherwise;
-  mark.textContent = verdict ? WORDS[verdict] : mark.dataset.otherwise;
-  mark.classList.toggle("done", Boolean(verdict));
-}
-
 function markCurrent() {
-  for (const link of find("rows").querySelectorAll("a")) {
-    const isCurrent = label !== null && link.dataset.row === String(label.row);
-    link.toggleAttribute("aria-current", isCurrent);
-    if (isCurrent) {
-      link.setAttribute("aria-current", "true");
-      scrollInto(find("rows"), link);
-      markRow(link.parentElement, label.decision?.verdict);
-    }
-  }
-}
-
-// Within the list alone: the page stays where it is.
-function scrollInto(box, link) {
-  const [outer, inner] = [box.getBoundingClientRect(), link.getBoundingClientRect()];
-  if (inner.top < outer.top) box.scrollTop -= outer.top - inner.top;
-  if (inner.bottom > outer.bottom) box.scrollTop += inner.bottom - outer.bottom;
+  if (label) markRow(label.row, label.decision?.verdict);
 }
 
 function enable(name, isPossible) {
@@ -212,7 +173,7 @@ function edit() {
   editor.hidden = false;
   picture.edit(label.decision?.box ?? label.box);
   document.activeElement?.blur();
-  find("picture").scrollIntoView({ block: "nearest" });
+  for (const part of [editor, find("picture")]) part.scrollIntoView({ block: "nearest" });
 }
 
 function leaveEditor() {

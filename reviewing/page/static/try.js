@@ -1,6 +1,6 @@
 // The page to try phrases on: an image, phrases, and what the model says.
 
-import { ask, find, listFacts, make, rounded } from "./common.js";
+import { ask, explained, find, listFacts, make, rounded } from "./common.js";
 import { Picture } from "./picture.js";
 
 const problem = find("problem");
@@ -51,7 +51,7 @@ function makeAnswer(answer, place) {
     ["score", rounded(answer.score)],
     ["margin", rounded(answer.margin)],
     ["confidence", rounded(answer.confidence)],
-    ["as a label", answer.reason ? `not accepted: ${answer.reason}` : ""],
+    ["as a label", answer.reason ? `not accepted: ${explained(answer.reason)}` : ""],
     ["place read", answer.place || "none"],
     ["rest of the phrase", answer.place ? answer.rest || "nothing" : ""],
   ]);
