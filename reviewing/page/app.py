@@ -98,6 +98,10 @@ def _say_errors_plainly(app: FastAPI) -> None:
     async def unfit(request: Request, error: RequestValidationError) -> Response:
         return _problem(request, 422, "; ".join(map(_in_words, error.errors())))
 
+    @app.exception_handler(Exception)
+    async def ours(request: Request, error: Exception) -> Response:
+        return _problem(request, 500, "something is wrong here. The terminal of deixis serve says what")
+
     @app.exception_handler(DataError)
     @app.exception_handler(ConfigError)
     async def bad_data(request: Request, error: DataError | ConfigError) -> Response:

@@ -18,12 +18,16 @@ ORIGIN = f"http://127.0.0.1:{PORT}"
 
 @contextmanager
 def client_of(labels: Path | None, *, who: str = "ann", **parts: Any) -> Iterator[TestClient]:
-    """A client that has come in through the printed address, as a browser does; `client.access` holds the token."""
+    """A client that has come in through the printed address, as a browser does.
+
+    `client.access` holds the token, `client.desk` the labels.
+    """
     with ExitStack() as stack:
         access = Access(PORT)
         reviewed = review_parts(places_of(labels), stack, who) if labels else {}
-        client = TestClient(build_app(Parts(access=access, who=who, **reviewed, **parts)), base_url=ORIGIN)
-        client.access = access
+        app = build_app(Parts(access=access, who=who, **reviewed, **parts))
+        client = TestClient(app, base_url=ORIGIN, raise_server_exceptions=False)
+        client.access, client.desk = access, reviewed.get("desk")
         client.get("/", params={"token": access.token})
         client.headers["origin"] = ORIGIN
         yield client

@@ -41,6 +41,17 @@ def test_the_table_is_written_after_a_pause(labels, monkeypatch):
         assert [one.sample_id for one in read_decisions(table)] == ["own/1"]
 
 
+def test_a_log_that_fails_is_said_and_the_decision_does_not_count(labels):
+    with client_of(labels) as client:
+        client.desk._saved.log._connection.execute("PRAGMA query_only=ON")  # as on a disk that takes nothing more
+        answer = decide(client, "own/0", "accept")
+        assert answer.status_code == 500 and "The terminal of deixis serve says what" in answer.json()["error"]
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        client.desk._saved.log._connection.execute("PRAGMA query_only=OFF")
+        assert client.get("/api/labels").json()["decided"] == 0
+        assert decide(client, "own/0", "accept").status_code == 200
+
+
 def decision_of(number, *, who, verdict="reject"):
     box = None if verdict == "reject" else (1.0, 2.0, 3.0, 4.0)
     when = f"2026-11-{number:02d}T00:00:00.000000+00:00"

@@ -166,6 +166,20 @@ def test_a_picture_of_another_size_than_the_table_says_is_not_shown(tmp_path):
         )
 
 
+def test_what_there_is_nothing_of_is_not_served(client, tmp_path):
+    with (
+        client_of(None, model=Model(lambda: tmp_path)) as only_try,
+        client_of(write_reviewable(tmp_path, images=1)) as only_review,
+    ):
+        for page, served, other in ((only_try, "try", "review"), (only_review, "review", "try"), (client, "try", "")):
+            assert f'href="/{served}"' in page.get("/start").text
+            if other:
+                assert f'href="/{other}"' not in page.get("/start").text
+                assert page.get(f"/{other}").status_code == 404
+        assert "none, since there is no list" in only_try.get("/api/images/0").json()["error"]
+        assert only_review.post("/api/answers", json={}).status_code == 404
+
+
 def test_one_question_at_a_time_and_no_endless_wait():
     begun, go_on = threading.Event(), threading.Event()
 

@@ -9,22 +9,25 @@ export class Refused extends Error {
   }
 }
 
-// Asks the server; a Refused says what it answered, any other error that it did not.
+export class Unreachable extends Error {}
+
+// Asks the server. Refused says what it answered; Unreachable, that it did not.
 export async function ask(method, url, body, type = "application/json") {
   const options = { method, headers: {} };
   if (body !== undefined) {
     options.headers["Content-Type"] = type;
     options.body = type === "application/json" ? JSON.stringify(body) : body;
   }
-  const answer = await fetch(url, options);
-  if (answer.ok) return answer.json();
-  let message = `the server answered ${answer.status}`;
+  let answer;
+  let said;
   try {
-    message = (await answer.json()).error ?? message;
+    answer = await fetch(url, options);
+    said = await answer.json();
   } catch {
-    // not JSON: the status has to do
+    if (!answer || answer.ok) throw new Unreachable(); // before its answer, or in the midst of it
   }
-  throw new Refused(answer.status, message);
+  if (answer.ok) return said;
+  throw new Refused(answer.status, said?.error ?? `the server answered ${answer.status}`);
 }
 
 // Texts go in as text: phrases and names are other people's.

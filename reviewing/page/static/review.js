@@ -1,6 +1,6 @@
 // The review page: one label at a time, a list beside it, decisions by key or button.
 
-import { ask, explained, find, listFacts, Refused, rounded } from "./common.js";
+import { ask, explained, find, listFacts, rounded, Unreachable } from "./common.js";
 import { listenToKeys } from "./keys.js";
 import { markRow, showRows, WORDS } from "./list.js";
 import { Pending } from "./pending.js";
@@ -73,7 +73,7 @@ function drawLabel() {
     ["teacher", label.teacher],
     ["phrase id", label.sample_id],
   ]);
-  find("try-link").href = `/try?${new URLSearchParams({ image: label.image + 1, phrase })}`;
+  find("try-link")?.setAttribute("href", `/try?${new URLSearchParams({ image: label.image + 1, phrase })}`);
   enable("accept", box);
   enable("runner_up", runnerUp);
   enable("previous", label.previous !== null);
@@ -117,9 +117,11 @@ async function decide(verdict, box = null) {
   const decision = { sample_id: label.sample_id, verdict, label_box: label.box };
   pending.add(box ? { ...decision, box } : decision);
   const answer = await pending.send(query());
-  label.decision = answer.decision;
-  showProgress(answer);
-  markCurrent();
+  if (answer?.decision.sample_id === label.sample_id) {
+    label.decision = answer.decision;
+    showProgress(answer);
+    markCurrent();
+  }
   tellPending();
   leaveEditor();
   if (label.next !== null) await showLabel(label.next);
@@ -127,7 +129,7 @@ async function decide(verdict, box = null) {
 }
 
 async function undo() {
-  if (pending.all.length) {
+  if (pending.keys.length) {
     pending.dropLast();
     return tellPending();
   }
@@ -139,7 +141,7 @@ async function undo() {
 
 // Sends what is still here, and says what could not be sent.
 function tellPending(error = null) {
-  const count = pending.all.length;
+  const count = pending.keys.length;
   const kept = count === 1 ? "One decision is kept" : `${count} decisions are kept`;
   const lines = error ? [reason(error)] : [];
   if (count) lines.push(`${kept} in this browser and not yet in the log.`);
@@ -149,7 +151,7 @@ function tellPending(error = null) {
 }
 
 function reason(error) {
-  if (!(error instanceof Refused)) return "The server does not answer. Start it again on the same port.";
+  if (error instanceof Unreachable) return "The server does not answer. Start it again on the same port.";
   if (error.status === 401) return "The server was started anew: open the address that it printed, in this browser.";
   return `${error.message}.`;
 }

@@ -1,6 +1,6 @@
 // The page to try phrases on: an image, phrases, and what the model says.
 
-import { ask, explained, find, listFacts, make, rounded } from "./common.js";
+import { ask, explained, find, listFacts, make, rounded, Unreachable } from "./common.js";
 import { Picture } from "./picture.js";
 
 const problem = find("problem");
@@ -16,7 +16,7 @@ async function attempt(state, what) {
     await what();
     find("state").textContent = "";
   } catch (error) {
-    problem.textContent = error instanceof TypeError ? "The server does not answer. Start it again." : `${error.message}.`;
+    problem.textContent = error instanceof Unreachable ? "The server does not answer. Start it again." : `${error.message}.`;
     problem.hidden = false;
     find("state").textContent = "";
   }
