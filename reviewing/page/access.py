@@ -12,13 +12,15 @@ from secrets import compare_digest, token_urlsafe
 from fastapi import HTTPException, Request, Security
 from fastapi.security import APIKeyCookie, HTTPBearer
 from fastapi.security.http import HTTPAuthorizationCredentials
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HOSTS = ["127.0.0.1", "localhost"]
 READS = ("GET", "HEAD", "OPTIONS")
 SMALL_BODY = 64 << 10  # bytes; all but an uploaded image
+TOO_LARGE = "the body is too large. Allowed: 64 kB, and for an uploaded image what --max-upload says"
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
     "object-src 'none'",
@@ -83,6 +85,7 @@ class Guarded:
 
     def __init__(self, app: ASGIApp, *, uploads: str, max_upload: int) -> None:
         self._uploads = uploads
+        self._max_upload = max_upload
         self._small = RequestBodyLimitMiddleware(app, max_body_size=SMALL_BODY)
         self._large = RequestBodyLimitMiddleware(app, max_body_size=max_upload)
 
@@ -97,5 +100,14 @@ class Guarded:
                     headers[name] = value
             await send(message)
 
-        app = self._large if scope["type"] == "http" and scope["path"] == self._uploads else self._small
+        is_upload = scope["type"] == "http" and scope["path"] == self._uploads
+        app: ASGIApp = self._large if is_upload else self._small
+        if _stated_length(scope) > (self._max_upload if is_upload else SMALL_BODY):
+            app = JSONResponse({"error": TOO_LARGE}, 413)  # the limits below would say so without a remedy
         await app(scope, receive, send_with_headers)
+
+
+def _stated_length(scope: Scope) -> int:
+    """Bytes that a request says it has; 0 where it does not say, or nonsense, which is counted as it comes."""
+    stated = Headers(scope=scope).get("content-length", "") if scope["type"] == "http" else ""
+    return int(stated) if stated.isdecimal() and len(stated) < 20 else 0

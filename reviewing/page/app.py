@@ -12,7 +12,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp
 
 from deixis.core.errors import ConfigError, DataError
-from reviewing.page.access import HOSTS, Access, Guarded
+from reviewing.page.access import HOSTS, TOO_LARGE, Access, Guarded
 from reviewing.page.desk import Desk
 from reviewing.page.model import Model
 from reviewing.page.page_routes import entrance, page_routes, picture_routes, render
@@ -92,7 +92,7 @@ def _say_errors_plainly(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> Response:
-        return _problem(request, error.status_code, str(error.detail))
+        return _problem(request, error.status_code, TOO_LARGE if error.status_code == 413 else str(error.detail))
 
     @app.exception_handler(RequestValidationError)
     async def unfit(request: Request, error: RequestValidationError) -> Response:

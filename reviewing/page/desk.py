@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from threading import Lock
 
 import numpy as np
+import pandas as pd
 
 from deixis.core.errors import DataError
 from reviewing.decisions import Box, Decision, Verdict
@@ -54,11 +55,11 @@ class Desk:
 
     def refresh(self) -> None:
         """Look at the log anew: others may write to it, too."""
-        standing = self._saved.log.standing()
-        places = self.labels.sample_ids.get_indexer(list(standing)) if standing else np.zeros(0, int)
-        decided = np.zeros(len(self.labels), bool)
-        decided[places[places >= 0]] = True
         with self._lock:
+            standing = self._saved.log.standing()
+            places = self.labels.sample_ids.get_indexer(pd.Index(list(standing), dtype=object))
+            decided = np.zeros(len(self.labels), bool)
+            decided[places[places >= 0]] = True
             self._standing, self._decided = standing, decided
 
     def decision(self, sample_id: str) -> Decision | None:

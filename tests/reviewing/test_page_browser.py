@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from reviewing.log import DecisionLog
 from reviewing.table import read_decisions
@@ -28,19 +29,8 @@ class Server:
     """`deixis serve` as a user starts it."""
 
     def __init__(self, labels: Path, model: Path, *, port: int = 0) -> None:
-        command = [
-            sys.executable,
-            "-m",
-            "deixis",
-            "serve",
-            labels,
-            "--model",
-            model,
-            "--who",
-            "ann",
-            "--port",
-            str(port),
-        ]
+        command = [sys.executable, "-m", "deixis", "serve", labels, "--model", model, "--port", port, "--who", "ann"]
+        command += ["--max-upload", 1]
         self.labels = labels
         self.process = subprocess.Popen(
             list(map(str, command)), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -178,6 +168,14 @@ def test_a_killed_server_loses_nothing(browser, labels, model):
     assert verdicts == {f"own/{rows[0]}": "accept", f"own/{rows[1]}": "reject"}
 
 
+def test_an_image_of_another_size_is_not_shown_under_boxes(browser, labels, model):
+    for path in (labels.parent / "prepared/images").iterdir():
+        Image.new("RGB", (50, 50)).save(path)
+    with Server(labels, model) as server, opened(browser, server) as page:
+        page.wait_for_selector("#picture .alarm:has-text('has 50 x 50 pixels')")
+        assert page.locator("#picture rect").count() == 0
+
+
 def test_a_box_is_drawn_and_resized_by_pointer(page, server):
     rows = listed(page)
     page.click("[data-do=edit]")
@@ -252,6 +250,10 @@ def test_phrases_are_tried_on_listed_and_uploaded_images(page, server, tmp_path)
     page.set_input_files("#upload", tmp_path / "no.png")
     page.wait_for_selector("#problem:not([hidden])")
     assert "not an image of an allowed format" in page.text_content("#problem")
+    with (tmp_path / "huge.png").open("wb") as huge:
+        huge.truncate(2 << 20)
+    page.set_input_files("#upload", tmp_path / "huge.png")
+    page.wait_for_selector("#problem:has-text('huge.png is too large. Allowed: 1 MB')")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -1,12 +1,14 @@
 """Which tables can be reviewed, and where the images, the log and the model of each are."""
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from deixis.core.errors import DataError
 from reviewing.page.labels import Labels
 from reviewing.page.listing import Query
 from reviewing.page.places import places_of
+from tests.reviewing.page_client import client_of
 from tests.reviewing.reviewable import write_reviewable
 
 
@@ -35,6 +37,15 @@ def test_other_tables_are_refused(labels, table, change, message):
     change(table).to_parquet(labels, index=False)
     with pytest.raises(DataError, match=message):
         Labels(labels, pd.Index([7]))
+
+
+def test_a_table_without_a_label_has_an_empty_list(labels):
+    pq.write_table(pq.read_table(labels).slice(0, 0), labels)
+    with client_of(labels) as client:
+        assert client.get("/review").status_code == 200
+        window = client.get("/api/labels").json()
+        assert (window["rows"], window["count"], window["total"]) == ([], 0, 0)
+        assert client.get("/api/labels/0").status_code == 404
 
 
 def test_places_are_those_of_the_graph_or_beside_the_labels(tmp_path, labels, monkeypatch):

@@ -1,6 +1,6 @@
 // A picture with boxes over it, and one box that can be drawn, moved and resized. All in pixels of the stored image.
 
-import { make, makeSvg, maskPath } from "./common.js";
+import { ask, make, makeSvg, maskPath } from "./common.js";
 
 const LARGEST = 8; // times, for small images
 const SHORTEST = 260; // pixels of the screen, for the height of a picture
@@ -19,6 +19,7 @@ export class Picture {
     this.isEditing = false;
     this.image = make("img", { alt: "" });
     this.image.draggable = false;
+    this.image.addEventListener("error", () => this.#sayWhy());
     this.svg = makeSvg("svg", { "aria-hidden": "true", preserveAspectRatio: "none" });
     this.drawn = makeSvg("g");
     this.edited = makeSvg("g");
@@ -31,7 +32,7 @@ export class Picture {
   // layers: [{kind, box, mask}], the last on top.
   show({ url, width, height, alt, layers }) {
     this.size = [width, height];
-    if (this.image.getAttribute("src") !== url) this.image.setAttribute("src", url);
+    this.image.setAttribute("src", url);
     this.image.alt = alt;
     this.svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
     this.drawn.replaceChildren();
@@ -40,7 +41,7 @@ export class Picture {
       const seen = box && inside(box, width, height);
       if (seen) this.drawn.append(rectangle("halo", seen), rectangle(`line is-${kind}`, seen));
     }
-    if (!this.image.isConnected) this.figure.replaceChildren(this.image, this.svg);
+    if (!this.image.isConnected || this.figure.children.length > 2) this.figure.replaceChildren(this.image, this.svg);
     this.#fit();
   }
 
@@ -92,6 +93,15 @@ export class Picture {
   #resize(x, y) {
     const [left, top, right, bottom] = this.box;
     this.change([left, top, Math.max(left + 1, right + x), Math.max(top + 1, bottom + y)]);
+  }
+
+  // An image that cannot be shown, or whose boxes would be in wrong places: the server knows why.
+  async #sayWhy() {
+    const url = this.image.getAttribute("src");
+    const reason = await ask("GET", url).catch((error) => error.message || "the server does not answer");
+    if (url !== this.image.getAttribute("src")) return;
+    this.drawn.replaceChildren();
+    this.figure.append(make("p", { class: "alarm", role: "alert" }, `No picture: ${reason}`));
   }
 
   #fit() {

@@ -69,9 +69,14 @@ choose?.addEventListener("submit", (event) => {
   event.preventDefault();
   showListed(choose.elements.number.valueAsNumber);
 });
-find("upload").addEventListener("change", (event) => {
-  const [file] = event.target.files;
-  if (file) attempt("uploading", async () => showImage(await ask("PUT", "/api/images", file, "application/octet-stream")));
+// A server that refuses a large file ends the connection, and the browser does not hear why: so the page looks first.
+async function upload(file, megabytes) {
+  if (file.size > megabytes * 2 ** 20) throw new Error(`${file.name} is too large. Allowed: ${megabytes} MB, see --max-upload`);
+  showImage(await ask("PUT", "/api/images", file, "application/octet-stream"));
+}
+find("upload").addEventListener("change", ({ target }) => {
+  const [file] = target.files;
+  if (file) attempt("uploading", () => upload(file, Number(target.dataset.megabytes)));
 });
 find("ask").addEventListener("submit", (event) => {
   event.preventDefault();
