@@ -17,7 +17,6 @@ HOSTILE = (
     '<img src=x onerror="window.broken=1"><script>window.broken=1</script> {{ 7*7 }} " onmouseover="window.broken=1'
 )
 REASONS = ("", "", "", "margin", "domain")
-MORE = {"margin", "confidence", "agreement", "runner_up"}
 
 
 def write_reviewable(
@@ -27,7 +26,7 @@ def write_reviewable(
 
     Args:
         hostile: Rows whose phrase would do harm where it is not taken as text.
-        without: Columns to leave out, of MORE.
+        without: Columns to leave out.
     """
     rng = np.random.default_rng(seed)
     (folder / "prepared" / "images").mkdir(parents=True)

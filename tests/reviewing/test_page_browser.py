@@ -119,7 +119,7 @@ def test_twenty_labels_by_keyboard_a_corrected_box_and_a_reload(browser, labels,
             page.keyboard.press(key)
         wait_for_label(page, rows[20])
         page.keyboard.press("b")
-        for key in ("Shift+ArrowDown", "ArrowLeft", "Alt+ArrowRight", "Control+ArrowUp"):
+        for key in ("x", "Shift+ArrowDown", "ArrowLeft", "Alt+ArrowRight", "Control+ArrowUp"):
             page.keyboard.press(key)
         sides = [float(page.input_value(f"#editor [name={side}]")) for side in ("left", "top", "right", "bottom")]
         page.keyboard.press("Enter")

@@ -15,11 +15,14 @@ export function listenToKeys(actions, isEditing) {
   single.addEventListener("change", () => localStorage.setItem(SWITCH, single.checked ? "on" : "off"));
   document.addEventListener("keydown", (event) => {
     if (find("help").open || event.isComposing) return;
-    if (isEditing() ? inEditor(event, actions) : inList(event, actions)) return event.preventDefault();
-    if (letter(event, actions, single.checked)) event.preventDefault();
+    const isDone = isEditing()
+      ? inEditor(event, actions)
+      : inList(event, actions) || letter(event, actions, single.checked);
+    if (isDone) event.preventDefault();
   });
 }
 
+// No letters here: one that decides would throw the box away.
 function inEditor(event, actions) {
   if (event.key === "Escape") return done(actions.leave);
   if (event.target.matches(TYPING)) return false;
