@@ -10,6 +10,7 @@ import torch
 
 from answering.cards import DEFAULT_MODEL
 from answering.domains import KnownDomain
+from answering.photograph_weights import CARDS, weights_in_place
 from answering.user_images import stored_image
 from deixis.anchors import Survivors
 from deixis.core.config import read_section
@@ -20,8 +21,6 @@ from deixis.imaging.decoding import open_image
 from deixis.labelling.location_knowledge import write_kinds
 from deixis.labelling.rules import LabelParams
 from deixis.roles import ZeroShotTeacher
-from deixis.weights.cards import find_card
-from deixis.weights.locate import weights_folder
 from models.frozen.importing import import_published
 from models.frozen.starts import read_vocabulary
 from models.loading.teachers import build_teacher, teacher_config
@@ -31,7 +30,6 @@ SCALE = Path(__file__).resolve().parents[1] / "scales" / "photographs.yaml"  # i
 TEACHER = "zero_shot"
 MODEL = Path("data/teachers/photographs") / TEACHER
 WEIGHTS = Path("data/weights/photographs")
-CARDS = {"detector": "yolox-nano", "bert": "all-minilm-l6-v2"}  # of models/cards, by folder of frozen weights
 
 
 def default_model(image: Path | None = None) -> Path:
@@ -79,11 +77,6 @@ def photograph_model() -> Path | None:
         import_published(card, WEIGHTS / name)
     write_zero_shot(MODEL, WEIGHTS, SCALE, survivors=read_section(SCALE, "extraction.survivors", Survivors))
     return MODEL
-
-
-def weights_in_place() -> bool:
-    """Whether every published file is there; their checksums are compared when they are read."""
-    return all((weights_folder() / file.name).is_file() for card in CARDS.values() for file in find_card(card).files)
 
 
 def write_zero_shot(out: Path, weights: Path, params: Path, *, survivors: Survivors) -> None:

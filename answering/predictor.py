@@ -44,6 +44,7 @@ class Answer:
         confidence: Probability of being right, for models that know one; None for others.
         reason: Why it would not be accepted as a label; empty where it would, and for students.
         mask_quality: IoU that the segmenter expects of its mask; None where it drew none.
+        runner_up: The second-best box, of something else; None where there is none or the model knows none.
     """
 
     phrase: str
@@ -54,6 +55,7 @@ class Answer:
     mask_quality: float | None
     confidence: float | None = None
     reason: str = ""
+    runner_up: tuple[float, float, float, float] | None = None
 
     @property
     def mask(self) -> np.ndarray | None:
@@ -202,15 +204,20 @@ def default_weights(folder: Path) -> Path:
 
 
 def _answer(row: dict[str, Any]) -> Answer:
-    box, mask = row["box"], row.get("mask")
+    mask = row.get("mask")
     quality = row.get("mask_quality") if mask is not None else None
     return Answer(
         phrase=row["expression"],
-        box=None if box is None else tuple(float(side) for side in box),  # pyright: ignore[reportArgumentType]
+        box=_corners(row["box"]),
         score=float(row["score"]),
         margin=float(row["margin"]) if "margin" in row else None,
         rle=mask,
         mask_quality=None if quality is None else float(quality),
         confidence=float(row["confidence"]) if "confidence" in row else None,
         reason=row.get("reason", ""),
+        runner_up=_corners(row.get("runner_up")),
     )
+
+
+def _corners(box: Sequence[float] | None) -> tuple[float, float, float, float] | None:
+    return None if box is None else (float(box[0]), float(box[1]), float(box[2]), float(box[3]))

@@ -14,6 +14,7 @@ COMMANDS = {  # name -> where it is, and what it does
     "predict": ("commands.predict:predict", "Answer phrases about one image."),
     "scan": ("commands.scan:scan", "Say what of your images and phrases can be used."),
     "label": ("commands.label:label", "Label pairs of images and phrases with a trained teacher."),
+    "serve": ("commands.serve:serve", "Serve a page to try phrases, and to check and correct labels."),
     "export": ("commands.export:export", "Write labels for labelling tools and trainers."),
     "export-model": (
         "commands.export_model:export_model",

@@ -94,6 +94,12 @@ class DecisionLog:
             self._catch_up()
         return [number for number in numbers if number is not None]
 
+    def held(self) -> set[tuple[str, str, str]]:
+        """The sample_id, who and when of every decision that was ever written here, taken back or not."""
+        with self._lock:
+            query = "SELECT sample_id, who, at FROM decisions WHERE undoes IS NULL"
+            return set(self._connection.execute(query).fetchall())
+
     def undo(self, who: str, when: str) -> Decision | None:
         """Take back the last decision of `who` that still stands, and say which; None if there is none."""
         with self._lock:

@@ -45,8 +45,10 @@ KINDS: dict[str, tuple[str, Check]] = {
         ("text", _is_text),
     ),
     **dict.fromkeys(("width", "height", "shard", "row"), ("whole numbers", types.is_integer)),
-    **dict.fromkeys(("score", "margin", "mask_quality", "area"), ("numbers", _is_number)),
-    **dict.fromkeys(("box", "map_box"), ("lists of numbers", _is_numbers)),
+    **dict.fromkeys(
+        ("score", "margin", "mask_quality", "area", "confidence", "agreement"), ("numbers", _is_number)
+    ),
+    **dict.fromkeys(("box", "map_box", "runner_up"), ("lists of numbers", _is_numbers)),
     **dict.fromkeys(("mask", "prompted_mask", "map_mask"), ("run-length codes, of size and counts", _is_mask)),
     "accept": ("true or false", types.is_boolean),
 }  # fmt: skip

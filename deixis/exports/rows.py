@@ -43,7 +43,7 @@ class LabelRows:
     """
 
     def __init__(self, labels: Path, image_ids: pd.Index, *, images: Path) -> None:
-        self._path, self._file = labels, _open(labels)
+        self._path, self._file = labels, open_labels(labels)
         self._known = len(image_ids)
         self._places = self._places_of_rows(image_ids, labels, images)
 
@@ -122,7 +122,12 @@ class LabelRows:
                     yield from table.take(pa.array(order[start : start + ROWS_AT_ONCE])).to_pylist()
 
 
-def _open(path: Path) -> pq.ParquetFile:
+def open_labels(path: Path) -> pq.ParquetFile:
+    """The file of labels, once its columns are what their names say.
+
+    Raises:
+        DataError: If it is missing, cut short, or another table.
+    """
     with foreign_bytes(path, "a whole Parquet file", AGAIN, missing=ALLOWED):
         file = pq.ParquetFile(path)
         names = file.schema_arrow.names

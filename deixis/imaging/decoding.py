@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import Literal
 
@@ -88,6 +89,17 @@ def open_upright(path: Path) -> DecodedImage:
         return _decode(image, path)
 
 
+def read_upright(data: bytes, name: str) -> DecodedImage:
+    """The same of the bytes of a file, called `name` where something is wrong with them.
+
+    Raises:
+        ImageError: As `open_image`.
+    """
+    path = Path(name)
+    with _explained(path), _within_limits(BytesIO(data), path) as image:
+        return _decode(image, path)
+
+
 def decode_upright(image: Image.Image) -> DecodedImage:
     """The same of an image that somebody else has opened, with its pixels read or not.
 
@@ -136,10 +148,16 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         if not path.stat().st_size:
             raise ImageError("E_IMG_EMPTY", path, "an empty file", "Restore it")
         # From a stream: what Pillow maps into memory by name, it maps with sides that a TIFF's orientation has swapped.
-        with path.open("rb") as stream, Image.open(stream, formats=FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise _too_large(path, f"{image.width} x {image.height} pixels")
+        with path.open("rb") as stream, _within_limits(stream, path) as image:
             yield image
+
+
+@contextmanager
+def _within_limits(stream: BufferedReader | BytesIO, path: Path) -> Iterator[Image.Image]:
+    with Image.open(stream, formats=FORMATS) as image:
+        if image.width * image.height > MAX_PIXELS:
+            raise _too_large(path, f"{image.width} x {image.height} pixels")
+        yield image
 
 
 @contextmanager

@@ -70,7 +70,7 @@ def published(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(answering.photographs, "SCALE", tmp_path / "scale.yaml")
     find = partial(find_card, folder=cards)
-    for module in ("answering.photographs.find_card", "models.frozen.importing.find_card"):
+    for module in ("answering.photograph_weights.find_card", "models.frozen.importing.find_card"):
         monkeypatch.setattr(module, find)
     monkeypatch.setattr("models.frozen.importing.resolve_weights", lambda name: folder / find(name).files[0].name)
 

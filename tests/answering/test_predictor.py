@@ -47,6 +47,10 @@ def test_answers_are_those_of_the_stages(world, kind, name):
             assert (answer.rle or {}).get("counts") == (row["mask"] or {}).get("counts")
             if kind != "students":
                 assert answer.margin == pytest.approx(row["margin"], abs=1e-3)
+            second = row.get("runner_up")
+            assert (answer.runner_up is None) == (second is None)
+            if second is not None:
+                np.testing.assert_allclose(answer.runner_up, second, atol=1e-3)
 
 
 def test_location_words_decide_some_of_these_answers(world):

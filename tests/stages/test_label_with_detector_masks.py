@@ -40,7 +40,7 @@ def folder(tmp_path):
     table = pd.DataFrame({column: ["x"] * 3 for column in LABEL_COLUMNS})
     table["sample_id"], table["image_id"] = [10, 11, 12], [1, 2, 2]
     table["score"], table["margin"], table["accept"] = 1.0, 1.0, True
-    table["box"] = [RIGHT, RIGHT, [5.0, 1.0, 8.0, 5.9]]
+    table["box"] = table["runner_up"] = [RIGHT, RIGHT, [5.0, 1.0, 8.0, 5.9]]
     table["mask"] = [encode_mask(np.ones((6, 8), bool))] * 3
     table.to_parquet(tmp_path / "labels.parquet")
     (tmp_path / "card.json").write_text('{"teacher": "dvin"}')

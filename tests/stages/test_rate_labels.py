@@ -38,7 +38,7 @@ def folder(tmp_path):
     table = pd.DataFrame({column: ["x"] * 10 for column in LABEL_COLUMNS})
     table = table.assign(
         sample_id=range(10), image_id=range(10), split=["train"] * 8 + ["val"] * 2, box=[HERE] * 10,
-        margin=np.arange(10.0), accept=True, reason="", score=1.0, mask=None, mask_quality=1.0,
+        runner_up=[THERE] * 10, margin=np.arange(10.0), accept=True, reason="", score=1.0, mask=None, mask_quality=1.0,
     )  # fmt: skip
     table.to_parquet(tmp_path / "labels.parquet")
     answers = {"dvin": [THERE] * 5 + [HERE] * 5, "refclip": [HERE] * 10}
