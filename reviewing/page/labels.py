@@ -93,6 +93,11 @@ class Labels:
         """A column of numbers: float64 [labels], NaN where nothing is known."""
         return self._table[name].cast(pa.float64()).to_numpy(zero_copy_only=False)
 
+    def boxes(self) -> np.ndarray:
+        """The labels' boxes: float64 [labels, 4], NaN where there is none."""
+        nowhere = [math.nan] * 4
+        return np.array([_box(sides) or nowhere for sides in self._table["box"].to_pylist()], float).reshape(-1, 4)
+
     def texts(self, name: str) -> pd.Series:
         """A column of texts, empty where there is none."""
         return self._table[name].to_pandas().astype(str)

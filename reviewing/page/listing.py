@@ -7,10 +7,16 @@ import numpy as np
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field
 
+from reviewing.order import most_doubtful_first
 from reviewing.page.labels import Labels
 
-Order = Literal["confidence", "margin", "disagreement", "reason", "file"]
-NEEDS: dict[str, str] = {"confidence": "confidence", "margin": "margin", "disagreement": "agreement"}  # order -> column
+Order = Literal["doubt", "confidence", "margin", "disagreement", "reason", "file"]
+NEEDS: dict[str, str] = {  # order -> column
+    "doubt": "margin",
+    "confidence": "confidence",
+    "margin": "margin",
+    "disagreement": "agreement",
+}
 LONGEST_SEARCH = 200  # characters
 SEARCHES = 64  # that are remembered
 
@@ -20,7 +26,7 @@ class Query(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    order: Order | None = Field(None, description="Least sure first; by default confidence, else margin, else file")
+    order: Order | None = Field(None, description="Least sure first; by default doubt, else confidence, else by reason")
     split: str | None = None
     state: Literal["accepted", "refused"] | None = Field(None, description="What the teacher's rules said")
     reason: str | None = Field(None, description="Why the rules refused it")
@@ -89,7 +95,9 @@ class Listing:
 
     def _ranked(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Rows in order, and the place of each row in it. What has no number comes last."""
-        if name in NEEDS:
+        if name == "doubt":
+            order = most_doubtful_first(self._labels.images, self._labels.boxes(), self._labels.numbers("margin"))
+        elif name in NEEDS:
             order = np.argsort(self._labels.numbers(NEEDS[name]), kind="stable")
         elif name == "reason":
             order = np.argsort(np.where(self._reasons == "", "\U0010ffff", self._reasons), kind="stable")

@@ -16,6 +16,7 @@ from reviewing.page.try_routes import upload_of
 HERE = Path(__file__).parent
 TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
 ORDERS = {
+    "doubt": "most doubtful first",
     "confidence": "least confident first",
     "margin": "smallest margin first",
     "disagreement": "most disagreement first",

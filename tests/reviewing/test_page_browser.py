@@ -112,8 +112,12 @@ def log_of(labels: Path) -> dict:
 
 def test_twenty_labels_by_keyboard_a_corrected_box_and_a_reload(browser, labels, model):
     pressed = [*"axr" * 6, "a", "x"]
+    sure = pd.read_parquet(labels)["confidence"].argsort(kind="stable").astype(str).tolist()
     with Server(labels, model) as server, opened(browser, server) as page:
+        page.select_option("[name=order]", "confidence")
+        wait_for_label(page, sure[0])
         rows = listed(page)
+        assert rows == sure[: len(rows)]
         for row, key in zip(rows, pressed, strict=False):
             wait_for_label(page, row)
             page.keyboard.press(key)
@@ -124,14 +128,15 @@ def test_twenty_labels_by_keyboard_a_corrected_box_and_a_reload(browser, labels,
         sides = [float(page.input_value(f"#editor [name={side}]")) for side in ("left", "top", "right", "bottom")]
         page.keyboard.press("Enter")
         wait_for_label(page, rows[21])
-        page.select_option("[name=split]", "train")
-        page.wait_for_url("**split=train&label=*")
+        split = pd.read_parquet(labels)["split"][int(rows[20])]
+        page.select_option("[name=split]", split)
+        page.wait_for_url(f"**split={split}&label=*")
         page.keyboard.press("n")
         page.wait_for_selector("#rows li:nth-child(2) a[aria-current]")
         address, phrase = page.url, page.text_content("#phrase")
         page.reload()
         page.wait_for_selector("#rows a[aria-current]")
-        assert (page.url, page.text_content("#phrase"), page.input_value("[name=split]")) == (address, phrase, "train")
+        assert (page.url, page.text_content("#phrase"), page.input_value("[name=split]")) == (address, phrase, split)
         standing = log_of(labels)
         page.keyboard.press("Control+z")
         wait_for_label(page, rows[20])

@@ -3,10 +3,12 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from reviewing.log import DecisionLog
+from reviewing.order import most_doubtful_first
 from tests.reviewing.page_client import client_of, decide
 from tests.reviewing.reviewable import HOSTILE, write_reviewable
 
@@ -39,14 +41,16 @@ def rows_of(client, **query):
 def test_the_least_sure_come_first(client, table):
     for order, column in (("confidence", "confidence"), ("margin", "margin"), ("disagreement", "agreement")):
         assert rows_of(client, order=order) == table[column].argsort(kind="stable").tolist()
-    assert rows_of(client) == rows_of(client, order="confidence")
+    boxes = np.stack(table["box"])
+    doubtful = most_doubtful_first(table["image_id"].to_numpy(), boxes, table["margin"].to_numpy())
+    assert rows_of(client) == rows_of(client, order="doubt") == doubtful.tolist()
     assert rows_of(client, order="file") == list(range(len(table)))
     reasons = table["reason"].iloc[rows_of(client, order="reason")].tolist()
     assert reasons == sorted(filter(None, reasons)) + [""] * reasons.count("")
 
 
 def test_an_order_that_the_labels_do_not_know_is_the_next_best(tmp_path):
-    for without, first in ((["confidence"], "margin"), (["confidence", "margin", "agreement", "runner_up"], "reason")):
+    for without, first in ((["confidence"], "doubt"), (["confidence", "margin", "agreement", "runner_up"], "reason")):
         labels = write_reviewable(tmp_path / first, images=1, without=without)
         with client_of(labels) as client:
             window = client.get("/api/labels", params={"order": "confidence"}).json()
@@ -58,7 +62,7 @@ def test_labels_without_a_number_come_last(labels, table):
     table.loc[4, "confidence"] = None
     table.to_parquet(labels, index=False)
     with client_of(labels) as client:
-        assert rows_of(client)[-1] == 4
+        assert rows_of(client, order="confidence")[-1] == 4
         assert "confidence" not in client.get("/api/labels/4").json()["numbers"]
 
 
