@@ -14,18 +14,15 @@ COMMANDS = {  # name -> where it is, and what it does
     "predict": ("commands.predict:predict", "Answer phrases about one image."),
     "scan": ("commands.scan:scan", "Say what of your images and phrases can be used."),
     "label": ("commands.label:label", "Label pairs of images and phrases with a trained teacher."),
-    "serve": ("commands.serve:serve", "Serve a page to try phrases, and to check and correct labels."),
+    "serve": ("commands.serve:serve", "Serve a page to try phrases and to correct labels."),
     "export": ("commands.export:export", "Write labels for labelling tools and trainers."),
     "export-model": (
         "commands.export_model:export_model",
         "Write a student as an ONNX graph or for a model hub.",
     ),
-    "take-decisions": (
-        "commands.take_decisions:take_decisions",
-        "Take labels back that were corrected in another tool.",
-    ),
+    "take-decisions": ("commands.take_decisions:take_decisions", "Take back labels that another tool corrected."),
     "compare": ("commands.compare:compare", "Say what a commit did to the results, with intervals."),
-    "copy-photos": ("commands.copy_photos:copy_photos", "Copy photographs with phrases to where the graph reads them."),
+    "copy-photos": ("commands.copy_photos:copy_photos", "Copy photographs to where the graph reads them."),
     "weights": ("commands.weights:app", "List, find, check and fetch published weights."),
     "doctor": ("commands.doctor:doctor", "Say what works here, and fix what does not."),
 }

@@ -264,8 +264,8 @@ class Stored:
     def holds(self, array: str) -> bool:
         return array in self._arrays
 
-    def read(self, array: str, image_ids) -> Tensor:
-        return self._arrays[array][list(image_ids)].float()
+    def read(self, array: str, image_ids, device) -> Tensor:
+        return self._arrays[array][list(image_ids)].to(device).float()
 
 
 def labels(teacher, phrases, *things) -> pd.DataFrame:
