@@ -16,6 +16,7 @@ from reviewing.places import LOG, TABLE, decisions_folder, images_table
 from reviewing.returned.sent import read_sent
 from reviewing.returned.taking import Taken, find_again, sort_out
 from reviewing.returned.types import Note, storable
+from reviewing.shared_table import take_in
 from reviewing.table import write_decisions
 
 Format = Literal["coco", "label-studio", "cvat", "fiftyone", "yolo", "parquet"]
@@ -70,7 +71,9 @@ def take_decisions(
         taken = sort_out(matched.decisions, {}, said)
     else:
         with DecisionLog(log_path) as log:
-            taken = sort_out(matched.decisions, log.history(), said)
+            if not dry_run:
+                take_in(log, log_path.with_name(TABLE))
+            taken = sort_out(matched.decisions, log.history(), said, silent=matched.silent)
             if not dry_run:
                 log.append(taken.new)
                 write_decisions(log.standing().values(), log_path.with_name(TABLE))

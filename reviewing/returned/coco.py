@@ -39,4 +39,5 @@ def _shape(row: dict[str, Any]) -> Shape:
         box=from_corner(*row["bbox"]),
         sample_ids=texts(row.get("sample_ids") or row.get("sample_id")) or ids,
         phrases=texts(row.get("expressions") or row.get("expression")) or phrases,
+        model=texts(row.get("teacher"))[0] if row.get("teacher") else None,
     )

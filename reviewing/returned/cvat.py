@@ -5,6 +5,7 @@ Shapes come back without ids, but with our attributes. CVAT's own `source` is no
 Sources: cvat-ai/cvat, issues 3916, 9172, 10726.
 """
 
+import math
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -51,14 +52,22 @@ def _shape(element: ET.Element, image: str, notes: list[Note]) -> Shape:
     values = {child.get("name"): (child.text or "").strip() for child in element.iter("attribute")}
     ids, phrases = from_lines(values.get("sample_id"), values.get("expression"))
     box = _box(element) if _is_box(element) else None
-    if _is_box(element) and float(element.get("rotation", 0)) % 360:
+    if _is_box(element) and _turned(element):
         notes.append(Note(image, ", ".join(ids or phrases), "turned: taken as the upright box round it"))
-    return Shape(box, ids, phrases)
+    return Shape(box, ids, phrases, model=values.get("teacher") or None)
 
 
 def _box(element: ET.Element) -> Box:
     """Turned boxes are turned about their middle."""
     left, top, right, bottom = four(element.attrib[side] for side in SIDES)
     middle = (left + right) / 2, (top + bottom) / 2
+    degrees = _turned(element)
+    return wrapped((left, top, right, bottom), degrees, middle) if degrees else (left, top, right, bottom)
+
+
+def _turned(element: ET.Element) -> float:
+    """Degrees, from 0 to 360."""
     degrees = float(element.get("rotation", 0))
-    return wrapped((left, top, right, bottom), degrees, middle) if degrees % 360 else (left, top, right, bottom)
+    if not math.isfinite(degrees):
+        raise ValueError(f"a box is turned by {degrees} degrees")
+    return degrees % 360

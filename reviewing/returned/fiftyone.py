@@ -61,4 +61,5 @@ def _shape(row: dict[str, Any]) -> Shape:
         box=None if box is None else from_corner(*box),
         sample_ids=texts(row.get("sample_ids")),
         phrases=texts(row.get("expressions")),
+        model=texts(row.get("teacher"))[0] if row.get("teacher") else None,
     )

@@ -60,6 +60,7 @@ def _image(data: dict[str, Any], annotations: list[Result], notes: list[Note]) -
         sent=dict.fromkeys((one for ids in by_region.values() for one in ids), "") if by_region else None,
         who=_who(newest),
         when=_when(newest),
+        submitted=True,
     )
 
 
@@ -87,10 +88,11 @@ def _shape(
     meta = result.get("meta")
     ids = texts(meta.get("sample_ids")) if isinstance(meta, dict) else ()
     ids = ids or by_region.get(region, ())
+    model = str(meta["teacher"]) if isinstance(meta, dict) and meta.get("teacher") else None
     box = _box(result) if "rect" in result["type"] else None
     if box is not None and result["value"].get("rotation"):
         notes.append(Note(image, ", ".join(ids or phrases), "turned: taken as the upright box round it"))
-    return Shape(box, ids, phrases)
+    return Shape(box, ids, phrases, model=model)
 
 
 def _box(result: Result) -> Box:

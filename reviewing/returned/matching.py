@@ -2,7 +2,8 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 from deixis.exports.reading import part_inside
 from reviewing.decisions import Box, Decision, Verdict
@@ -29,6 +30,8 @@ class Matched:
     Attributes:
         nameless: Labels that nobody stands for: the file does not say who.
         unchanged: Labels that stayed as they were, where those are no decisions.
+        silent: Labels (sample_ids) that stayed as they were, in images that nobody has handed in by itself: nothing
+            says that somebody looked.
         images: How many of its images are ours.
         placed, strange: Boxes without a name that are some label's, and those that are near none.
         alike, unlike: In images that are ours, phrases (sample_ids, where there are none) that are, too, and others.
@@ -38,6 +41,7 @@ class Matched:
     notes: list[Note] = field(default_factory=list)
     nameless: int = 0
     unchanged: int = 0
+    silent: set[str] = field(default_factory=set)
     images: int = 0
     placed: int = 0
     strange: int = 0
@@ -53,9 +57,18 @@ def match(file: ReturnedFile, sent: SentImages, said: Said) -> Matched:
         image, problem = _image_of(returned, sent)
         if image is None:
             matched.notes.append(Note(returned.name, "", problem))
-        else:
-            _count_identities(returned, image, matched)
-            parts[image.image_id].append(returned)
+            continue
+        _count_identities(returned, image, matched)
+        strangers = _of_other_images(returned, image, sent)
+        named = sum(bool(shape.sample_ids) for shape in returned.shapes)
+        if 2 * len(strangers) > named:
+            matched.notes.append(Note(returned.name, "", "its labels are another image's: not decided"))
+            continue
+        for shape in strangers:
+            what = "it is a label of another image: not taken"
+            matched.notes.append(Note(returned.name, ", ".join(shape.sample_ids), what))
+        own = tuple(shape for shape in returned.shapes if shape not in strangers)
+        parts[image.image_id].append(replace(returned, shapes=own))
     matched.images = len(parts)
     for image_id, returned in parts.items():
         _OneImage(sent.by_id[image_id], returned, matched, file, said).decide()
@@ -80,6 +93,18 @@ def _image_of(returned: ReturnedImage, sent: SentImages) -> tuple[SentImage | No
             *returned.size_wh or (), *named.size_wh
         )
     return named, ""
+
+
+def _of_other_images(returned: ReturnedImage, image: SentImage, sent: SentImages) -> list[Shape]:
+    """Labels whose ids are all of another image."""
+    ours = {label.sample_id for label in image.labels}
+    return [
+        shape
+        for shape in returned.shapes
+        if shape.sample_ids
+        and not ours & set(shape.sample_ids)
+        and all(one in sent.sample_ids for one in shape.sample_ids)
+    ]
 
 
 def _phrases_fit(shape: Shape, labels: Iterable[SentLabel]) -> bool:
@@ -192,22 +217,28 @@ class _OneImage:
         inside = part_inside(box, width=width, height=height)
         if inside is None:
             self._note(label.sample_id, "nothing of its box lies inside the image: not decided")
+        elif self._said.only_changes and self._stayed(shape, inside):
+            self._matched.unchanged += 1
         elif same_box(inside, label.box):
-            if self._said.only_changes:
-                self._matched.unchanged += 1
-            else:
-                self._add(label, "accept", label.whole_box, shape)
+            self._add(label, "accept", label.whole_box, shape)
         elif same_box(inside, label.runner_up):
             self._add(label, "runner_up", label.whole_runner_up, shape)
         else:
             self._add(label, "box", inside, shape)
 
+    def _stayed(self, shape: Shape, box: Box) -> bool:
+        """Whether a label is as it went out; one that stands for an object went out with the box of one phrase."""
+        named = [label for label in self._image.labels if label.sample_id in shape.sample_ids]
+        return any(same_box(box, label.box) for label in named)
+
     def _add(self, label: SentLabel, verdict: Verdict, box: Box | None, shape: Shape | None) -> None:
-        part = self._parts[-1]
+        part, now = self._parts[-1], datetime.now(UTC).isoformat(timespec="microseconds")
         who = (shape and shape.who) or part.who or self._file.who or self._said.who
         if not who:
             self._matched.nameless += 1
             return
+        if verdict == "accept" and not (part.submitted or (shape and shape.when)):
+            self._matched.silent.add(label.sample_id)
         self._matched.decisions.append(
             Decision(
                 sample_id=label.sample_id,
@@ -219,7 +250,7 @@ class _OneImage:
                 teacher=label.teacher,
                 checkpoint_sha256=label.checkpoint_sha256,
                 who=storable(who),
-                when=(shape and shape.when) or part.when or self._file.when or self._said.when,
+                when=min((shape and shape.when) or part.when or self._file.when or self._said.when, now),
                 source=self._said.source,
             )
         )
@@ -241,4 +272,4 @@ def _in_pixels(shape: Shape, image: ReturnedImage, size_wh: tuple[int, int]) -> 
     width, height = size_wh
     left, top, right, bottom = shape.box
     box = left * width, top * height, right * width, bottom * height
-    return Shape(box, shape.sample_ids, shape.phrases, shape.refused, shape.who, shape.when)
+    return replace(shape, box=box)

@@ -13,7 +13,12 @@ from reviewing.returned.types import ReturnedFile, ReturnedImage, Shape, four, t
 
 NAME = "labels.parquet"
 NEEDED = ("image_path", "width", "height", "bbox_xyxy")
-READ = (*NEEDED, "sample_id", "sample_ids", "expression", "expressions", "accept", "who", "when")
+READ = (
+    *NEEDED, "sample_id", "sample_ids", "expression", "expressions", "accept", "who", "when", "teacher",
+    "checkpoint_sha256",
+)  # fmt: skip
+SAID_NO = ("false", "f", "no", "n", "0", "0.0")
+SAID_YES = ("true", "t", "yes", "y", "1", "1.0", "none", "nan", "")  # or nothing
 
 
 def read(path: Path) -> ReturnedFile:
@@ -47,7 +52,24 @@ def _shape(row: dict[str, Any]) -> Shape:
         box=None if box is None else four(box),
         sample_ids=texts(row.get("sample_ids") or row.get("sample_id")),
         phrases=texts(row.get("expressions") or row.get("expression")),
-        refused=box is None or row.get("accept") is False,
-        who=str(row.get("who") or "") or None,
+        refused=box is None or _is_no(row.get("accept")),
+        who=None if _is_missing(row.get("who")) else str(row["who"]),
         when=utc(row.get("when")),
+        model=f"{row['teacher']}-{row['checkpoint_sha256'][:8]}" if _names_model(row) else None,
     )
+
+
+def _is_no(value: Any) -> bool:
+    """Whether somebody refused a label, in whatever form a tool writes what is true and false."""
+    text = str(value).strip().lower()
+    if text not in (*SAID_NO, *SAID_YES):
+        raise ValueError(f"accept is {value!r}; allowed: true or false")
+    return text in SAID_NO
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or value == "" or value != value
+
+
+def _names_model(row: dict[str, Any]) -> bool:
+    return isinstance(row.get("teacher"), str) and isinstance(row.get("checkpoint_sha256"), str)

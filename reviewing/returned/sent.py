@@ -2,6 +2,7 @@
 
 import math
 import posixpath
+import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ COLUMNS = (
     "schema_version",
 )  # fmt: skip
 NEVER_NULL = ("expression", "score", "teacher", "checkpoint_sha256")
+LONGEST = 4096  # characters of a name that count, from its end: paths are no longer
 FOLDERS = ("images", "labels")  # which YOLO's tools exchange or drop
 
 
@@ -64,6 +66,7 @@ class SentImages:
 
     def __init__(self, images: Sequence[SentImage]) -> None:
         self.by_id = {image.image_id: image for image in images}
+        self.models = {f"{label.teacher}-{label.checkpoint_sha256[:8]}" for image in images for label in image.labels}
         self.sample_ids = {label.sample_id: image for image in images for label in image.labels}
         self._by_ending = {kept: _by_ending(images, has_ending=kept) for kept in (True, False)}
 
@@ -149,7 +152,7 @@ def _label(row: dict[str, Any], size: tuple[int, int], everything: bool, min_sco
 
 def _whole(box: Any) -> Box | None:
     sides = [] if box is None else list(map(float, box))
-    if len(sides) != 4 or not all(map(math.isfinite, sides)):
+    if len(sides) != 4 or not all(map(math.isfinite, sides)) or sides[0] >= sides[2] or sides[1] >= sides[3]:
         return None
     return sides[0], sides[1], sides[2], sides[3]
 
@@ -164,5 +167,5 @@ def _by_ending(images: Sequence[SentImage], *, has_ending: bool) -> dict[tuple[s
 
 
 def _parts(name: str, *, has_ending: bool) -> tuple[str, ...]:
-    path = PurePosixPath(posixpath.normpath(name.replace("\\", "/")))
+    path = PurePosixPath(posixpath.normpath(unicodedata.normalize("NFC", name.replace("\\", "/"))[-LONGEST:]))
     return path.parts if has_ending else tuple(part for part in path.with_suffix("").parts if part not in FOLDERS)

@@ -1,6 +1,6 @@
 """From a file to decisions in a log: what is new in it, what is known, and where it disagrees."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +15,8 @@ from reviewing.returned.sent import SentImages
 from reviewing.returned.types import Reader, ReturnedFile, utc
 from reviewing.same_box import same_box
 
+LONGEST_NAME = 200  # characters that a message shows
+
 
 @dataclass(frozen=True)
 class Conflict:
@@ -22,13 +24,13 @@ class Conflict:
 
     standing: Decision
     read: Decision
-    is_taken: bool  # the newer one counts
+    is_taken: bool
+    why: str
 
     def __str__(self) -> str:
         """In words."""
         told = [f"{one.verdict} by {one.who}, {one.when[:16]}" for one in (self.standing, self.read)]
-        counts = "the file's is newer and counts" if self.is_taken else "the one before is newer and stays"
-        return f"{self.read.sample_id}: {told[0]} ({self.standing.source}), against {told[1]}: {counts}"
+        return f"{self.read.sample_id}: {told[0]} ({self.standing.source}), against {told[1]}: {self.why}"
 
 
 @dataclass(frozen=True)
@@ -67,12 +69,21 @@ def find_again(path: Path, kind: str, sent: SentImages, *, who: str | None, only
         ConfigError: If nobody is named whose decisions they are.
     """
     file = read_returned(path, kind)
+    models = file.all_models()
+    if models and not models & sent.models:
+        raise DataError(
+            f"{path}: its labels are of {', '.join(sorted(models)[:3])}, and those of --labels of "
+            f"{', '.join(sorted(sent.models)[:3])}. Name the labels.parquet that went out: --labels"
+        )
     said = Said(who, changed_at(path), kind, only_changes)
     matched = match(file, sent, said)
     another = "These are corrections of another dataset. Name the labels that went out: --labels"
     if not matched.images:
-        named = file.images[0].name if file.images else "none"
-        raise DataError(f"{path}: none of its {len(file.images)} images (the first: {named}) has labels. {another}")
+        named = file.images[0].name[-LONGEST_NAME:] if file.images else "none"
+        why = f"; {matched.notes[0].what}" if matched.notes else ""
+        raise DataError(
+            f"{path}: none of its {len(file.images)} images (the first: {named}{why}) has labels. {another}"
+        )
     if matched.unlike > matched.alike:
         raise DataError(
             f"{path}: {matched.unlike} of its {matched.unlike + matched.alike} phrases or ids are not those of its "
@@ -88,11 +99,20 @@ def find_again(path: Path, kind: str, sent: SentImages, *, who: str | None, only
     return matched, said
 
 
-def sort_out(decisions: Iterable[Decision], history: Mapping[str, Sequence[Decision]], said: Said) -> Taken:
+def sort_out(
+    decisions: Iterable[Decision],
+    history: Mapping[str, Sequence[Decision]],
+    said: Said,
+    *,
+    silent: Collection[str] = (),
+) -> Taken:
     """Tell new decisions from known ones; of two that disagree the newer counts.
 
-    A decision is known if it is what stands already, or if the log once took it from the same file: files that say no
-    time would otherwise be new again whenever they are copied.
+    A label that merely stayed undoes no decision. Nor does what was once taken from a file that says no time: it would
+    be new again whenever the file is copied.
+
+    Args:
+        silent: sample_ids of labels of which nothing says that somebody looked at them.
     """
     new, conflicts, known = [], [], 0
     for decision in decisions:
@@ -101,12 +121,17 @@ def sort_out(decisions: Iterable[Decision], history: Mapping[str, Sequence[Decis
             new.append(decision)
         elif _agree(past[-1], decision):
             known += 1
-        elif any(_is_that(one, decision, said) for one in past):
+        elif any(_agree(one, decision) and (one.who, one.when) == (decision.who, decision.when) for one in past):
             known += 1
         else:
-            is_taken = (utc(decision.when) or "") >= (utc(past[-1].when) or "")
-            conflicts.append(Conflict(past[-1], decision, is_taken))
-            new += [decision] if is_taken else []
+            is_newer = (utc(decision.when) or "") >= (utc(past[-1].when) or "")
+            why = "the file's is newer and counts" if is_newer else "the one before is newer and stays"
+            if is_newer and decision.sample_id in silent:
+                is_newer, why = False, "it stayed as it went out, and nothing says that somebody looked: not taken"
+            elif is_newer and any(_is_that(one, decision, said) for one in past):
+                is_newer, why = False, "it was taken from such a file before, and changed since: not taken again"
+            conflicts.append(Conflict(past[-1], decision, is_newer, why))
+            new += [decision] if is_newer else []
     return Taken(new, known, conflicts)
 
 

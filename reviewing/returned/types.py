@@ -19,6 +19,7 @@ class Shape:
         refused: Marked so in the file.
         sample_ids, phrases: As far as they survived.
         who, when: Where the file says so of this very label; `when` in UTC.
+        model: The teacher and its checkpoint's first digits, as `deixis export` wrote them.
     """
 
     box: Box | None
@@ -27,6 +28,7 @@ class Shape:
     refused: bool = False
     who: str | None = None
     when: str | None = None
+    model: str | None = None
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class ReturnedImage:
         in_shares: Boxes are shares of the image's sides, and not pixels.
         sent: The labels that went out with it, where the file says so: sample_id -> phrase, empty if that is unknown.
         who, when: Of all labels that say nothing else.
+        submitted: Whether somebody has handed in just this image, so that boxes that stayed were looked at, too.
     """
 
     name: str
@@ -50,6 +53,7 @@ class ReturnedImage:
     sent: Mapping[str, str] | None = None
     who: str | None = None
     when: str | None = None
+    submitted: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,12 +67,21 @@ class Note:
 
 @dataclass(frozen=True)
 class ReturnedFile:
-    """All that a file says."""
+    """All that a file says.
+
+    Attributes:
+        models: Teachers that it names beside its labels, as `Shape.model`.
+    """
 
     images: tuple[ReturnedImage, ...]
     notes: tuple[Note, ...] = ()
     who: str | None = None
     when: str | None = None
+    models: frozenset[str] = frozenset()
+
+    def all_models(self) -> set[str]:
+        """Every teacher that it names."""
+        return {*self.models, *(shape.model for image in self.images for shape in image.shapes if shape.model)}
 
 
 class Reader(Protocol):
@@ -86,8 +99,9 @@ def texts(value: Any) -> tuple[str, ...]:
 
 
 def storable(text: str) -> str:
-    """Text as UTF-8 can hold it: JSON may spell halves of characters."""
-    return text.encode("utf-8", "replace").decode("utf-8")
+    """Text as UTF-8 and a terminal can hold it: JSON may spell halves of characters, and what moves the cursor."""
+    whole = text.encode("utf-8", "replace").decode("utf-8")
+    return "".join(character if character.isprintable() else " " for character in whole).strip()
 
 
 def from_lines(sample_id: Any, expression: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -119,7 +133,8 @@ def utc(text: Any) -> str | None:
     """A time as a decision has it; None where the text is none. Times without a zone are UTC's."""
     try:
         when = datetime.fromisoformat(str(text).strip())
-    except ValueError:
+        when.astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
     when = when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
     return when.isoformat(timespec="microseconds")

@@ -8,6 +8,7 @@ the names of the text files.
 import json
 from collections import defaultdict
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from deixis.core.errors import DataError
 from deixis.exports.yolo import label_path
@@ -29,7 +30,8 @@ def read(folder: Path) -> ReturnedFile:
     found = {name: path for name, path in found.items() if _is_of_image(name, found) and not _is_list(path)}
     if not found:
         raise DataError(f"{folder}: no folder of YOLO's text files. Name the folder that holds {SEPARATE}/")
-    known = _known(folder / ROWS) if (folder / ROWS).is_file() else {}
+    rows = json.loads((folder / ROWS).read_text(encoding="utf-8")) if (folder / ROWS).is_file() else []
+    known = _known(rows)
     notes: list[Note] = []
     images = []
     for name, path in found.items():
@@ -37,7 +39,8 @@ def read(folder: Path) -> ReturnedFile:
         shapes = _shapes(path, image, notes)
         has_ending = sent is not None
         images.append(ReturnedImage(image, shapes, has_ending=has_ending, in_shares=True, sent=sent))
-    return ReturnedFile(tuple(images), tuple(notes))
+    models = frozenset(str(row["teacher"]) for row in rows if row.get("teacher"))
+    return ReturnedFile(tuple(images), tuple(notes), models=models)
 
 
 def _is_of_image(name: str, names: dict[str, Path]) -> bool:
@@ -47,15 +50,22 @@ def _is_of_image(name: str, names: dict[str, Path]) -> bool:
 
 
 def _is_list(path: Path) -> bool:
-    """Whether it lists images or classes: rows begin with a number."""
-    words = path.read_text(encoding="utf-8").split(maxsplit=1)
-    return bool(words) and not words[0].replace(".", "", 1).isdecimal()
+    """Whether it lists images or classes: rows of labels begin with a number.
+
+    Raises:
+        ValueError: If it is among the labels, and still does not begin with one.
+    """
+    words = path.read_text(encoding="utf-8-sig").split(maxsplit=1)
+    is_list = bool(words) and not words[0].replace(".", "", 1).isdecimal()
+    if is_list and SEPARATE in path.parts:
+        raise ValueError(f"{path.name} begins with {words[0][:40]!r}, and not with the number of a class")
+    return is_list
 
 
-def _known(rows: Path) -> dict[str, tuple[str, dict[str, str]]]:
+def _known(rows: list[dict[str, Any]]) -> dict[str, tuple[str, dict[str, str]]]:
     """Text file -> its image's name, and the labels that went out with it."""
     sent: dict[str, dict[str, str]] = defaultdict(dict)
-    for row in json.loads(rows.read_text(encoding="utf-8")):
+    for row in rows:
         sent[row["image"]] |= zip(map(str, row["sample_ids"]), map(str, row["expressions"]), strict=True)
     return {_key(str(label_path(name))): (name, of_image) for name, of_image in sent.items()}
 
@@ -68,7 +78,7 @@ def _key(name: str) -> str:
 
 def _shapes(path: Path, image: str, notes: list[Note]) -> tuple[Shape, ...]:
     shapes = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
         values = line.split()
         if len(values) == NUMBERS:
             x, y, width, height = four(values[1:])

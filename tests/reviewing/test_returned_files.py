@@ -214,3 +214,55 @@ def test_a_box_that_is_no_number_is_refused(one, tmp_path):
     with pytest.raises(DataError, match="not labels as coco exports them"):
         take_decisions(out, from_="coco", labels=one, who="bob")
     assert np.isnan(json.loads((out / "annotations.json").read_text())["annotations"][0]["bbox"][2])
+
+
+@pytest.mark.parametrize("no", [False, 0, 0.0, "False", "no", np.int8(0)])
+def test_parquet_refuses_in_whatever_form_tools_write_it(one, tmp_path, no):
+    out = corrected.exported(one, "parquet", tmp_path / "out")
+    pd.read_parquet(out / "labels.parquet").assign(accept=no, who=np.nan).to_parquet(out / "labels.parquet")
+    decided = taken(one, out, "parquet")["s/1"]
+    assert (decided.verdict, decided.who) == ("reject", "bob")
+
+
+def test_parquet_with_another_word_for_accepted_is_refused(one, tmp_path):
+    out = corrected.exported(one, "parquet", tmp_path / "out")
+    pd.read_parquet(out / "labels.parquet").assign(accept="maybe").to_parquet(out / "labels.parquet")
+    with pytest.raises(DataError, match="accept is 'maybe'; allowed: true or false"):
+        taken(one, out, "parquet")
+
+
+def test_cvats_box_that_is_turned_by_no_number_is_refused(one, tmp_path):
+    out = corrected.exported(one, "cvat", tmp_path / "out")
+    text = (out / "annotations.xml").read_text().replace("<box ", '<box rotation="nan" ')
+    (out / "annotations.xml").write_text(text)
+    with pytest.raises(DataError, match="turned by nan degrees"):
+        taken(one, out, "cvat")
+
+
+def test_yolos_rows_begin_after_a_mark_and_with_a_number(one, tmp_path):
+    out = corrected.exported(one, "yolo", tmp_path / "out")
+    (path,) = (out / "boxes/labels").rglob("*.txt")
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert taken(one, out, "yolo")["s/1"].verdict == "accept"
+    path.write_text("object 0.5 0.5 0.1 0.1\n")
+    with pytest.raises(DataError, match="begins with 'object', and not with the number of a class"):
+        taken(one, out, "yolo")
+
+
+def test_names_of_images_in_either_form_of_accents(tmp_path):
+    labels, images = write_tables(tmp_path / "tables", [row("s/1", 7, BOX, None)])
+    (labels.parent / "prepared").mkdir()
+    table = pd.read_parquet(images).assign(path="caf\u00e9.jpg")
+    table.to_parquet(labels.parent / "prepared/images.parquet")
+    out = corrected.exported(labels, "coco", tmp_path / "out")
+    corrected.rewrite(
+        out / "annotations.json",
+        lambda content: (
+            content
+            | {
+                "images": [content["images"][0] | {"file_name": "cafe\u0301.jpg"}],
+                "annotations": [{"id": 1, "image_id": content["images"][0]["id"], "bbox": [10, 10, 30, 20]}],
+            }
+        ),
+    )
+    assert taken(labels, out, "coco")["s/1"].verdict == "accept"
