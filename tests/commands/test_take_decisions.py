@@ -176,7 +176,8 @@ def test_who_must_be_known(tmp_path):
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        ({"rows": [row("a", 5, LEFT, None, expression="else")]}, r"none of its 1 images \(the first: x/0.jpg; no image .* has this name\) has"),
+        ({"rows": [row("a", 5, LEFT, None, expression="else")]},
+         r"none of its 1 images \(the first: x/0.jpg; no image .* has this name\) has"),
         ({"rows": [row("a", 0, LEFT, None)], "size": (60, 60)}, r"none of its 1 images"),
         ({"rows": [row("a", 0, LEFT, None, expression="else"), row("b", 0, RIGHT, None, expression="other")]},
          r"2 of its 2 phrases or ids are not those of its images' labels"),
