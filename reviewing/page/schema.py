@@ -16,7 +16,7 @@ def _whole(text: str) -> str:
 
 Text = Annotated[str, AfterValidator(_whole)]
 Sides = Annotated[list[FiniteFloat], Field(min_length=4, max_length=4)]
-Phrase = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_whole)]
+Phrase = Annotated[str, Field(min_length=1, max_length=500)]
 MOST_PHRASES = 20  # of one question
 
 

@@ -14,7 +14,7 @@ const LEAD = 8; // of them before the one shown
 const filters = find("filters");
 const editor = find("editor");
 const pending = new Pending(find("main").dataset);
-const picture = new Picture(find("picture"), fillEditor, enableVerdicts);
+const picture = new Picture(find("picture"), fillEditor, showBroken);
 let label = null; // the one shown
 let list = { start: 0, count: 0, rows: [] };
 let turn = Promise.resolve();
@@ -86,6 +86,12 @@ function showPhrase(phrase) {
   shown.textContent = phrase;
   shown.scrollTop = 0;
   shown.tabIndex = shown.scrollHeight > shown.clientHeight ? 0 : -1;
+}
+
+function showBroken() {
+  if (!label) return;
+  leaveEditor();
+  enableVerdicts();
 }
 
 // No box can be judged or drawn where no picture is.
