@@ -7,7 +7,17 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from segment_anything import SamAutomaticMaskGenerator, SamPredictor
+from segment_anything.utils.transforms import ResizeLongestSide
 from torch import Tensor, nn
+
+
+class _Resize(ResizeLongestSide):
+    """segment-anything's, which makes a side of 0 pixels of a strip's shorter one."""
+
+    @staticmethod
+    def get_preprocess_shape(oldh: int, oldw: int, long_side_length: int) -> tuple[int, int]:
+        height, width = ResizeLongestSide.get_preprocess_shape(oldh, oldw, long_side_length)
+        return max(height, 1), max(width, 1)
 
 
 @torch.no_grad()
@@ -48,6 +58,7 @@ def propose(
     generator = SamAutomaticMaskGenerator(
         model.sam, points_per_side=points_per_side, pred_iou_thresh=min_quality, stability_score_thresh=min_stability
     )
+    generator.predictor.transform = _Resize(generator.predictor.transform.target_length)
     masks = [proposal["segmentation"] for proposal in generator.generate(image)]
     return np.stack(masks) if masks else np.zeros((0, *image.shape[:2]), bool)
 
@@ -62,5 +73,6 @@ def _best(
 
 def _look_at(model: nn.Module, image: np.ndarray) -> SamPredictor:
     predictor = SamPredictor(model.sam)
+    predictor.transform = _Resize(predictor.transform.target_length)
     predictor.set_image(image)
     return predictor

@@ -12,6 +12,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp
 
 from deixis.core.errors import ConfigError, DataError
+from reviewing.log import LogFailed
 from reviewing.page.access import HOSTS, TOO_LARGE, Access, Guarded
 from reviewing.page.desk import Desk
 from reviewing.page.model import Model
@@ -54,7 +55,7 @@ def build_app(parts: Parts) -> ASGIApp:
         docs_url=None,  # FastAPI's pages load their scripts from elsewhere
         redoc_url=None,
         openapi_url=None,
-        responses={code: {"model": Problem} for code in (401, 403, 404, 409, 422)},
+        responses={code: {"model": Problem} for code in (401, 403, 404, 409, 422, 503)},
     )
     _say_errors_plainly(app)
     app.include_router(entrance(parts.access))
@@ -101,6 +102,10 @@ def _say_errors_plainly(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def ours(request: Request, error: Exception) -> Response:
         return _problem(request, 500, "something is wrong here. The terminal of deixis serve says what")
+
+    @app.exception_handler(LogFailed)
+    async def not_written(request: Request, error: LogFailed) -> Response:
+        return _problem(request, 503, str(error))
 
     @app.exception_handler(DataError)
     @app.exception_handler(ConfigError)

@@ -15,7 +15,7 @@ from reviewing.page.pictures import Pictures
 from reviewing.page.saving import SavedLog
 
 SOURCE = "serve"
-TOLERANCE = 1e-3  # pixels by which a box may reach past its image: what a browser's arithmetic leaves
+TOLERANCE = 1e-3  # pixels by which a box may reach past its image or be thinner: what a browser's arithmetic leaves
 
 
 class Unfit(DataError):
@@ -134,6 +134,9 @@ class Desk:
         if given is None:
             what = "box" if choice.verdict == "accept" else "runner-up"
             raise Unfit(f"the label of {label.sample_id} has no {what}. Draw a box, or reject it")
+        width, height = self.pictures.size(label.image)
+        if min(given[2], width) <= max(given[0], 0) or min(given[3], height) <= max(given[1], 0):
+            raise Unfit(f"nothing of the box {list(given)} lies inside the image. Draw a box, or reject it")
         return given
 
     def _drawn(self, box: Box, label: Label) -> Box:
@@ -141,7 +144,7 @@ class Desk:
         left, top = max(box[0], 0.0), max(box[1], 0.0)
         right, bottom = min(box[2], float(width)), min(box[3], float(height))
         outside = max(left - box[0], top - box[1], box[2] - right, box[3] - bottom)
-        if outside > TOLERANCE or right - left < 1 or bottom - top < 1:
+        if outside > TOLERANCE or min(right - left, bottom - top) < 1 - TOLERANCE:
             raise Unfit(
                 f"the box {list(box)}. Allowed: left, top, right, bottom inside the image of {width} x {height} "
                 "pixels, at least one pixel wide and high"

@@ -1,10 +1,10 @@
 """The log of decisions, and the table beside it: written after a pause, at the end, and at the next start."""
 
+import sqlite3
 import threading
 from pathlib import Path
 from types import TracebackType
 
-from deixis.core.errors import DataError
 from deixis.core.progress import say
 from reviewing.log import DecisionLog
 from reviewing.places import TABLE
@@ -46,6 +46,7 @@ class SavedLog:
         self._ended.set()
         self._changed.set()
         self._thread.join()
+        self._save_or_say()
         self.log.close()
 
     def changed(self) -> None:
@@ -53,15 +54,24 @@ class SavedLog:
         self._changed.set()
 
     def _save_after_pauses(self) -> None:
-        while not self._ended.is_set():
+        while True:
             self._changed.wait()
             while self._changed.is_set() and not self._ended.is_set():
                 self._changed.clear()
                 self._ended.wait(PAUSE_S)
-            try:
-                self._save()
-            except (OSError, DataError) as error:  # a full disk takes no decision with it
-                say(f"{self.table}: not written ({error}). The log has every decision; make room, and start again")
+            if self._ended.is_set():
+                return
+            self._save_or_say()
+
+    def _save_or_say(self) -> None:
+        """Save the table; a full disk, or whatever else is in the way, takes no decision with it."""
+        try:
+            self._save()
+        except (OSError, ValueError, sqlite3.Error) as error:  # ValueError: what Arrow and DataError are
+            say(
+                f"{self.table}: not written, it lags behind the log of decisions: {error}. What was decided is in "
+                f"{self.log.path}; put that right, and start again"
+            )
 
     def _save(self) -> None:
         self._take_in()
@@ -79,4 +89,5 @@ class SavedLog:
             if (decision.sample_id, decision.who, decision.when) not in held:
                 own = standing.get(decision.sample_id)
                 taken += [decision] if own is None or own.when < decision.when else [decision, own]
-        self.log.append(taken)
+        if taken:
+            self.log.append(taken)

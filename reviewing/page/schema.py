@@ -2,10 +2,19 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat
 
 from reviewing.decisions import Verdict
 
+
+def _whole(text: str) -> str:
+    """Refuse halves of characters, which JSON may name and no file can hold."""
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError("a half of a character (U+D800 to U+DFFF). Allowed: whole characters")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_whole)]
 Sides = Annotated[list[FiniteFloat], Field(min_length=4, max_length=4)]
 Phrase = Annotated[str, Field(min_length=1, max_length=500)]
 MOST_PHRASES = 20  # of one question
@@ -33,7 +42,7 @@ class Mask(BaseModel):
 class DecisionIn(Strict):
     """What somebody decides about a label."""
 
-    sample_id: str
+    sample_id: Text
     verdict: Verdict
     box: Sides | None = Field(None, description="With the verdict `box`, and only there")
     label_box: Sides | None = Field(None, description="The label as you saw it; refused if it has changed since")

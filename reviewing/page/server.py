@@ -4,7 +4,6 @@ import errno
 import signal
 import socket
 import webbrowser
-from contextlib import suppress
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -46,7 +45,6 @@ def run(app: ASGIApp, opened: socket.socket, address: str, *, show: bool) -> Non
         address: With the token; printed, since nothing else leads in.
         show: Also open it in a browser.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that being stopped, too, ends with the table written
     config = uvicorn.Config(
         app,
         log_level="warning",
@@ -57,8 +55,15 @@ def run(app: ASGIApp, opened: socket.socket, address: str, *, show: bool) -> Non
         lifespan="off",
         timeout_graceful_shutdown=GRACE_S,
     )
+    server = uvicorn.Server(config)
+
+    def end(number: int, frame: object) -> None:
+        """Also before it answers: an exception there would end it with half a message, and no table written."""
+        server.should_exit = True
+
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stop, end)
     print(f"{address}\nOpen it in a browser on this machine. Ctrl-C ends the server.", flush=True)
     if show:
         webbrowser.open(address)  # the socket listens already, so the browser waits
-    with suppress(KeyboardInterrupt):
-        uvicorn.Server(config).run([opened])
+    server.run([opened])

@@ -2,9 +2,11 @@
 
 import getpass
 import json
+import signal
 import socket
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -12,8 +14,10 @@ import pytest
 from answering.cards import DEFAULT_MODEL
 from commands.serve import choose_model, name_of, serve
 from deixis.core.errors import ConfigError, DataError
+from reviewing.page.access import Access
+from reviewing.page.app import Parts, build_app
 from reviewing.page.places import places_of
-from reviewing.page.server import listen
+from reviewing.page.server import listen, run
 from tests.reviewing.reviewable import write_reviewable
 
 ROOT = Path(__file__).parents[2]
@@ -55,6 +59,27 @@ def test_nobody_outside_this_machine_is_listened_to():
     with listen(0) as opened:
         assert opened.getsockname()[0] == "127.0.0.1"
         assert opened.proto == socket.IPPROTO_TCP  # without it every answer waits 40 ms
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_being_stopped_before_the_first_request_ends_without_a_failure(monkeypatch, how):
+    class Stopped(StringIO):
+        """A terminal at which somebody stops the server when its address is printed."""
+
+        def write(self, text: str) -> int:
+            signal.raise_signal(how)
+            return super().write(text)
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    monkeypatch.setattr("sys.stdout", Stopped())
+    try:
+        with listen(0) as opened:
+            run(build_app(Parts(access=Access(0))), opened, "http://here", show=False)
+    except KeyboardInterrupt:
+        pytest.fail("an exception where the server should have ended")
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @pytest.mark.parametrize("who", ["", "  ", "x" * 101])

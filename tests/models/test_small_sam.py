@@ -94,3 +94,12 @@ def test_of_three_masks_of_a_box_the_best_is_taken():
     _, alone = small.segment(image, boxes)
     _, best = small.segment(image, boxes, best_of_three=True)
     assert (alone > 4).all() and (best < 2).all() and (best > 0.5).all()
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 200), (200, 1)])
+def test_a_strip_keeps_a_pixel_and_has_a_mask(height, width):
+    """Shrunk to 64 pixels, its shorter side would have a third of one."""
+    small, image = model().eval(), np.zeros((height, width, 3), np.uint8)
+    masks, _ = small.segment(image, torch.tensor([[0.0, 0.0, width, height]]))
+    assert masks.shape == (1, height, width)
+    small.propose(image, points_per_side=2, min_quality=0.0, min_stability=0.0)

@@ -5,13 +5,14 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 
 from deixis.core.errors import DataError
 from reviewing.decisions import Decision
-from reviewing.log import DecisionLog
+from reviewing.log import DecisionLog, LogFailed
 
 SEEN = Decision(
     sample_id="a/1",
@@ -90,6 +91,48 @@ def test_all_or_none_are_written(tmp_path):
         with pytest.raises(ValueError, match="only a rejection has none"):
             log.append([SEEN, replace(SEEN, sample_id="a/9", box=None)])
         assert log.standing() == {}
+
+
+def test_what_two_servers_take_back_at_once_is_not_the_same(tmp_path):
+    path = tmp_path / "log.sqlite"
+    with DecisionLog(path) as one, DecisionLog(path) as other, ThreadPoolExecutor(8) as many:
+        one.append([replace(SEEN, sample_id=f"a/{number}") for number in range(40)])
+        undone = list(many.map(lambda number: (one, other)[number % 2].undo("ann", SEEN.when), range(40)))
+        assert len({decision.sample_id for decision in undone if decision}) == 40
+        assert one.standing() == other.standing() == {}
+
+
+def test_a_full_disk_is_the_cause_that_is_named(tmp_path):
+    with DecisionLog(tmp_path / "log.sqlite") as log:
+        log.append([SEEN])
+        (pages,) = log._connection.execute("PRAGMA page_count").fetchone()
+        log._connection.execute(f"PRAGMA max_page_count={pages}")
+        with pytest.raises(LogFailed, match=r"log\.sqlite: nothing was written: database or disk is full\. See that"):
+            log.append([replace(REFUSED, expression="long " * 10_000)])
+        assert log.standing() == {"a/1": SEEN}
+
+
+def test_a_moved_log_is_not_written_to(tmp_path):
+    path = tmp_path / "log.sqlite"
+    with DecisionLog(path) as log:
+        log.append([SEEN])
+        path.rename(tmp_path / "moved.sqlite")
+        path.touch()
+        with pytest.raises(LogFailed, match="was moved or deleted while in use: nothing was"):
+            log.append([REFUSED])
+        assert log.standing() == {"a/1": SEEN}
+
+
+def test_a_place_where_no_log_can_be_is_said_with_the_cause(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(DataError, match=r"cannot be made or read there \((Not a dir|File exists).*Name"):
+        DecisionLog(tmp_path / "file/log.sqlite")
+    (tmp_path / "log.sqlite").mkdir()
+    with pytest.raises(DataError, match=r"cannot be made or read there \(Is a directory"):
+        DecisionLog(tmp_path / "log.sqlite")
+    (tmp_path / "other.sqlite-journal").mkdir()
+    with pytest.raises(DataError, match=r"cannot be written there \(unable to open database file\)\. Name another"):
+        DecisionLog(tmp_path / "other.sqlite")
 
 
 @pytest.mark.parametrize("content", [b"not a database, but long enough to be taken for one" * 9, b"x"])

@@ -1,5 +1,6 @@
 """The page in a real browser, in front of a real server: keys, pointer, kills, hostile phrases, accessibility."""
 
+import json
 import shutil
 import signal
 import subprocess
@@ -173,12 +174,40 @@ def test_a_killed_server_loses_nothing(browser, labels, model):
     assert verdicts == {f"own/{rows[0]}": "accept", f"own/{rows[1]}": "reject"}
 
 
-def test_an_image_of_another_size_is_not_shown_under_boxes(browser, labels, model):
+def put_images(labels: Path, width: int, height: int) -> None:
     for path in (labels.parent / "prepared/images").iterdir():
-        Image.new("RGB", (50, 50)).save(path)
+        Image.new("RGB", (width, height)).save(path)
+
+
+def test_pictures_that_cannot_be_shown_and_thin_ones_under_long_phrases(browser, labels, model):
+    images = labels.parent / "prepared/images.parquet"
+    pd.read_parquet(images).assign(width=10_000, height=10).to_parquet(images)
+    pd.read_parquet(labels).assign(expression="red ball " * 1000).to_parquet(labels)
+    put_images(labels, 50, 50)
     with Server(labels, model) as server, opened(browser, server) as page:
         page.wait_for_selector("#picture .alarm:has-text('has 50 x 50 pixels')")
         assert page.locator("#picture rect").count() == 0
+        assert [page.is_disabled(f"[data-do={name}]") for name in ("accept", "runner_up", "edit")] == [True] * 3
+        page.keyboard.press("a")
+        page.keyboard.press("b")
+        assert log_of(labels) == {} and page.is_hidden("#editor")
+        page.click("[data-do=reject]")
+        wait_for_label(page, listed(page)[1])
+        assert [decision.verdict for decision in log_of(labels).values()] == ["reject"]
+
+        put_images(labels, 10_000, 10)
+        page.reload()
+        page.wait_for_selector("#rows a[aria-current]")
+        frame = page.locator("#picture svg").bounding_box()
+        assert frame["height"] >= 20 and frame["y"] + frame["height"] < 900
+        page.click("#rows li:nth-last-child(2) a")
+        page.wait_for_selector("#rows li:nth-last-child(2) a[aria-current]")
+        page.focus("[data-do=next]")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("[data-do=next][disabled]")
+        assert page.evaluate("document.activeElement.id") == "phrase"
+        current = page.locator("#rows [aria-current]").bounding_box()
+        assert current["y"] + current["height"] <= 900
 
 
 def test_a_box_is_drawn_and_resized_by_pointer(page, server):
@@ -205,6 +234,64 @@ def test_a_box_is_drawn_and_resized_by_pointer(page, server):
     page.click("#editor button[type=submit]")
     wait_for_label(page, rows[1])
     assert log_of(server.labels)[f"own/{rows[0]}"].box == pytest.approx((15, 35, 95, 85), abs=0.5)
+
+
+def test_what_the_fields_show_is_saved_or_refused(page, server):
+    row, before = listed(page)[0], log_of(server.labels)
+    for side, value, problem in (("bottom", "0.5", "Bottom must be larger"), ("right", "", "type its four sides")):
+        page.keyboard.press("b")
+        page.fill(f"#editor [name={side}]", value)
+        page.keyboard.press("Enter")
+        page.wait_for_selector(f"#editor-problem:has-text('{problem}')")
+        assert page.input_value(f"#editor [name={side}]") == value and log_of(server.labels) == before
+        page.keyboard.press("Escape")
+    page.keyboard.press("b")
+    for side, value in (("left", "3"), ("top", "4.123"), ("right", "60"), ("bottom", "70")):
+        page.fill(f"#editor [name={side}]", value)
+    page.keyboard.press("Enter")
+    wait_for_label(page, listed(page)[1])
+    assert log_of(server.labels)[f"own/{row}"].box == (3, 4.123, 60, 70)
+    assert page.evaluate("document.activeElement.id") == "phrase"
+
+
+def test_a_held_key_decides_once_and_steps_on(page, server):
+    rows = listed(page)
+    page.click(f'#rows a[data-row="{rows[3]}"]')
+    wait_for_label(page, rows[3])
+    before = set(log_of(server.labels))
+    page.keyboard.down("x")
+    wait_for_label(page, rows[4])
+    page.keyboard.down("x")  # what a keyboard sends while the key is held
+    page.keyboard.up("x")
+    page.keyboard.down("n")
+    wait_for_label(page, rows[5])
+    page.keyboard.down("n")
+    wait_for_label(page, rows[6])
+    page.focus("[data-do=reject]")
+    page.keyboard.down("Enter")
+    wait_for_label(page, rows[7])
+    page.keyboard.down("Enter")
+    page.keyboard.press("n")
+    wait_for_label(page, rows[8])
+    assert set(log_of(server.labels)) == before | {f"own/{rows[3]}", f"own/{rows[6]}"}
+
+
+def test_unsent_decisions_of_others_stay_theirs(page, server):
+    page.route("**/api/decisions*", lambda route: route.abort())
+    page.keyboard.press("x")
+    page.wait_for_selector("#resend:not([hidden])")
+    key, kept = page.evaluate("[...Object.entries(localStorage)].find(([key]) => key.includes('pending'))")
+    assert json.loads(kept)["who"] == "ann" and json.loads(kept)["at"] > 0
+    page.evaluate("([key, kept]) => localStorage.setItem(key, kept)", [key, kept.replace('"ann"', '"bob"')])
+    page.unroute("**/api/decisions*")
+    before = log_of(server.labels)
+    page.reload()
+    page.wait_for_selector("#pending-text:has-text('One decision is kept here for bob')")
+    assert page.is_hidden("#resend")
+    page.click("[data-do=help]")
+    page.keyboard.press("Escape")
+    page.keyboard.press("n")
+    assert log_of(server.labels) == before and page.evaluate("key => localStorage.getItem(key) !== null", key)
 
 
 def test_letters_in_fields_are_text_and_can_be_switched_off(page, server):

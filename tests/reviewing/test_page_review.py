@@ -176,6 +176,24 @@ def test_a_label_without_a_box_can_be_rejected_or_drawn_but_not_accepted(labels,
         assert decide(client, "own/0", "box", box=[1, 1, 9, 9]).status_code == 200
 
 
+def test_half_a_character_is_refused(client):
+    body = rb'{"sample_id": "\ud800", "verdict": "accept"}'
+    answer = client.post("/api/decisions", content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == 422 and "sample_id: " in answer.json()["error"]
+
+
+def test_a_box_that_lies_outside_the_image_is_not_accepted(labels, table):
+    table["box"], table["runner_up"] = table["box"].astype(object), table["runner_up"].astype(object)
+    table.at[0, "box"], table.at[0, "runner_up"] = [-9.0, 1.0, 0.0, 9.0], [1.0, 128.0, 9.0, 140.0]
+    table.at[1, "box"] = [-9.0, 1.0, 1.0, 9.0]  # which reaches into it
+    table.to_parquet(labels, index=False)
+    with client_of(labels) as client:
+        for verdict in ("accept", "runner_up"):
+            answer = decide(client, "own/0", verdict)
+            assert answer.status_code == 409 and "lies inside the image. Draw a box, or reject it" in answer.text
+        assert decide(client, "own/0", "reject").status_code == decide(client, "own/1", "accept").status_code == 200
+
+
 def test_the_same_decision_sent_twice_is_taken_back_at_once(client):
     for _ in range(2):  # as a page does that did not hear the answer
         assert decide(client, "own/1", "accept").status_code == 200

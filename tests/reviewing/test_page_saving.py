@@ -1,5 +1,6 @@
 """The table beside the log: written after a pause, at the end, at the next start; and nothing that it knows is lost."""
 
+import sqlite3
 import time
 
 import pytest
@@ -45,7 +46,8 @@ def test_a_log_that_fails_is_said_and_the_decision_does_not_count(labels):
     with client_of(labels) as client:
         client.desk._saved.log._connection.execute("PRAGMA query_only=ON")  # as on a disk that takes nothing more
         answer = decide(client, "own/0", "accept")
-        assert answer.status_code == 500 and "The terminal of deixis serve says what" in answer.json()["error"]
+        assert answer.status_code == 503
+        assert "log.sqlite: nothing was written: attempt to write a readonly database" in answer.json()["error"]
         assert answer.headers["x-content-type-options"] == "nosniff"
         client.desk._saved.log._connection.execute("PRAGMA query_only=OFF")
         assert client.get("/api/labels").json()["decided"] == 0
@@ -80,6 +82,49 @@ def test_what_was_taken_back_before_a_kill_does_not_come_back_from_the_table(tmp
     with SavedLog(tmp_path / "log.sqlite") as saved:
         assert saved.log.standing() == {}
     assert read_decisions(tmp_path / "decisions.parquet") == []
+
+
+def test_what_keeps_the_table_from_being_written_is_said_and_saving_goes_on(labels, monkeypatch, capsys):
+    monkeypatch.setattr("reviewing.page.saving.PAUSE_S", 0.01)
+    table = labels.parent / "decisions/decisions.parquet"
+    said = ""
+    with client_of(labels) as client:
+        with sqlite3.connect(client.desk._saved.log.path) as other:
+            other.execute("ALTER TABLE decisions RENAME TO hidden")
+        client.desk._saved.changed()
+        for _ in range(500):
+            said += capsys.readouterr().err
+            if "no such table" in said:
+                break
+            time.sleep(0.01)
+        assert "lags behind the log of decisions" in said and "put that right, and start again" in said
+        with other:
+            other.execute("ALTER TABLE hidden RENAME TO decisions")
+        other.close()
+        decide(client, "own/1", "accept")
+        for _ in range(500):
+            if table.exists():
+                break
+            time.sleep(0.01)
+        assert [one.sample_id for one in read_decisions(table)] == ["own/1"]
+
+
+def test_a_table_that_lags_behind_at_the_end_is_said(labels, capsys):
+    with client_of(labels) as client:
+        decide(client, "own/1", "accept")
+        (labels.parent / "decisions/decisions.parquet").mkdir()
+    assert "decisions.parquet: not written, it lags behind the log of decisions" in capsys.readouterr().err
+
+
+def test_a_deleted_log_takes_no_decision(labels):
+    with client_of(labels) as client:
+        decide(client, "own/1", "accept")
+        client.desk._saved.log.path.unlink()
+        answer = decide(client, "own/0", "accept")
+        assert answer.status_code == 503 and "moved or deleted while in use: nothing was written" in answer.text
+        assert client.post("/api/undo").status_code == 503
+    table = labels.parent / "decisions/decisions.parquet"
+    assert [one.sample_id for one in read_decisions(table)] == ["own/1"]
 
 
 def test_another_file_in_the_place_of_the_table_stays(tmp_path):

@@ -5,6 +5,7 @@ import { find } from "./common.js";
 const LETTERS = { a: "accept", x: "reject", r: "runner_up", b: "edit", z: "undo", n: "next", p: "previous", "?": "help" };
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const GO = { ArrowLeft: "previous", ArrowRight: "next" };
+const ONCE = ["a", "x", "r", "b", "z"]; // once a press: held down, they would be about labels that nobody saw
 const TYPING = "input:not([type=checkbox]), select, textarea";
 const OWN_ENTER = "button, a, input, select, textarea"; // where Enter means something already
 const SWITCH = "deixis-single-keys";
@@ -15,11 +16,17 @@ export function listenToKeys(actions, isEditing) {
   single.addEventListener("change", () => localStorage.setItem(SWITCH, single.checked ? "on" : "off"));
   document.addEventListener("keydown", (event) => {
     if (find("help").open || event.isComposing) return;
+    if (event.repeat && isOnce(event)) return event.preventDefault();
     const isDone = isEditing()
       ? inEditor(event, actions)
       : inList(event, actions) || letter(event, actions, single.checked);
     if (isDone) event.preventDefault();
   });
+}
+
+// Enter on a button, too: a browser presses it again while the key is held.
+function isOnce(event) {
+  return event.key === "Enter" || (!event.target.matches(TYPING) && ONCE.includes(event.key.toLowerCase()));
 }
 
 // No letters here: one that decides would throw the box away.

@@ -1,6 +1,7 @@
 // The list beside the label: a window of it, with what was decided about each.
 
 import { find, make } from "./common.js";
+import { enable } from "./focus.js";
 
 export const WORDS = { accept: "accepted", reject: "rejected", runner_up: "runner-up taken", box: "box corrected" };
 
@@ -9,8 +10,8 @@ export function showRows({ start, count, rows }, query, onPick) {
   find("rows").replaceChildren(...rows.map((one) => makeRow(one, query, onPick)));
   const last = start + rows.length;
   find("window").textContent = count ? `${start + 1} to ${last} of ${count}` : "no label";
-  find("earlier").disabled = start === 0;
-  find("later").disabled = last >= count;
+  enable(find("earlier"), start > 0);
+  enable(find("later"), last < count);
 }
 
 // Marks the row that is shown, and what was decided about it.
@@ -45,9 +46,10 @@ function say(link, verdict) {
   mark.classList.toggle("done", Boolean(verdict));
 }
 
-// Within the list alone: the page stays where it is.
+// Within the list alone: the page stays where it is. Of the list, what is above the lower edge of the window counts.
 function scrollInto(box, link) {
   const [outer, inner] = [box.getBoundingClientRect(), link.getBoundingClientRect()];
   if (inner.top < outer.top) box.scrollTop -= outer.top - inner.top;
-  if (inner.bottom > outer.bottom) box.scrollTop += inner.bottom - outer.bottom;
+  const bottom = outer.top + inner.height < innerHeight ? Math.min(outer.bottom, innerHeight) : outer.bottom;
+  if (inner.bottom > bottom) box.scrollTop += inner.bottom - bottom;
 }

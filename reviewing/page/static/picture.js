@@ -4,16 +4,19 @@ import { ask, make, makeSvg, maskPath } from "./common.js";
 
 const LARGEST = 8; // times, for small images
 const SHORTEST = 260; // pixels of the screen, for the height of a picture
+const THINNEST = 24; // pixels of the screen: what is thinner is stretched, with its boxes
 const BESIDE = 440; // what stands above and below it, so that the buttons can be seen
 const HANDLE = 9; // pixels of the screen
 const MIDDLE = "move";
 const HANDLES = { nw: [0, 1], ne: [2, 1], sw: [0, 3], se: [2, 3], n: [null, 1], s: [null, 3], w: [0, null], e: [2, null], [MIDDLE]: [null, null] };
 
 export class Picture {
-  // onEdit is called with the box whenever it changes.
-  constructor(figure, onEdit = () => {}) {
+  // onEdit is called with the box whenever it changes, onBroken when there is no picture to be seen.
+  constructor(figure, onEdit = () => {}, onBroken = () => {}) {
     this.figure = figure;
     this.onEdit = onEdit;
+    this.onBroken = onBroken;
+    this.isBroken = false;
     this.size = [1, 1];
     this.box = null;
     this.isEditing = false;
@@ -32,6 +35,7 @@ export class Picture {
   // layers: [{kind, box, mask}], the last on top.
   show({ url, width, height, alt, layers }) {
     this.size = [width, height];
+    if (url !== this.image.getAttribute("src")) this.isBroken = false;
     this.image.setAttribute("src", url);
     this.image.alt = alt;
     this.svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
@@ -43,6 +47,14 @@ export class Picture {
     }
     if (!this.image.isConnected || this.figure.children.length > 2) this.figure.replaceChildren(this.image, this.svg);
     this.#fit();
+  }
+
+  // Whether there is a picture, once that is known.
+  isSeen() {
+    return this.image.decode().then(
+      () => true,
+      () => false,
+    );
   }
 
   // Begins with a box, or with none until one is drawn.
@@ -97,6 +109,8 @@ export class Picture {
 
   // An image that cannot be shown, or whose boxes would be in wrong places: the server knows why.
   async #sayWhy() {
+    this.isBroken = true;
+    this.onBroken();
     const url = this.image.getAttribute("src");
     const reason = await ask("GET", url).catch((error) => error.message || "the server does not answer");
     if (url !== this.image.getAttribute("src")) return;
@@ -108,19 +122,19 @@ export class Picture {
     const [width, height] = this.size;
     const room = this.figure.parentElement.clientWidth;
     const scale = Math.min(room / width, Math.max(SHORTEST, innerHeight - BESIDE) / height, LARGEST);
-    this.figure.style.width = `${Math.floor(width * scale)}px`;
-    this.figure.style.height = `${Math.floor(height * scale)}px`;
+    this.figure.style.width = `${Math.max(Math.floor(width * scale), THINNEST)}px`;
+    this.figure.style.height = `${Math.max(Math.floor(height * scale), THINNEST)}px`;
     if (this.box) this.#draw();
   }
 
   #draw() {
     const [left, top, right, bottom] = this.box;
-    const scale = this.size[0] / Math.max(1, this.svg.clientWidth); // pixels of the image in one of the screen
-    const side = HANDLE * scale;
+    const wide = (HANDLE * this.size[0]) / Math.max(1, this.svg.clientWidth);
+    const high = (HANDLE * this.size[1]) / Math.max(1, this.svg.clientHeight);
     const handles = Object.entries(HANDLES).map(([name, [x, y]]) => {
       const cx = x === null ? (left + right) / 2 : this.box[x];
       const cy = y === null ? (top + bottom) / 2 : this.box[y];
-      const rect = rectangle("handle", [cx - side / 2, cy - side / 2, cx + side / 2, cy + side / 2]);
+      const rect = rectangle("handle", [cx - wide / 2, cy - high / 2, cx + wide / 2, cy + high / 2]);
       rect.dataset.handle = name;
       rect.style.cursor = name === MIDDLE ? "move" : `${name}-resize`;
       return rect;

@@ -1,6 +1,8 @@
 // The review page: one label at a time, a list beside it, decisions by key or button.
 
 import { ask, explained, find, listFacts, rounded, Unreachable } from "./common.js";
+import { fillEditor, readEditor, tellEditor, wrong } from "./editor.js";
+import { enable, passOn } from "./focus.js";
 import { listenToKeys } from "./keys.js";
 import { markRow, showRows, WORDS } from "./list.js";
 import { Pending } from "./pending.js";
@@ -8,12 +10,11 @@ import { Picture } from "./picture.js";
 
 const WINDOW = 50; // rows of the list at once
 const LEAD = 8; // of them before the one shown
-const SIDES = ["left", "top", "right", "bottom"];
 
 const filters = find("filters");
 const editor = find("editor");
-const pending = new Pending(find("main").dataset.log);
-const picture = new Picture(find("picture"), fillEditor);
+const pending = new Pending(find("main").dataset);
+const picture = new Picture(find("picture"), fillEditor, showBroken);
 let label = null; // the one shown
 let list = { start: 0, count: 0, rows: [] };
 let turn = Promise.resolve();
@@ -58,7 +59,7 @@ async function showLabel(row) {
 
 function drawLabel() {
   const { phrase, box, runner_up: runnerUp, mask, decision, width, height } = label;
-  find("phrase").textContent = phrase;
+  showPhrase(phrase);
   const layers = [{ kind: "runner-up", box: runnerUp }, { kind: "label", box, mask }];
   if (decision && decision.verdict !== "accept") layers.push({ kind: "decided", box: decision.box });
   picture.show({ url: label.picture, width, height, alt: `The image that “${phrase}” is about`, layers });
@@ -74,10 +75,31 @@ function drawLabel() {
     ["phrase id", label.sample_id],
   ]);
   find("try-link")?.setAttribute("href", `/try?${new URLSearchParams({ image: label.image + 1, phrase })}`);
-  enable("accept", box);
-  enable("runner_up", runnerUp);
-  enable("previous", label.previous !== null);
-  enable("next", label.next !== null);
+  enableVerdicts();
+  enable(button("previous"), label.previous !== null);
+  enable(button("next"), label.next !== null);
+}
+
+// A phrase of many lines scrolls, which a keyboard must be able to do, too.
+function showPhrase(phrase) {
+  const shown = find("phrase");
+  shown.textContent = phrase;
+  shown.scrollTop = 0;
+  shown.tabIndex = shown.scrollHeight > shown.clientHeight ? 0 : -1;
+}
+
+function showBroken() {
+  if (!label) return;
+  leaveEditor();
+  enableVerdicts();
+}
+
+// No box can be judged or drawn where no picture is.
+function enableVerdicts() {
+  const isSeen = !picture.isBroken;
+  enable(button("accept"), isSeen && label.box);
+  enable(button("runner_up"), isSeen && label.runner_up);
+  enable(button("edit"), isSeen);
 }
 
 function showVerdict() {
@@ -106,14 +128,15 @@ function markCurrent() {
   if (label) markRow(label.row, label.decision?.verdict);
 }
 
-function enable(name, isPossible) {
-  document.querySelector(`[data-do=${name}]`).disabled = !isPossible;
+function button(name) {
+  return document.querySelector(`[data-do=${name}]`);
 }
 
 // ---- deciding
 
 async function decide(verdict, box = null) {
   if (!label || (verdict === "accept" && !label.box) || (verdict === "runner_up" && !label.runner_up)) return;
+  if (verdict !== "reject" && !(await picture.isSeen())) return;
   const decision = { sample_id: label.sample_id, verdict, label_box: label.box };
   pending.add(box ? { ...decision, box } : decision);
   const answer = await pending.send(query());
@@ -142,13 +165,18 @@ async function undo() {
 // Sends what is still here, and says what could not be sent.
 function tellPending(error = null) {
   const count = pending.keys.length;
-  const kept = count === 1 ? "One decision is kept" : `${count} decisions are kept`;
   const lines = error ? [reason(error)] : [];
-  if (count) lines.push(`${kept} in this browser and not yet in the log.`);
+  if (count) lines.push(`${kept(count)} in this browser and not yet in the log.`);
+  for (const [who, { count: theirs, last }] of pending.others()) {
+    lines.push(`${kept(theirs)} here for ${who}, the last of ${last}. To send: deixis serve --who "${who}".`);
+  }
+  if (!count) passOn(find("resend"));
   find("pending").hidden = !lines.length;
   find("resend").hidden = !count;
   find("pending-text").textContent = lines.join(" ");
 }
+
+const kept = (count) => (count === 1 ? "One decision is kept" : `${count} decisions are kept`);
 
 function reason(error) {
   if (error instanceof Unreachable) return "The server does not answer. Start it again on the same port.";
@@ -171,7 +199,7 @@ function afterwards(what) {
 // ---- the box
 
 function edit() {
-  if (!label) return;
+  if (!label || picture.isBroken) return;
   editor.hidden = false;
   picture.edit(label.decision?.box ?? label.box);
   document.activeElement?.blur();
@@ -180,34 +208,25 @@ function edit() {
 
 function leaveEditor() {
   picture.leave();
+  passOn(editor);
   editor.hidden = true;
-}
-
-function fillEditor(box) {
-  SIDES.forEach((side, place) => {
-    const field = editor.elements[side];
-    field.min = 0;
-    field.max = label[place % 2 ? "height" : "width"];
-    field.value = box ? box[place] : "";
-  });
-}
-
-function readEditor() {
-  const box = SIDES.map((side) => editor.elements[side].valueAsNumber);
-  return box.every(Number.isFinite) ? box : null;
 }
 
 editor.addEventListener("input", () => {
   const box = readEditor();
-  if (box && box[0] < box[2] && box[1] < box[3]) picture.set(box);
+  if (!wrong(box, label)) picture.set(box);
+  tellEditor("");
 });
 editor.addEventListener("submit", (event) => {
   event.preventDefault();
   save();
 });
-const save = () => {
-  if (picture.box) act(() => decide("box", picture.box));
-};
+// What the fields show is what is saved: where it is no box, nothing is.
+function save() {
+  const box = readEditor();
+  tellEditor(wrong(box, label));
+  if (!wrong(box, label)) act(() => decide("box", box));
+}
 
 // ---- wiring
 
