@@ -18,4 +18,5 @@ def take_in(log: DecisionLog, table: Path) -> None:
         if (decision.sample_id, decision.who, decision.when) not in held:
             own = standing.get(decision.sample_id)
             taken += [decision] if own is None or own.when < decision.when else [decision, own]
-    log.append(taken)
+    if taken:
+        log.append(taken)

@@ -8,7 +8,8 @@ from types import TracebackType
 from deixis.core.progress import say
 from reviewing.log import DecisionLog
 from reviewing.places import TABLE
-from reviewing.table import read_decisions, write_decisions
+from reviewing.shared_table import take_in
+from reviewing.table import write_decisions
 
 PAUSE_S = 3.0  # without a decision, until the table is written
 
@@ -74,20 +75,9 @@ class SavedLog:
             )
 
     def _save(self) -> None:
-        self._take_in()
+        if self.table.exists() and self.table.stat().st_mtime_ns != self._written:  # others wrote it since
+            take_in(self.log, self.table)
         standing = self.log.standing()
         if standing or self.table.exists():
             write_decisions(standing.values(), self.table)
             self._written = self.table.stat().st_mtime_ns
-
-    def _take_in(self) -> None:
-        """Append what the table has, and the log never had; of two decisions about a phrase the later one counts."""
-        if not self.table.exists() or self.table.stat().st_mtime_ns == self._written:
-            return
-        held, standing, taken = self.log.held(), self.log.standing(), []
-        for decision in read_decisions(self.table):
-            if (decision.sample_id, decision.who, decision.when) not in held:
-                own = standing.get(decision.sample_id)
-                taken += [decision] if own is None or own.when < decision.when else [decision, own]
-        if taken:
-            self.log.append(taken)
