@@ -24,6 +24,7 @@ if CHROMIUM is None:
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is in the group dev")
 ROOT = Path(__file__).parents[2]
 SERIOUS = ("serious", "critical")
+IDLE = "main[aria-busy=false]"  # keys count
 
 
 class Server:
@@ -93,7 +94,7 @@ def opened(browser: playwright.Browser, server: Server) -> Iterator[playwright.P
         page, errors = context.new_page(), []
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(server.address)
-        page.wait_for_selector("#rows a[aria-current]")
+        page.wait_for_selector(f"{IDLE} #rows a[aria-current]")
         yield page
     assert not errors
 
@@ -103,7 +104,7 @@ def listed(page: playwright.Page) -> list[str]:
 
 
 def wait_for_label(page: playwright.Page, row: str) -> None:
-    page.wait_for_selector(f'#rows a[data-row="{row}"][aria-current]')
+    page.wait_for_selector(f'{IDLE} #rows a[data-row="{row}"][aria-current]')
 
 
 def log_of(labels: Path) -> dict:

@@ -190,10 +190,17 @@ function act(what) {
   if (!underWay) afterwards(what);
 }
 
+function tellBusy(count) {
+  document.querySelector("main").setAttribute("aria-busy", String(count > 0));
+}
+
 // What asks for another list waits for its turn.
 function afterwards(what) {
-  underWay += 1;
-  turn = turn.then(what).catch(tellPending).finally(() => (underWay -= 1));
+  tellBusy((underWay += 1));
+  turn = turn
+    .then(what)
+    .catch(tellPending)
+    .finally(() => tellBusy((underWay -= 1)));
 }
 
 // ---- the box
