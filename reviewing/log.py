@@ -91,14 +91,13 @@ class DecisionLog:
         """Close the file."""
         self._connection.close()
 
-    def append(self, decisions: Iterable[Decision]) -> list[int]:
-        """Write decisions, all or none; the number of each, for `undo`."""
+    def append(self, decisions: Iterable[Decision]) -> None:
+        """Write decisions, all or none."""
         rows = [_row(decision) for decision in decisions]
         with self._reading():
             with self._writing():
-                numbers = [self._connection.execute(INSERT, row).lastrowid for row in rows]
+                self._connection.executemany(INSERT, rows)
             self._catch_up()
-        return [number for number in numbers if number is not None]
 
     def held(self) -> set[tuple[str, str, str]]:
         """The sample_id, who and when of every decision that was ever written here, taken back or not."""
@@ -139,17 +138,6 @@ class DecisionLog:
             self._catch_up()
             history = self._standing.get(sample_id)
             return history[-1][1] if history else None
-
-    def conflicts(self) -> dict[str, list[Decision]]:
-        """Per sample_id, the last decision of each person, where people do not agree about verdict or box."""
-        with self._reading():
-            self._catch_up()
-            found = {}
-            for sample_id, history in self._standing.items():
-                last = {decision.who: decision for _, decision in history}
-                if len({(one.verdict == "reject", one.box) for one in last.values()}) > 1:
-                    found[sample_id] = list(last.values())
-            return found
 
     @contextmanager
     def _reading(self) -> Iterator[None]:

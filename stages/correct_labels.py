@@ -23,6 +23,7 @@ from deixis.core.progress import say
 from deixis.core.records import read_json, read_table, write_json, write_table
 from deixis.core.runtime import Device, pick_device
 from deixis.labelling.human_decisions import COLUMN, with_decisions
+from deixis.labelling.label_columns import LABEL_COLUMNS
 from deixis.labelling.segmenting import segment_table
 from deixis.measuring.metrics import box_array
 from models.frozen.segmenters import load_segmenter
@@ -30,11 +31,6 @@ from reviewing.confidence import learnt_confidence
 from reviewing.correcting import Corrected, apply_decisions
 from reviewing.table import read_decisions
 
-LABEL_COLUMNS = (
-    "sample_id", "image_id", "expression", "split", "box", "runner_up", "match_box", "score", "margin", "objectness",
-    "experts", "accept", "reason", "mask_source", "mask", "mask_quality", "teacher", "checkpoint_sha256",
-    "config_sha256", "schema_version",
-)  # fmt: skip
 OPTIONAL_COLUMNS = ("prompted_mask", "supervision", "confidence")
 
 

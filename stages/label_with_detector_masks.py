@@ -22,12 +22,11 @@ from deixis.core.errors import DataError
 from deixis.core.progress import say
 from deixis.core.records import read_json, read_table, write_json, write_table
 from deixis.imaging.masks import RLE
+from deixis.labelling.label_columns import PROVENANCE_COLUMNS
+from deixis.labelling.label_table import BOX_COLUMNS
 
 SAME_BOX = 0.99  # IoU above which a label's box is a candidate's: a teacher of anchors picks one as it is
-LABEL_COLUMNS = (
-    "sample_id", "image_id", "expression", "split", "box", "runner_up", "match_box", "score", "margin", "objectness",
-    "experts", "accept", "reason", "mask", "teacher", "checkpoint_sha256", "config_sha256", "schema_version",
-)  # fmt: skip
+KEPT_COLUMNS = (*BOX_COLUMNS, "mask", *PROVENANCE_COLUMNS)
 
 
 class DrawnCandidates(NamedTuple):
@@ -39,9 +38,7 @@ class DrawnCandidates(NamedTuple):
 
 def label_with_detector_masks(*, labels: Path, candidates: Path, masks: Path, card: Path, out: Path) -> None:
     """Give every label the detector's mask of its box."""
-    table = read_table(
-        labels, columns=LABEL_COLUMNS, optional=("prompted_mask", "supervision"), made_by="segment_boxes"
-    )
+    table = read_table(labels, columns=KEPT_COLUMNS, optional=("prompted_mask", "supervision"), made_by="segment_boxes")
     drawn = read_drawn(candidates, masks)
     missing = sorted(set(table["image_id"]) - drawn.keys())
     if missing:

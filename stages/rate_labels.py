@@ -19,14 +19,10 @@ from deixis.core.errors import ConfigError, DataError
 from deixis.core.progress import say
 from deixis.core.records import read_json, read_table, write_json, write_table
 from deixis.labelling.confidence import rate
+from deixis.labelling.label_columns import LABEL_COLUMNS
 from deixis.labelling.rating import RatingParams
 from deixis.measuring.metrics import box_array
 
-LABEL_COLUMNS = (
-    "sample_id", "image_id", "expression", "split", "box", "runner_up", "match_box", "score", "margin", "objectness",
-    "experts", "accept", "reason", "mask_source", "mask", "mask_quality", "teacher", "checkpoint_sha256",
-    "config_sha256", "schema_version",
-)  # fmt: skip
 OPTIONAL_COLUMNS = ("prompted_mask", "supervision")
 
 

@@ -9,19 +9,18 @@ import pytest
 
 from commands.take_decisions import Format, take_decisions
 from deixis.core.errors import ConfigError, DataError
-from reviewing.decisions import Decision
 from reviewing.log import DecisionLog
 from reviewing.places import decisions_folder, images_table
 from reviewing.returned import READERS
 from reviewing.table import read_decisions
 from tests.deixis.exports.labelled import row
 from tests.reviewing.corrected import exported, rewrite, sizes
+from tests.reviewing.decided import a_decision
 
 LEFT, RIGHT, BELOW = [10.0, 10.0, 40.0, 30.0], [100.0, 10.0, 140.0, 40.0], [10.0, 60.0, 40.0, 80.0]
-STOOD = Decision(
-    sample_id="a", image_id=0, expression="phrase of a", verdict="reject", box=None, label_box=tuple(LEFT),
-    teacher="dvin", checkpoint_sha256="c0ffee00" * 8, who="ann", when="2026-11-30T11:00:00+00:00", source="serve",
-)  # fmt: skip
+STOOD = a_decision(
+    sample_id="a", image_id=0, expression="phrase of a", verdict="reject", box=None, label_box=tuple(LEFT)
+)
 
 
 def labelled(folder, *rows, size=(200, 100)):

@@ -11,22 +11,10 @@ from dataclasses import replace
 import pytest
 
 from deixis.core.errors import DataError
-from reviewing.decisions import Decision
 from reviewing.log import DecisionLog, LogFailed
+from tests.reviewing.decided import a_decision
 
-SEEN = Decision(
-    sample_id="a/1",
-    image_id=7,
-    expression="the left dog",
-    verdict="accept",
-    box=(1.5, 2.0, 30.25, 40.0),
-    label_box=(1.5, 2.0, 30.25, 40.0),
-    teacher="dvin",
-    checkpoint_sha256="ab" * 32,
-    who="ann",
-    when="2026-11-30T11:22:05.123456+00:00",
-    source="serve",
-)
+SEEN = a_decision()
 REFUSED = replace(SEEN, sample_id="a/2", verdict="reject", box=None, label_box=None)
 
 
@@ -61,13 +49,6 @@ def test_two_open_logs_see_each_other(tmp_path):
         assert other.of("a/1") == SEEN
         other.append([replace(REFUSED, sample_id="a/1", who="bob")])
         assert one.of("a/1").verdict == "reject"
-        assert [decision.who for decision in one.conflicts()["a/1"]] == ["ann", "bob"]
-
-
-def test_people_who_agree_do_not_conflict(tmp_path):
-    with DecisionLog(tmp_path / "log.sqlite") as log:
-        log.append([SEEN, replace(SEEN, who="bob"), REFUSED])
-        assert log.conflicts() == {}
 
 
 def test_a_decision_is_on_the_disk_before_the_next_step(tmp_path):

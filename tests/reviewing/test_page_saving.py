@@ -19,6 +19,13 @@ def labels(tmp_path):
     return write_reviewable(tmp_path / "own", images=1)
 
 
+def wait_for(table):
+    for _ in range(500):
+        if table.exists():
+            return
+        time.sleep(0.01)
+
+
 def test_the_table_is_written_at_the_end(labels):
     table = labels.parent / "decisions/decisions.parquet"
     with client_of(labels) as client:
@@ -35,10 +42,7 @@ def test_the_table_is_written_after_a_pause(labels, monkeypatch):
     table = labels.parent / "decisions/decisions.parquet"
     with client_of(labels) as client:
         decide(client, "own/1", "accept")
-        for _ in range(200):
-            if table.exists():
-                break
-            time.sleep(0.01)
+        wait_for(table)
         assert [one.sample_id for one in read_decisions(table)] == ["own/1"]
 
 
@@ -102,10 +106,7 @@ def test_what_keeps_the_table_from_being_written_is_said_and_saving_goes_on(labe
             other.execute("ALTER TABLE hidden RENAME TO decisions")
         other.close()
         decide(client, "own/1", "accept")
-        for _ in range(500):
-            if table.exists():
-                break
-            time.sleep(0.01)
+        wait_for(table)
         assert [one.sample_id for one in read_decisions(table)] == ["own/1"]
 
 

@@ -6,21 +6,11 @@ import pandas as pd
 import pytest
 
 from deixis.core.errors import DataError
-from reviewing.decisions import Decision
 from reviewing.table import read_decisions, write_decisions
+from tests.reviewing.decided import a_decision
 
-MOVED = Decision(
-    sample_id="a/1",
-    image_id=7,
-    expression="die linke Tür",
-    verdict="box",
-    box=(1.5, 2.0, 30.25, 40.1),
-    label_box=None,
-    teacher="dvin",
-    checkpoint_sha256="ab" * 32,
-    who="ann",
-    when="2026-11-30T11:22:05+00:00",
-    source="cvat",
+MOVED = a_decision(
+    expression="die linke Tür", verdict="box", box=(1.5, 2.0, 30.25, 40.1), label_box=None, source="cvat"
 )
 REFUSED = replace(MOVED, sample_id="a/0", verdict="reject", box=None, label_box=(0.0, 0.0, 3.0, 4.0))
 

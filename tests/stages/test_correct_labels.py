@@ -14,11 +14,12 @@ from deixis.core.config import read_section
 from deixis.core.errors import ConfigError, DataError
 from deixis.core.run_lists import RunParams, refuse_undecided
 from deixis.imaging.masks import decode_mask, encode_mask
+from deixis.labelling.label_columns import LABEL_COLUMNS
 from models.blocks.build_sam import SmallSAMConfig
 from models.segmenters.small_sam import SmallSAM
 from reviewing.decisions import Decision
 from reviewing.table import write_decisions
-from stages.correct_labels import LABEL_COLUMNS, correct_labels
+from stages.correct_labels import correct_labels
 from stages.evaluate import describe
 
 ROOT = Path(__file__).parents[2]

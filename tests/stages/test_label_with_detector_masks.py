@@ -16,7 +16,7 @@ from deixis.core.run_lists import RunParams
 from deixis.imaging.masks import decode_mask, encode_mask
 from models.detectors.prototype_masks import PrototypeMasks, PrototypeMasksConfig
 from stages.draw_candidates import draw_candidates
-from stages.label_with_detector_masks import LABEL_COLUMNS, label_with_detector_masks
+from stages.label_with_detector_masks import KEPT_COLUMNS, label_with_detector_masks
 from stages.list_candidates import list_candidates
 
 ROOT = Path(__file__).parents[2]
@@ -37,7 +37,7 @@ def folder(tmp_path):
     pd.DataFrame({"image_id": [1, 2], "boxes": boxes}).to_parquet(tmp_path / "detections.parquet")
     masks = [[encode_mask(rectangle(box)) for box in pair] for pair in ((LEFT, RIGHT), (RIGHT, LEFT))]
     pd.DataFrame({"image_id": [1, 2], "masks": masks}).to_parquet(tmp_path / "masks.parquet")
-    table = pd.DataFrame({column: ["x"] * 3 for column in LABEL_COLUMNS})
+    table = pd.DataFrame({column: ["x"] * 3 for column in KEPT_COLUMNS})
     table["sample_id"], table["image_id"] = [10, 11, 12], [1, 2, 2]
     table["score"], table["margin"], table["accept"] = 1.0, 1.0, True
     table["box"] = table["runner_up"] = [RIGHT, RIGHT, [5.0, 1.0, 8.0, 5.9]]

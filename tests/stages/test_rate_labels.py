@@ -17,13 +17,14 @@ from deixis.core.errors import ConfigError, DataError
 from deixis.core.run_lists import RunParams
 from deixis.imaging.images import ImageReader
 from deixis.imaging.letterbox import Letterbox
+from deixis.labelling.label_columns import LABEL_COLUMNS
 from deixis.labelling.matching import Matcher
 from models.detectors.yolov3 import YOLOv3, YOLOv3Config
 from models.frozen.detectors import load_detector
 from models.loading.teachers import load_teacher
 from stages.extract_features import extract_features
 from stages.label_again import label_again
-from stages.rate_labels import LABEL_COLUMNS, rate_labels
+from stages.rate_labels import rate_labels
 from tests.factories import VOCABULARY, refclip
 
 ROOT = Path(__file__).parents[2]
