@@ -13,7 +13,6 @@ data/decisions/<dataset>/decisions.parquet, and name the teacher under run.corre
 
 import argparse
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from deixis.boxes import paired_iou
 from deixis.core.config import read_section
 from deixis.measuring.metrics import box_array
 from deixis.measuring.paired import paired_difference
-from reviewing.decisions import Box, Decision
+from reviewing.decisions import Decision, sound_box
 from reviewing.order import crowding, most_doubtful_first
 from reviewing.table import write_decisions
 
@@ -89,7 +88,7 @@ def decided(labels: pd.DataFrame, *, mistakes: float) -> list[Decision]:
 
 def decision(row: dict[str, Any], *, err: bool) -> Decision:
     """About one label: a wrong one is put right or, by mistake, accepted; a right one accepted or rejected."""
-    given, true = as_box(row["box"]), as_box(row["true"])
+    given, true = sound_box(row["box"]), sound_box(row["true"])
     verdict = ("reject" if row["right"] else "accept") if err else ("accept" if row["right"] else "box")
     return Decision(
         sample_id=row["sample_id"],
@@ -104,12 +103,6 @@ def decision(row: dict[str, Any], *, err: bool) -> Decision:
         when="2000-01-01T00:00:00.000000+00:00",
         source="benchmarks.active_order",
     )
-
-
-def as_box(sides: Sequence[float]) -> Box:
-    """Four sides."""
-    left, top, right, bottom = map(float, sides)
-    return left, top, right, bottom
 
 
 def gains(labels: pd.DataFrame, *, share: float, mistakes: float) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from deixis.labelling.human_decisions import COLUMN, REFUSED
 from deixis.measuring.metrics import box_iou
-from reviewing.decisions import Box, Decision
+from reviewing.decisions import Box, Decision, sound_box
 from reviewing.same_box import same_box
 
 STILL_MEANT = 0.5  # IoU with the rejected box from which a label is still the one that was rejected
@@ -66,21 +66,14 @@ def _apply(decision: Decision, row: int, columns: dict[str, list[Any]]) -> bool:
     is_rejected = decision.box is None
     columns["accept"][row], columns["reason"][row] = not is_rejected, REFUSED if is_rejected else ""
     columns[COLUMN][row] = decision.verdict
-    if is_rejected or same_box(_as_box(columns["box"][row]), decision.box):
+    if is_rejected or same_box(sound_box(columns["box"][row]), decision.box):
         return False
     columns["box"][row] = list(decision.box or ())
     return True
 
 
 def _is_another(box: Any, rejected: Box | None) -> bool:
-    now = _as_box(box)
+    now = sound_box(box)
     if now is None or rejected is None:
         return now is not rejected
     return bool(box_iou(np.array([now]), np.array([rejected]))[0] < STILL_MEANT)
-
-
-def _as_box(box: Any) -> Box | None:
-    if box is None:
-        return None
-    left, top, right, bottom = map(float, box)
-    return left, top, right, bottom

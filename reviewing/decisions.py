@@ -1,5 +1,7 @@
 """One person's decision about one label."""
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -36,3 +38,12 @@ class Decision:
     who: str
     when: str
     source: str
+
+
+def sound_box(sides: Iterable[float | None] | None) -> Box | None:
+    """Four sides of a table as a box; None where there are none, or they enclose nothing."""
+    numbers = [math.nan if side is None else float(side) for side in (() if sides is None else sides)]
+    if len(numbers) != 4 or not all(map(math.isfinite, numbers)):
+        return None
+    left, top, right, bottom = numbers
+    return (left, top, right, bottom) if left < right and top < bottom else None

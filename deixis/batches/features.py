@@ -176,9 +176,8 @@ class FeatureStore:
         if len(numbers) == 1:
             return shards[numbers[0]].index_select(0, row_of)
         out = shards[0].new_empty(len(places), *shards[0].shape[1:])
-        if (
-            len(numbers) == len(places) or shards[0][0].nbytes >= LARGE_ROW
-        ):  # row by row, so that nothing is copied twice
+        # Row by row where rows are large or each is of another shard: nothing is copied twice
+        if len(numbers) == len(places) or shards[0][0].nbytes >= LARGE_ROW:
             for place, (number, row) in enumerate(places.tolist()):
                 out[place] = shards[number][row]
             return out

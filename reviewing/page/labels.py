@@ -14,7 +14,7 @@ from deixis.core.errors import DataError
 from deixis.core.foreign import foreign_bytes
 from deixis.exports.rows import AGAIN, OPTIONAL, open_labels
 from deixis.imaging.masks import RLE
-from reviewing.decisions import Box
+from reviewing.decisions import Box, sound_box
 
 SHOWN = (
     "sample_id", "image_id", "expression", "split", "box", "score", "accept", "reason", "mask", "teacher",
@@ -96,7 +96,7 @@ class Labels:
     def boxes(self) -> np.ndarray:
         """The labels' boxes: float64 [labels, 4], NaN where there is none."""
         nowhere = [math.nan] * 4
-        return np.array([_box(sides) or nowhere for sides in self._table["box"].to_pylist()], float).reshape(-1, 4)
+        return np.array([sound_box(sides) or nowhere for sides in self._table["box"].to_pylist()], float).reshape(-1, 4)
 
     def texts(self, name: str) -> pd.Series:
         """A column of texts, empty where there is none."""
@@ -121,8 +121,8 @@ class Labels:
             image_id=int(values["image_id"]),
             expression=values["expression"],
             split=values["split"],
-            box=_box(values["box"]),
-            runner_up=_box(values.get("runner_up")),
+            box=sound_box(values["box"]),
+            runner_up=sound_box(values.get("runner_up")),
             mask=values["mask"],
             accept=values["accept"],
             reason=values["reason"],
@@ -143,12 +143,3 @@ def _read(path: Path) -> pa.Table:
         if name not in ("box", "score", "mask") and table[name].null_count:
             raise DataError(f"{path}: row {table[name].is_null().to_pylist().index(True)} has no {name}. {AGAIN}")
     return table
-
-
-def _box(sides: list[float | None] | None) -> Box | None:
-    """A box that has an area; None where there is none."""
-    if sides is None or len(sides) != 4:
-        return None
-    left, top, right, bottom = (math.nan if side is None else float(side) for side in sides)
-    sound = math.isfinite(left + top + right + bottom) and left < right and top < bottom
-    return (left, top, right, bottom) if sound else None

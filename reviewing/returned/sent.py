@@ -1,6 +1,5 @@
 """The labels that a file is about, as they went out."""
 
-import math
 import posixpath
 import unicodedata
 from collections import defaultdict
@@ -16,7 +15,7 @@ from deixis.exports.cvat import NOT_IN_XML
 from deixis.exports.image_names import name_images
 from deixis.exports.reading import part_inside, read_images
 from deixis.labelling.label_table import SCHEMA_VERSION
-from reviewing.decisions import Box
+from reviewing.decisions import Box, sound_box
 
 COLUMNS = (
     "sample_id", "image_id", "expression", "split", "box", "score", "accept", "teacher", "checkpoint_sha256",
@@ -130,7 +129,7 @@ def plain_phrase(text: str) -> str:
 
 
 def _label(row: dict[str, Any], size: tuple[int, int], everything: bool, min_score: float | None) -> SentLabel:
-    box, runner_up = _whole(row["box"]), _whole(row.get("runner_up"))
+    box, runner_up = sound_box(row["box"]), sound_box(row.get("runner_up"))
     inside = [part_inside(one, width=size[0], height=size[1]) for one in (box, runner_up)]
     accepted = bool(row["accept"])
     return SentLabel(
@@ -148,13 +147,6 @@ def _label(row: dict[str, Any], size: tuple[int, int], everything: bool, min_sco
         teacher=row["teacher"],
         checkpoint_sha256=row["checkpoint_sha256"],
     )
-
-
-def _whole(box: Any) -> Box | None:
-    sides = [] if box is None else list(map(float, box))
-    if len(sides) != 4 or not all(map(math.isfinite, sides)) or sides[0] >= sides[2] or sides[1] >= sides[3]:
-        return None
-    return sides[0], sides[1], sides[2], sides[3]
 
 
 def _by_ending(images: Sequence[SentImage], *, has_ending: bool) -> dict[tuple[str, ...], list[SentImage]]:
