@@ -42,7 +42,7 @@ from tests.models.published.layouts import (
 )
 from tests.models.published.test_csp_darknet import release
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.large]
 
 PAPER = Path(__file__).parents[3] / "scales" / "paper.yaml"
 CPU = torch.device("cpu")
