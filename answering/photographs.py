@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +10,8 @@ import torch
 
 from answering.cards import DEFAULT_MODEL
 from answering.domains import KnownDomain
-from answering.photograph_weights import CARDS, weights_in_place
+from answering.photograph_weights import CARDS, segmenter_in_place, weights_in_place
+from answering.teacher import read_rules
 from answering.user_images import stored_image
 from deixis.anchors import Survivors
 from deixis.core.config import read_section
@@ -30,6 +31,7 @@ SCALE = Path(__file__).resolve().parents[1] / "scales" / "photographs.yaml"  # i
 TEACHER = "zero_shot"
 MODEL = Path("data/teachers/photographs") / TEACHER
 WEIGHTS = Path("data/weights/photographs")
+SEGMENTER = "segmenter"
 
 
 def default_model(image: Path | None = None) -> Path:
@@ -66,7 +68,8 @@ def _is_drawn(image: Path) -> bool:
 def photograph_model() -> Path | None:
     """Folder of the teacher without training; None where its published weights are not in place.
 
-    It is made where it is not there yet, or was made with other settings.
+    It is made where it is not there yet, or was made with other settings. It draws masks where there is a segmenter:
+    one that was trained on photographs here, or a published one.
     """
     if _is_ready():
         return MODEL
@@ -75,6 +78,8 @@ def photograph_model() -> Path | None:
     say(f"{MODEL}: making the model for photographs ready, once")
     for name, card in CARDS.items():
         import_published(card, WEIGHTS / name)
+    if not _has_segmenter() and (card := segmenter_in_place()):
+        import_published(card, WEIGHTS / SEGMENTER)
     write_zero_shot(MODEL, WEIGHTS, SCALE, survivors=read_section(SCALE, "extraction.survivors", Survivors))
     return MODEL
 
@@ -86,16 +91,28 @@ def write_zero_shot(out: Path, weights: Path, params: Path, *, survivors: Surviv
     assert isinstance(model, ZeroShotTeacher)
     card = {"teacher": TEACHER, "model": asdict(config), "vocabulary": model.vocabulary, "weights": weights.name}
     card |= {"survivors": asdict(survivors)}
-    rules = {"rules": asdict(read_section(params, "labels", LabelParams)), "location_words": {}}
+    rules = {"rules": asdict(_rules(params, weights)), "location_words": {}}
     write_json(rules, out / "labelling.json")  # as labelling a set would have; the phrases of a set teach it nothing
     write_kinds({}, out / "location_kinds.parquet")
     save_untrained(model, out, weights=weights, device=torch.device("cpu"), card=card)
 
 
+def _rules(params: Path, weights: Path) -> LabelParams:
+    """Of labelling; without masks where nothing draws them."""
+    rules = read_section(params, "labels", LabelParams)
+    return rules if _has_segmenter(weights) else replace(rules, masks="none")
+
+
+def _has_segmenter(weights: Path = WEIGHTS) -> bool:
+    return (weights / SEGMENTER / "config.json").exists()
+
+
 def _is_ready() -> bool:
     path = MODEL / "config.json"
     frozen = all((WEIGHTS / name / "config.json").exists() for name in CARDS)
-    if not (path.exists() and frozen):
+    if not (path.exists() and frozen) or (not _has_segmenter() and segmenter_in_place()):
+        return False
+    if read_rules(MODEL).masks != _rules(SCALE, WEIGHTS).masks:
         return False
     stated = read_json(path, made_by="deixis predict")
     settings = json.loads(json.dumps(asdict(teacher_config(TEACHER, SCALE))))  # as they come back from a card

@@ -33,6 +33,7 @@ class RunParams:
     upper_bounds: tuple[str, ...]
     references: tuple[str, ...]
     reference_datasets: tuple[str, ...]
+    photo_masks: tuple[str, ...]
     exclusions: tuple[str, ...]
     experts: tuple[str, ...]
     encoders: tuple[str, ...]

@@ -123,9 +123,15 @@ class Backbone(nn.Module):
 
     def forward(self, images: Float[Tensor, "batch 3 side side"]) -> Levels:
         """Maps at strides 8, 16 and 32."""
-        fine = self.dark3(self.dark2(self.stem(images)))
+        return self.all_levels(images)[2:]
+
+    def all_levels(self, images: Float[Tensor, "batch 3 side side"]) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Maps at strides 2, 4, 8, 16 and 32."""
+        stem = self.stem(images)
+        finest = self.dark2(stem)
+        fine = self.dark3(finest)
         middle = self.dark4(fine)
-        return fine, middle, self.dark5(middle)
+        return stem, finest, fine, middle, self.dark5(middle)
 
 
 class Pyramid(nn.Module):
@@ -151,7 +157,10 @@ class Pyramid(nn.Module):
 
     def forward(self, images: Float[Tensor, "batch 3 side side"]) -> Levels:
         """Maps at strides 8, 16 and 32."""
-        fine, middle, coarse = self.backbone(images)
+        return self.fuse(*self.backbone(images))
+
+    def fuse(self, fine: Tensor, middle: Tensor, coarse: Tensor) -> Levels:
+        """The backbone's maps at these strides, each with what the others know."""
         from_coarse = self.lateral_conv0(coarse)
         joined = self.C3_p4(torch.cat([_grow(from_coarse), middle], 1))
         from_middle = self.reduce_conv1(joined)

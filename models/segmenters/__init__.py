@@ -5,4 +5,5 @@ SEGMENTERS = {
     "sam": "models.segmenters.sam:SAM",
     "mobile_sam": "models.segmenters.mobile_sam:MobileSAM",
     "efficient_sam": "models.segmenters.efficient_sam:EfficientSAM",
+    "crop_masks": "models.segmenters.crop_masks:CropMasks",
 }

@@ -1,6 +1,7 @@
 """The model for photographs: made of published files, chosen by itself, and honest about what it does not know."""
 
 import shutil
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -12,14 +13,17 @@ from safetensors.torch import save_file
 
 import answering.photographs
 from answering.cards import DEFAULT_MODEL
+from answering.photograph_weights import SEGMENTER_CARDS, segmenter_in_place
 from answering.photographs import default_model
 from answering.predictor import Predictor
 from commands.label import label
+from deixis.core.checkpoints import save_checkpoint
 from deixis.core.errors import DataError
 from deixis.core.records import read_json
 from deixis.labelling.domain import fit_domain, write_domain
 from deixis.language.category_names import names_of
 from deixis.weights.cards import find_card
+from models.segmenters.crop_masks import CropMasks, CropMasksConfig
 from models.text.bert import BERT, BERTConfig
 from tests.models.detectors.yolox_release import Release
 
@@ -54,7 +58,7 @@ SCALE = """teachers:
       known_from: -1.0  # the made-up words mean nothing
       text: {vocabulary: 8, length: 8, width: 16, layers: 1, heads: 2, feedforward: 16}
 extraction: {survivors: {most: 5}}
-labels: {masks: none}
+labels: {masks: segmenter}
 """
 
 
@@ -69,6 +73,7 @@ def published(tmp_path, monkeypatch):
     (tmp_path / "scale.yaml").write_text(SCALE.replace("NAMES", str(count)), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(answering.photographs, "SCALE", tmp_path / "scale.yaml")
+    monkeypatch.setattr("answering.photograph_weights.SEGMENTER_CARDS", ())
     find = partial(find_card, folder=cards)
     for module in ("answering.photograph_weights.find_card", "models.frozen.importing.find_card"):
         monkeypatch.setattr(module, find)
@@ -110,6 +115,30 @@ def test_with_the_weights_in_place_it_is_made_once_and_answers(published, photog
     [answer] = Predictor(model).predict(photograph, ["the red cup"])
     assert answer.box is not None and answer.mask is None and answer.reason == ""
     assert answer.confidence is not None and 0 < answer.confidence < 1
+
+
+def test_it_draws_masks_from_when_a_segmenter_is_there(published, photograph, capsys):
+    published()
+    segmenter = CropMasksConfig(side=32)
+    [before] = Predictor(default_model(photograph)).predict(photograph, ["the red cup"])
+    card = {"kind": "crop_masks", "model": asdict(segmenter), "labels": "mask"}
+    save_checkpoint(CropMasks(segmenter), Path("data/weights/photographs/segmenter"), config=card)
+    [after] = Predictor(default_model(photograph)).predict(photograph, ["the red cup"])
+    assert before.mask is None and before.mask_quality is None
+    assert after.mask is not None and after.box == before.box
+    assert capsys.readouterr().err.count("once") == 2
+    shutil.rmtree("data/weights/photographs/segmenter")
+    [without] = Predictor(default_model(photograph)).predict(photograph, ["the red cup"])
+    assert without.mask is None
+
+
+def test_the_quickest_published_segmenter_is_taken(tmp_path, monkeypatch):
+    monkeypatch.setattr("answering.photograph_weights.weights_folder", lambda: tmp_path)
+    assert segmenter_in_place() is None
+    for card in reversed(SEGMENTER_CARDS):
+        for file in find_card(card).files:
+            (tmp_path / file.name).touch()
+        assert segmenter_in_place() == card
 
 
 def test_other_settings_make_it_anew(published, photograph, tmp_path, capsys):
