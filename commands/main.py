@@ -1,8 +1,10 @@
 """`deixis`: the practitioner's commands. Each is imported only when it is asked for."""
 
+import sys
+
 from cyclopts import App
 
-from deixis.core.cli import run_app
+from deixis.core.cli import go_to_cluster, run_app
 
 app = App(
     name="deixis",
@@ -32,4 +34,6 @@ for name, (target, about) in COMMANDS.items():
 
 def main() -> None:
     """Run the command line."""
+    if sys.argv[1:2] == ["label"]:
+        go_to_cluster("deixis")
     run_app(app)

@@ -55,7 +55,7 @@ def segment_candidates(
         lambda image_ids: masks_of_boxes(
             model, reader, image_ids, detector.read("boxes", image_ids), config, grid=side // config.mask_stride
         ),
-        scratch=Path("scratch/segment_candidates") / run_key(config, images, checksum, features / "meta.json"),
+        scratch=Path("scratch/segment_candidates") / run_key(config, images, checksum, features / "meta.json", threads=False),
         out=out,
         meta={"model": "segmenter on detector boxes", "weights_sha256": checksum, "input_size": side},
         batch_size=BATCH_SIZE,
