@@ -55,7 +55,7 @@ def extract(
     batch_size: int,
     shard_bytes: int = SHARD_BYTES,
 ) -> None:
-    """Encode all images into a store at `out`, shard by shard; several processes may share them (deixis/core/pieces.py).
+    """Encode all images into a store at `out`, by shards that several processes may share (deixis/core/pieces.py).
 
     Args:
         encode: Image ids -> named arrays, one row per image; the same names and row shapes every time.

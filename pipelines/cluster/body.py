@@ -18,6 +18,7 @@ from typing import Any
 Record = tuple[str, Any]  # "node", its id; "missing", a message; "out" or "err", bytes; "end", the exit code
 CODE = "data/code.json"
 OF_THE_NODE = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")  # which Ray sets
+BESIDE = ["/bin/sh", "-c", '"$@"; exit $?', "sh"]  # Ray kills a dying worker's children; the guard must not be one
 BYTES_AT_ONCE = 32 << 10  # small enough to travel with Ray's messages, and not as an object that a node could lose
 SECONDS_UNTIL_SEEN = 10.0  # for a shared disk to show a new file
 
@@ -52,7 +53,7 @@ def run_here(job: Job) -> Iterator[Record]:
     if problem := what_is_missing(job):
         yield "missing", problem
         return
-    command = [sys.executable, "-I", "-S", job.guard, sys.executable, *job.arguments]
+    command = [*BESIDE, sys.executable, "-I", "-S", job.guard, sys.executable, *job.arguments]
     process = subprocess.Popen(
         command, cwd=job.folder, env=environment_of(job), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, start_new_session=True,

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,13 +22,13 @@ def launch(module: str, arguments: Sequence[str]) -> int:
     """Run a stage, first its pieces where it has some; its exit code.
 
     Raises:
-        ConfigError: If there is no such cluster, or it lacks what the stage asks for, or a node cannot see the checkout.
+        ConfigError: If there is no such cluster, it lacks what the stage asks for, or a node cannot see the checkout.
         LostError: If the cluster lost it.
     """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # Ray ends what we leave behind
     stage = os.environ.get("DVC_STAGE", "")
     needs = needs_of(module, stage)
     ray = connect(os.environ[CLUSTER])
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill cancels like Ctrl-C; Ray has set its own
     try:
         nodes = living(ray)
         needs = needs.settled(nodes)

@@ -34,7 +34,7 @@ class Node:
     memory: float
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.cpus:g} CPUs, {self.gpus:g} GPUs, {self.memory / 1e9:.1f} GB"
+        return f"{self.name} {{gpus: {self.gpus:g}, cpus: {self.cpus:g}, memory: {self.memory / 1e9:.3g}GB}}"
 
 
 def connect(address: str) -> Any:
@@ -101,9 +101,12 @@ def _knock(address: str) -> None:
 
 
 def _no_cluster(address: str, reason: str) -> str:
-    start = f"On the first node: ray start --head --port=6379; on the others and on this one: ray start --address={address}"
-    told = "Ray does not start here" if address == LOCAL else f"DEIXIS_CLUSTER is {address}, where no cluster takes us in"
-    return f"{told} ({reason}). {'' if address == LOCAL else start + '. '}{WITHOUT}"
+    if address == LOCAL:
+        return f"Ray does not start on this machine ({reason}). {WITHOUT}"
+    return (
+        f"DEIXIS_CLUSTER is {address}, where no cluster takes us in ({reason}). On its first node: ray start --head "
+        f"--port=6379; on the others, and here: ray start --address={address}. {WITHOUT}"
+    )
 
 
 def _give_up(address: str) -> None:

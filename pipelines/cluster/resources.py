@@ -35,8 +35,8 @@ class Needs:
     pieces: bool = False
 
     def __str__(self) -> str:
-        memory = f", {self.memory / 1e9:.1f} GB of memory" if self.memory else ""
-        return f"{self.gpus:g} GPUs, {self.cpus:g} CPUs{memory}"
+        memory = f", memory: {self.memory / 1e9:g}GB" if self.memory else ""
+        return f"{{gpus: {self.gpus:g}, cpus: {self.cpus:g}{memory}}}"
 
     def settled(self, nodes: Sequence[Node]) -> "Needs":
         """With a number of GPUs."""
@@ -91,7 +91,7 @@ def refuse_unfit(needs: Needs, nodes: Sequence[Node], stage: str) -> None:
 
 
 def _meta(module: str, stage: str) -> Any:
-    """The meta of the stage of that name that runs the module, else of the first that runs it; empty where none does."""
+    """The meta of the stage of that name that runs the module, else of the first that does; empty where none does."""
     name = stage.rpartition(":")[2].partition("@")[0]
     running = []
     for path in [Path("dvc.yaml"), *sorted(Path().glob("*/dvc.yaml"))]:
