@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +48,7 @@ class Job:
 
 def run_here(job: Job) -> Iterator[Record]:
     """Run the command and yield what comes of it."""
-    import ray
-
-    yield "node", ray.get_runtime_context().get_node_id()
+    yield "node", import_module("ray").get_runtime_context().get_node_id()
     if problem := what_is_missing(job):
         yield "missing", problem
         return
