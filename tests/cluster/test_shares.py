@@ -54,7 +54,7 @@ def test_a_node_that_dies_costs_each_of_its_workers_one_shard(cluster, checkout,
     node = cluster.add_node(num_cpus=4, num_gpus=4)
     doomed = raylet_of(node)
     launcher = start(
-        "made_up", "--out", "store", DEIXIS_PIECES="4", SECONDS_PER_SHARD="1.5"
+        "made_up", "--out", "store", DEIXIS_PIECES="4", SECONDS_PER_SHARD="1"
     )  # fmt: skip
     wait_until(lambda: any(doomed in pids for _, pids in shards_begun(checkout)))
     cluster.remove_node(node, allow_graceful=False)
