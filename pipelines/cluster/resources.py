@@ -96,7 +96,6 @@ def _meta(module: str, stage: str) -> Any:
     running = []
     for path in [Path("dvc.yaml"), *sorted(Path().glob("*/dvc.yaml"))]:
         for key, entry in _stages(path).items():
-            entry = entry.get("do", entry)
             if re.search(rf"python -m {re.escape(module)}(\s|$)", str(entry.get("cmd"))):
                 running.append((key == name, entry.get("meta")))
     named = [meta for is_named, meta in running if is_named]
@@ -107,8 +106,9 @@ def _stages(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        return YAML(typ="safe").load(path.read_text(encoding="utf-8"))["stages"]
-    except (OSError, UnicodeDecodeError, YAMLError, KeyError, TypeError):
+        stages = YAML(typ="safe").load(path.read_text(encoding="utf-8"))["stages"]
+        return {name: entry.get("do", entry) for name, entry in stages.items()}
+    except (OSError, UnicodeDecodeError, YAMLError, KeyError, TypeError, AttributeError):
         raise ConfigError(f"{path}: cannot be read as a graph. See what is wrong with: dvc stage list") from None
 
 
