@@ -14,8 +14,7 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("ray", reason="Ray comes with an extra: uv run --extra cluster pytest tests/cluster")
-
+NO_RAY = "Ray comes with an extra: uv run --extra cluster pytest -n0 tests/cluster"
 ROOT = Path(__file__).parents[2]
 PATIENT = {  # a machine that is busy answers late, and lives
     "health_check_initial_delay_ms": 5000, "health_check_period_ms": 1000, "health_check_timeout_ms": 20000,

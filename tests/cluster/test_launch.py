@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from pipelines._guard import SECONDS_TO_STOP
-from tests.cluster.conftest import ROOT, SECONDS, end_of, is_there, raylet_of, wait_until
+from tests.cluster.conftest import NO_RAY, ROOT, SECONDS, end_of, is_there, raylet_of, wait_until
+
+pytest.importorskip("ray", reason=NO_RAY)
 
 CODES = (0, 2, 65, 75) * 2
 FOREVER = "99"  # others that never come

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from pipelines._guard import SECONDS_TO_STOP
-from tests.cluster.conftest import ROOT, end_of, is_there, raylet_of, wait_until
+from tests.cluster.conftest import NO_RAY, ROOT, end_of, is_there, raylet_of, wait_until
+
+pytest.importorskip("ray", reason=NO_RAY)
 
 SHARDS = 12
 
