@@ -16,6 +16,7 @@ from commands.pair_source import PairSource, prepare_pairs
 from deixis.batches.samples import PAIR_COLUMNS
 from deixis.core.checkpoints import run_key
 from deixis.core.errors import ConfigError, DataError
+from deixis.core.pieces import end_of_share, is_mine
 from deixis.core.progress import quietly, say, track
 from deixis.core.records import read_json, write_json
 from deixis.core.runtime import Device
@@ -56,13 +57,14 @@ def label(
     facts = {"model": str(model), "image_root": str(source.image_root.absolute())}
     key = run_key(
         *predictor.inputs, predictor.device.type, any_domain, ROWS_PER_CHUNK, source.pairs, source.images,
-        entries=("commands.label", predictor.module),
+        entries=("commands.label", predictor.module), threads=False,
     )  # fmt: skip
     scratch = out / f".chunks-{key}"
     for old in set(out.glob(".chunks-*")) - {scratch}:
         shutil.rmtree(old)  # of other pairs or another model
     if not _is_done(out, key):
         answer_chunks(predictor, source, scratch, any_domain=any_domain)
+        end_of_share()
         finish(scratch, out, source, facts={"key": key} | facts)
     shutil.rmtree(scratch, ignore_errors=True)
     say(told(out, source))
@@ -83,7 +85,7 @@ def answer_chunks(predictor: Predictor, source: PairSource, scratch: Path, *, an
     total = count_chunks(source.pairs)
     for number, rows in enumerate(track(chunks(source.pairs, PAIR_COLUMNS), "labelling", total=total)):
         refused_path = scratch / f"{number:06d}.quarantine.parquet"
-        if refused_path.exists():
+        if not is_mine(number) or refused_path.exists():
             continue
         with quietly():
             labels, refused = label_chunk(predictor, rows, source, any_domain=any_domain)

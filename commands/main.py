@@ -6,7 +6,7 @@ import sys
 
 from cyclopts import App
 
-from deixis.core.cli import run_app
+from deixis.core.cli import go_to_cluster, run_app
 
 app = App(
     name="deixis",
@@ -36,6 +36,8 @@ for name, (target, about) in COMMANDS.items():
 
 def main() -> None:
     """Run the command line."""
+    if sys.argv[1:2] == ["label"]:
+        go_to_cluster("deixis")
     gc.disable()  # as stages/__init__.py: a tenth of the time that `predict` takes; `run_app` switches it on again
     for name in sys.argv[1:2]:
         if name in COMMANDS:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deixis.core.errors import ConfigError, DataError
+from deixis.core.pieces import is_share
 from deixis.core.records import read_table
 from deixis.core.registry import resolve
 from deixis.datasets import DATASETS
@@ -81,7 +82,8 @@ def _prepare_table(path: Path, out: Path, root: Path) -> PairSource:
     with then_run("deixis label"):
         kind, files = find_sources(raw, config)
         config = replace(config, fields=guess_fields(read_names(kind, files[0])))
-    adapter(config).ingest(raw=raw, out=out, dataset=path.stem, again="deixis label", scored=False)
+    if not is_share():
+        adapter(config).ingest(raw=raw, out=out, dataset=path.stem, again="deixis label", scored=False)
     return PairSource(out / "pairs.parquet", out / "images.parquet", root, out / "quarantine.parquet")
 
 

@@ -75,7 +75,7 @@ def extract_features(
     extract(
         table["image_id"].tolist(),
         encode,
-        scratch=Path("scratch/extract_features") / run_key(encoder, images, checksum, side, config),
+        scratch=Path("scratch/extract_features") / run_key(encoder, images, checksum, side, config, threads=False),
         out=out,
         meta=facts | {"model": encoder, "weights_sha256": checksum, "input_size": side},
         batch_size=config.batch_size,

@@ -69,7 +69,7 @@ def propose_masks(
     extract(
         table["image_id"].tolist(),
         lambda image_ids: {"masks": pack_bits(proposals_in_grid(propose, reader, image_ids, config))},
-        scratch=Path("scratch/propose_masks") / run_key(config, images, checksum),
+        scratch=Path("scratch/propose_masks") / run_key(config, images, checksum, threads=False),
         out=out,
         meta={"model": "segmenter, automatic mode", "weights_sha256": checksum, "input_size": side}
         | ({"stretch": True} if config.stretch else {}),

@@ -7,16 +7,19 @@ writes  labels.parquet
 run     dvc repro segment_boxes@scenes-dvin
 """
 
+import shutil
 from pathlib import Path
 
+from deixis.core.checkpoints import run_key
 from deixis.core.cli import run_stage
 from deixis.core.config import read_section
+from deixis.core.pieces import end_of_share
 from deixis.core.progress import say
-from deixis.core.records import read_json, read_table, write_table
+from deixis.core.records import file_sha256, read_json, read_table, write_table
 from deixis.core.runtime import Device, pick_device
 from deixis.labelling.label_table import BOX_COLUMNS, finish_labels
 from deixis.labelling.rules import LabelParams
-from deixis.labelling.segmenting import segment_table
+from deixis.labelling.segmenting import segment_in_pieces
 from models.frozen.segmenters import load_segmenter
 
 
@@ -37,15 +40,19 @@ def segment_boxes(
     table = read_table(boxes, columns=BOX_COLUMNS, optional=optional, made_by="write_pseudo_labels")
     card = read_json(teacher / "config.json", made_by="train_teacher")
     if rules.masks == "none":
+        end_of_share()
         say(f"{out}: boxes alone, as labels.masks says")
         write_table(finish_labels(table, [None] * len(table), [0.0] * len(table), card), out)
         return
     paths = read_table(images, columns=("image_id", "path"), made_by="prepare").set_index("image_id")["path"]
     model = load_segmenter(segmenter, pick_device(device))
-    masks, quality = segment_table(
-        model, table, paths={image_id: image_root / path for image_id, path in paths.items()}
+    checksum = file_sha256(segmenter / "model.safetensors")
+    scratch = Path("scratch/segment_boxes") / run_key(boxes, images, checksum, threads=False)
+    masks, quality = segment_in_pieces(
+        model, table, paths={image_id: image_root / path for image_id, path in paths.items()}, scratch=scratch
     )
     write_table(finish_labels(table, masks, quality, card), out)
+    shutil.rmtree(scratch, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -50,12 +50,13 @@ def segment_candidates(
     model = load_segmenter(segmenter, pick_device(device))
 
     checksum = file_sha256(segmenter / "model.safetensors")
+    key = run_key(config, images, checksum, features / "meta.json", threads=False)
     extract(
         table["image_id"].tolist(),
         lambda image_ids: masks_of_boxes(
             model, reader, image_ids, detector.read("boxes", image_ids), config, grid=side // config.mask_stride
         ),
-        scratch=Path("scratch/segment_candidates") / run_key(config, images, checksum, features / "meta.json"),
+        scratch=Path("scratch/segment_candidates") / key,
         out=out,
         meta={"model": "segmenter on detector boxes", "weights_sha256": checksum, "input_size": side},
         batch_size=BATCH_SIZE,

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from deixis.core.errors import DataError
 from deixis.core.foreign import foreign_bytes
+from deixis.core.pieces import do_pieces
 from deixis.core.progress import track
 from deixis.core.records import file_sha256, read_json, read_table, write_atomically, write_json, write_table
 from deixis.imaging.letterbox import Framing, Letterbox
@@ -54,7 +55,7 @@ def extract(
     batch_size: int,
     shard_bytes: int = SHARD_BYTES,
 ) -> None:
-    """Encode all images into a store at `out`.
+    """Encode all images into a store at `out`, by shards that several processes may share (deixis/core/pieces.py).
 
     Args:
         encode: Image ids -> named arrays, one row per image; the same names and row shapes every time.
@@ -67,8 +68,11 @@ def extract(
     per_shard = max(batch_size, shard_bytes // row_bytes // batch_size * batch_size)
     shards = [ids[start : start + per_shard] for start in range(0, len(ids), per_shard)]
     scratch.mkdir(parents=True, exist_ok=True)
-    for number, shard_ids in enumerate(shards):
-        _extract_shard(number, shard_ids, encode, scratch, batch_size, what=f"shard {number + 1}/{len(shards)}")
+    do_pieces(
+        len(shards),
+        lambda number: (scratch / f"shard-{number:05d}.json").exists(),
+        lambda number: _extract_shard(number, shards, encode, scratch, batch_size),
+    )
     rows = [(image_id, number, row) for number, shard in enumerate(shards) for row, image_id in enumerate(shard)]
     write_table(pd.DataFrame(rows, columns=["image_id", "shard", "row"]), scratch / "index.parquet")
     arrays = {name: {"dtype": str(array.dtype), "shape": list(array.shape[1:])} for name, array in first.items()}
@@ -88,14 +92,12 @@ def _finish_shards(scratch: Path, shards: Sequence[Sequence[int]]) -> list[dict[
 
 
 def _extract_shard(
-    number: int, ids: Sequence[int], encode: Encode, scratch: Path, batch_size: int, *, what: str
+    number: int, shards: Sequence[Sequence[int]], encode: Encode, scratch: Path, batch_size: int
 ) -> None:
-    marker = scratch / f"shard-{number:05d}.json"
-    if marker.exists():
-        return
-    parts: dict[str, list[np.ndarray]] = {}
+    """Compute a shard; its marker, written last, says that it is whole."""
+    ids, parts = shards[number], dict[str, list[np.ndarray]]()
     starts = range(0, len(ids), batch_size)
-    for start in track(starts, what, total=len(starts)):
+    for start in track(starts, f"shard {number + 1}/{len(shards)}", total=len(starts)):
         for name, array in encode(ids[start : start + batch_size]).items():
             parts.setdefault(name, []).append(array)
     checksums = {}
@@ -109,7 +111,7 @@ def _extract_shard(
 
         write_atomically(path, save)
         checksums[name] = file_sha256(path)
-    write_json(checksums, marker)
+    write_json(checksums, scratch / f"shard-{number:05d}.json")
 
 
 class FeatureStore:

@@ -17,17 +17,19 @@ from deixis.core.foreign import foreign_bytes
 from deixis.core.records import described_file, file_sha256, write_atomically, write_json
 
 
-def run_key(*parts: Any, entries: Iterable[str] = ()) -> str:
+def run_key(*parts: Any, entries: Iterable[str] = (), threads: bool = True) -> str:
     """Name of a scratch folder: a hash of everything that decides a run's result, our code included.
 
     Args:
         parts: Settings by their text, files (as Path) by their content.
         entries: Modules whose closures are the code that decides; by default all that is loaded.
+        threads: Whether another number of threads is another run. It is in training, where rounding adds up; a frozen
+            model's answers about an image may be begun on one machine and ended on another.
     """
     code = Code()
     modules = {name for entry in entries for name in code.closure(entry)} or loaded_modules(code)
     ours = code.fingerprint(modules)
-    digest = hashlib.sha256(repr((torch.__version__, torch.get_num_threads(), ours)).encode())
+    digest = hashlib.sha256(repr((torch.__version__, threads and torch.get_num_threads(), ours)).encode())
     for part in parts:
         digest.update(file_sha256(part).encode() if isinstance(part, Path) else repr(part).encode())
     return digest.hexdigest()[:16]

@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import importlib.util
 import io
 import os
 import platform
@@ -12,22 +13,40 @@ from typing import Any
 
 from cyclopts import App
 
-from deixis.core.code_list import held_to_its_code
+from deixis.core.code_list import LISTER, held_to_its_code
 from deixis.core.errors import ConfigError, DataError
 
 # glibc's names and numbers for mallopt, and the bytes up to which freed memory is kept for the next allocation
 MMAP_THRESHOLD, TRIM_THRESHOLD = (-3, 256 << 20), (-1, 512 << 20)
+CLUSTER = "DEIXIS_CLUSTER"
 
 
 def run_stage(stage: Callable[..., Any]) -> None:
-    """Parse the command line by the signature of `stage` and run it.
+    """Parse the command line by the signature of `stage` and run it, elsewhere where DEIXIS_CLUSTER says so.
 
     Exit codes: 0 done, 2 wrong configuration, 65 bad data; anything else is our bug and shows its traceback.
     """
     module = _module_name() if stage.__module__ == "__main__" else stage.__module__
+    if module != LISTER:  # by whose list the nodes are compared with this checkout
+        go_to_cluster(module)
     app = App(name=f"python -m {module}", version_flags=[])
     app.default(held_to_its_code(stage, module))
     run_app(app)
+
+
+def go_to_cluster(module: str) -> None:
+    """Where DEIXIS_CLUSTER names one, become the program that runs the same command line there, and never return."""
+    if not os.environ.get(CLUSTER) or {"--help", "-h"}.intersection(sys.argv):
+        return
+    if importlib.util.find_spec("pipelines") is None:
+        print(
+            f"error: {CLUSTER} is set, but there is no pipelines.cluster here, which runs stages elsewhere. Run from "
+            f"the root of a checkout, or unset {CLUSTER}",
+            file=sys.stderr,
+        )
+        sys.exit(ConfigError.exit_code)
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", "pipelines.cluster", module, *sys.argv[1:]])
 
 
 def run_app(app: App) -> None:

@@ -103,6 +103,7 @@ def _unknown(run: RunParams, methods: Mapping[str, Collection[str]]) -> Iterator
         "student_teachers": (*run.teachers, *run.map_teachers, *run.written_again()),
         "box_masks": run.datasets,
         "proposals": run.datasets,
+        "photo_masks": run.datasets,
         "reference_datasets": run.datasets,
     }
     for name, allowed in known.items():

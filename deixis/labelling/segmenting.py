@@ -8,11 +8,14 @@ import numpy as np
 import pandas as pd
 import torch
 
+from deixis.core.pieces import do_pieces
 from deixis.core.progress import track
+from deixis.core.records import read_json, write_json
 from deixis.imaging.decoding import open_image
 from deixis.imaging.masks import RLE, encode_mask
 from deixis.roles import Segmenter
 
+IMAGES_PER_PIECE = 256
 MIN_SIDE = 1.0  # pixels; a box thinner than this after clipping gets no mask
 
 
@@ -33,6 +36,32 @@ def segment_table(
         drawn, scores = model.segment(pixels, torch.from_numpy(clipped[thick]).float())
         for row, mask, score in zip(np.array(rows)[thick].tolist(), drawn, scores, strict=True):
             masks[row], quality[row] = encode_mask(mask), float(score)
+    return masks, quality
+
+
+def segment_in_pieces(
+    model: Segmenter, table: pd.DataFrame, *, paths: dict[Any, Path], scratch: Path
+) -> tuple[list[RLE | None], list[float]]:
+    """As `segment_table`, some images at a time, so that a killed run goes on and several processes may share the work.
+
+    Args:
+        scratch: Folder of this very table and segmenter (its name is the hash of all inputs).
+    """
+    numbers = table["image_id"].factorize()[0] // IMAGES_PER_PIECE
+    rows_of = [np.flatnonzero(numbers == number) for number in range(numbers.max(initial=-1) + 1)]
+    files = [scratch / f"{number:06d}.json" for number in range(len(rows_of))]
+
+    def segment(number: int) -> None:
+        masks, quality = segment_table(model, table.iloc[rows_of[number]], paths=paths)
+        write_json({"masks": masks, "quality": quality}, files[number])
+
+    do_pieces(len(files), lambda number: files[number].exists(), segment)
+    masks: list[RLE | None] = [None] * len(table)
+    quality = [0.0] * len(table)
+    for rows, file in zip(rows_of, files, strict=True):
+        piece = read_json(file, made_by="segment_boxes")
+        for row, mask, score in zip(rows.tolist(), piece["masks"], piece["quality"], strict=True):
+            masks[row], quality[row] = mask, score
     return masks, quality
 
 

@@ -18,6 +18,7 @@ import commands.label
 from commands.chunks import ROWS_PER_CHUNK
 from commands.label import label
 from deixis.core.errors import ConfigError, DataError
+from deixis.core.pieces import PIECE
 from deixis.datasets.pairs.adapter import PairsAdapter
 from deixis.datasets.pairs.settings import PairsConfig
 from deixis.exports.reading import LabelReader
@@ -94,6 +95,36 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(world, tmp_path, monk
     (killed / "summary.json").unlink()  # killed after the labels were joined, before that was noted
     label(pairs=pairs, out=killed, model=model)
     assert bytes_of(killed) == bytes_of(whole)
+
+
+def shares_of(count: int, monkeypatch, **arguments) -> None:
+    """Label as a cluster does: what all shares need first, then the shares, then the rest."""
+    for share in ("0/0", *(f"{number}/{count}" for number in range(count))):
+        monkeypatch.setenv(PIECE, share)
+        with pytest.raises(SystemExit) as end:
+            label(**arguments)
+        assert end.value.code == 0 and not (arguments["out"] / "labels.parquet").exists()
+    monkeypatch.delenv(PIECE)
+    label(**arguments)
+
+
+def test_shares_make_the_labels_that_one_process_makes(world, tmp_path, monkeypatch):
+    shutil.copytree(world / "data/raw/toy/images", tmp_path / "own/images")
+    rows = [{"file_name": f"{number}.png", "Caption": phrase} for number in range(6) for phrase in PHRASES]
+    (tmp_path / "own/pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows * 20))
+    given = {"pairs": tmp_path / "own/pairs.jsonl", "model": world / "data/teachers/toy/refclip"}
+    label(**given, out=tmp_path / "whole")
+    done, plain = [], commands.label.label_chunk
+
+    def counted(predictor, rows, source, **options):
+        done.append((os.environ.get(PIECE), int(rows.index[0])))
+        return plain(predictor, rows, source, **options)
+
+    monkeypatch.setattr(commands.label, "label_chunk", counted)
+    shares_of(2, monkeypatch, **given, out=tmp_path / "shared")
+    assert {share for share, _ in done} == {"0/2", "1/2"}
+    assert len(done) == len({first for _, first in done}) > 2
+    assert bytes_of(tmp_path / "shared") == bytes_of(tmp_path / "whole")
 
 
 def test_bad_rows_are_counted_and_no_sound_one_is_lost(world, tmp_path, capsys):

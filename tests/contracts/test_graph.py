@@ -272,6 +272,7 @@ def test_every_setting_of_params_parses(tmp_path):
     from stages.evaluate import EvaluationParams
     from stages.measure_speed import SpeedParams
     from stages.pretrain_backbone import BackboneParams
+    from stages.pretrain_crop_masks import CropMaskParams
     from stages.pretrain_detector import DetectorParams
     from stages.pretrain_mask_head import MaskHeadParams
     from stages.pretrain_segmenter import SegmenterParams
@@ -282,6 +283,7 @@ def test_every_setting_of_params_parses(tmp_path):
     for section, kind in {
         "detector": DetectorParams, "segmenter": SegmenterParams, "backbone": BackboneParams, "labels": LabelParams,
         "ratings": RatingParams, "cues": CueParams, "mask_heads.prototype_masks": MaskHeadParams,
+        "crop_masks": CropMaskParams,
         "evaluation": EvaluationParams, "speed": SpeedParams,
     }.items():  # fmt: skip
         assert read_section(params, section, kind)

@@ -12,6 +12,7 @@ import torch
 
 from deixis.batches.features import FeatureStore, extract
 from deixis.core.errors import DataError
+from deixis.core.pieces import PIECE
 
 IDS = list(range(100, 123))  # 23 images
 ROW_BYTES = 3 * 2 * 2 * 2 + 5 * 4
@@ -224,3 +225,20 @@ def test_verify_finds_a_flipped_byte(tmp_path, place):
     store = FeatureStore(folder)
     with pytest.raises(DataError, match=r"shard-00001\.map\.npy.*checksum"):
         store.verify()
+
+
+def test_shares_make_the_store_that_one_process_makes(tmp_path, monkeypatch):
+    expected = contents(build(tmp_path, shard_rows=4, name="whole"))
+    encoders = []
+    for share in ("2/3", "0/3", "1/3"):
+        monkeypatch.setenv(PIECE, share)
+        encoders.append(Encoder())
+        with pytest.raises(SystemExit):
+            build(tmp_path, encode=encoders[-1], shard_rows=4, name="shared")
+        assert not (tmp_path / "shared").exists()
+    assert [len(encoder.asked) for encoder in encoders] == [7, 8, 8]
+    assert sorted(image_id for encoder in encoders for image_id in encoder.asked) == IDS
+    monkeypatch.delenv(PIECE)
+    last = Encoder()
+    assert contents(build(tmp_path, encode=last, shard_rows=4, name="shared")) == expected
+    assert not last.asked
