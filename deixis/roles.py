@@ -180,7 +180,10 @@ class MapTeacher(Protocol):
 
 @runtime_checkable
 class Segmenter(Protocol):
-    """Frozen: boxes or points to masks in stored pixels, and the quality the model expects of each."""
+    """Frozen: boxes or points to masks in stored pixels, and the quality the model expects of each.
+
+    One that understands boxes alone refuses the rest by a ConfigError.
+    """
 
     Config: ClassVar[Any]
 

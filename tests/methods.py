@@ -52,13 +52,14 @@ TINY_VIT = {"input_size": 64, "patch": 16, "width": 16, "depth": 1, "heads": 2}
 TINY_EFFICIENT = {"patch": 16, "width": 16, "depth": 1, "heads": 2, "neck_width": 16}
 EXTRAS = {"ultralytics_heads": "ultralytics", "mmdet_heads": "mmdet"}  # method -> the extra, and library, it needs
 TINY_BERT = {"vocabulary": None, "length": 8, "width": 16, "layers": 1, "heads": 2, "feedforward": 16}
-UNNAMED: dict[tuple[str, str], dict[str, Any]] = {  # methods that params.yaml does not name: they are only imported
+UNNAMED: dict[tuple[str, str], dict[str, Any]] = {  # methods whose sizes params.yaml does not hold
     ("detector", "yolox"): {"width": 0.125, "num_classes": 3, "input_size": 64},
     ("teacher", "zero_shot"): {"num_classes": 8, "num_names": 8, "text": TINY_BERT},
     ("expert", "clip_vit"): TINY_VIT,
     ("expert", "dinov2_vit"): TINY_VIT,
     ("expert", "efficient_sam_vit"): TINY_EFFICIENT,
     ("expert", "clip_convnext"): {"depths": (1, 1, 1, 1), "widths": (8, 8, 16, 16)},
+    ("segmenter", "crop_masks"): {"trunk": {"width": 0.125, "input_size": 64}, "side": 32, "width": 8},
     ("segmenter", "sam"): {"size": "vit_b"},
     ("segmenter", "mobile_sam"): {"depths": (1, 1, 1, 1), "widths": (16, 16, 32, 32), "heads": (1, 1, 2, 2)},
     ("segmenter", "efficient_sam"): {
