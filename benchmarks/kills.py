@@ -1,9 +1,9 @@
 """Kills of scheduled flows, again and again: what is left behind, what stays `Running`, what the next run makes of it.
 
 A real server, worker, deployment (deploy/prefect.yaml) and automation (deploy/automations.yaml) drive a checkout of
-four stages, two of them slow. In the middle of a slow one, one process is killed. Counted are processes that still work
-in the checkout 15 seconds later, runs that are `Running` 3 minutes later, next runs that complete, and outputs that are
-those of a run that nobody disturbed. Linux alone: it reads /proc.
+four stages, two of them slow. In the middle of a slow one, one process is killed, or all at once (node). Counted are
+processes that still work in the checkout 15 seconds later, runs that are `Running` 3 minutes later, next runs that
+complete, and outputs that are those of a run that nobody disturbed. Linux alone: it reads /proc.
 
 run     python -m benchmarks.kills [--times 5] [--kinds flow-kill] [--out benchmarks/kills.json]
 """
@@ -102,6 +102,14 @@ class Site:
             if entry[2].is_relative_to(self.folder) and part in entry[1] and pid != os.getpid()
         }
 
+    def machine(self) -> set[int]:
+        """All that would die with the machine on which the worker runs."""
+        everything = processes()
+        dying = {self.worker.pid, *self.inside("python")}  # pyright: ignore[reportOptionalMemberAccess]
+        while more := {pid for pid, (parent, _, _) in everything.items() if parent in dying} - dying:
+            dying |= more
+        return dying
+
     def wait_for_state(self, run: str, allowed: set[str], seconds: float) -> str:
         wait_until(lambda: self.state(run) in allowed, seconds)
         return self.state(run)
@@ -125,6 +133,11 @@ def kill(site: Site, kind: str) -> None:
     if not wait_until(lambda: site.inside("python slow.py"), SECONDS_TO_COMPLETE):
         raise RuntimeError(f"no stage began: see {site.folder.parent / 'worker.log'}")
     time.sleep(2)
+    if kind == "node":
+        for number in (signal.SIGSTOP, signal.SIGKILL):  # all at once, as where a machine dies
+            for pid in site.machine():
+                os.kill(pid, number)
+        return
     everything = processes()
     victims = {
         "worker-term": lambda: (site.worker.pid, signal.SIGTERM),  # pyright: ignore[reportOptionalMemberAccess]
@@ -135,7 +148,7 @@ def kill(site: Site, kind: str) -> None:
     os.kill(*victims[kind]())
 
 
-KINDS = ("worker-term", "worker-kill", "flow-kill", "stage-kill")
+KINDS = ("worker-term", "worker-kill", "flow-kill", "stage-kill", "node")
 
 
 def disturb(site: Site, kind: str, number: int) -> dict[str, Any]:
