@@ -41,6 +41,12 @@ def cluster() -> Iterator[Any]:
     nodes.shutdown()
 
 
+def kill_node(cluster: Any, node: Any) -> None:
+    """Kill it, and wait until the others know."""
+    cluster.remove_node(node, allow_graceful=False)
+    cluster.wait_for_nodes()
+
+
 @pytest.fixture
 def checkout(tmp_path) -> Path:
     """A folder with the stages of tests/cluster/programs."""
