@@ -50,6 +50,12 @@ class Task:
         stream.write(data)
         stream.flush()
 
+    def end(self, code: int) -> None:
+        """Keep its exit code, and pass on lines that it did not end."""
+        self.code = code
+        for kind in [kind for kind, line in self.held.items() if line]:
+            self.write(kind, b"\n")
+
 
 class Tasks:
     """Runs bodies that each occupy the same of a node."""
@@ -106,7 +112,7 @@ class Tasks:
         elif kind == "missing":
             raise ConfigError(f"{self._stage}: node {self._name(task)} {value}. {REMEDY}")
         elif kind == "end":
-            task.code = value
+            task.end(value)
         else:
             task.write(kind, value)
 

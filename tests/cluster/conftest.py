@@ -97,14 +97,6 @@ def wait_until(is_so: Callable[[], bool], seconds: float = SECONDS) -> None:
         time.sleep(0.05)
 
 
-def is_there(pid: int) -> bool:
-    """Whether a process is, and has not merely left its number to be collected."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
-
-
 def raylet_of(node: Any) -> int:
     """Number of the process that leads a node; all bodies on it descend from it."""
     return node.all_processes["raylet"][0].process.pid

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from pipelines._guard import SECONDS_TO_STOP
-from tests.cluster.conftest import NO_RAY, ROOT, SECONDS, end_of, is_there, kill_node, raylet_of, wait_until
+from tests.cluster.conftest import NO_RAY, ROOT, SECONDS, end_of, kill_node, raylet_of, wait_until
+from tests.pipelines.test_runner import is_there
 
 pytest.importorskip("ray", reason=NO_RAY)
 
