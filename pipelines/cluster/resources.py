@@ -51,7 +51,8 @@ class Needs:
 
         Without a GPU, a task's threads keep OMP_NUM_THREADS cores busy; unless that is set, all of its node.
         """
-        threads = float(os.environ.get("OMP_NUM_THREADS") or "inf")
+        stated = re.match(r"[1-9]\d*", os.environ.get("OMP_NUM_THREADS", ""))  # or a list
+        threads = int(stated[0]) if stated else float("inf")
         held = 0
         for node in filter(self.fits, nodes):
             by_memory = node.memory // self.memory if self.memory else node.cpus

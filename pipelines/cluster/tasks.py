@@ -50,6 +50,12 @@ class Task:
         stream.write(data)
         stream.flush()
 
+    def end(self, code: int) -> None:
+        """Keep its exit code, and pass on lines that it did not end."""
+        self.code = code
+        for kind in [kind for kind, line in self.held.items() if line]:
+            self.write(kind, b"\n")
+
 
 class Tasks:
     """Runs bodies that each occupy the same of a node."""
@@ -106,12 +112,13 @@ class Tasks:
         elif kind == "missing":
             raise ConfigError(f"{self._stage}: node {self._name(task)} {value}. {REMEDY}")
         elif kind == "end":
-            task.code = value
+            task.end(value)
         else:
             task.write(kind, value)
 
     def _lost(self, task: Task, error: Exception) -> None:
-        told = f"{self._stage}: {task.label or 'it'} was lost with node {self._name(task)} ({first_words(error)})"
+        where = f"with node {self._name(task)}" if task.node else "before it began"
+        told = f"{self._stage}: {task.label or 'it'} was lost {where} ({first_words(error)})"
         if not task.tries:
             raise LostError(f"{told}. Run it again: what it had finished is kept") from None
         say(f"{told}; it begins again, and what it had finished is kept")
@@ -119,7 +126,7 @@ class Tasks:
         self._submit(task)
 
     def _name(self, task: Task) -> str:
-        return self._names.get(task.node or "", "before it began" if task.node is None else task.node)
+        return self._names.get(task.node or "", task.node or "unknown")
 
     def _refuse_endless_wait(self, running: Sequence[Task]) -> None:
         waiting = any(task.node is None for task in running)

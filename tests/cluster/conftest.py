@@ -41,6 +41,12 @@ def cluster() -> Iterator[Any]:
     nodes.shutdown()
 
 
+def kill_node(cluster: Any, node: Any) -> None:
+    """Kill it, and wait until the others know."""
+    cluster.remove_node(node, allow_graceful=False)
+    cluster.wait_for_nodes()
+
+
 @pytest.fixture
 def checkout(tmp_path) -> Path:
     """A folder with the stages of tests/cluster/programs."""
@@ -89,14 +95,6 @@ def wait_until(is_so: Callable[[], bool], seconds: float = SECONDS) -> None:
     while not is_so():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.05)
-
-
-def is_there(pid: int) -> bool:
-    """Whether a process is, and has not merely left its number to be collected."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def raylet_of(node: Any) -> int:

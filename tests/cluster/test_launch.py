@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from pipelines._guard import SECONDS_TO_STOP
-from tests.cluster.conftest import NO_RAY, ROOT, SECONDS, end_of, is_there, raylet_of, wait_until
+from tests.cluster.conftest import NO_RAY, ROOT, SECONDS, end_of, kill_node, raylet_of, wait_until
+from tests.pipelines.test_runner import is_there
 
 pytest.importorskip("ray", reason=NO_RAY)
 
@@ -61,7 +62,7 @@ def test_a_stage_whose_node_dies_is_to_be_tried_again_and_leaves_no_process_behi
     launcher = start("sleeper", FOREVER, "0", stage="sleep_alone")
     wait_until(lambda: any(path.stat().st_size for path in checkout.glob("began/*")))
     pids = facts_of(checkout)[0]["pids"][:3]
-    cluster.remove_node(node, allow_graceful=False)
+    kill_node(cluster, node)
     code, _, err = end_of(launcher)
     assert code == 75
     assert f"error: sleep_alone: it was lost with node {socket.gethostname()}" in err

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from pipelines._guard import SECONDS_TO_STOP
-from tests.cluster.conftest import NO_RAY, ROOT, end_of, is_there, raylet_of, wait_until
+from tests.cluster.conftest import NO_RAY, ROOT, end_of, kill_node, raylet_of, wait_until
+from tests.pipelines.test_runner import is_there
 
 pytest.importorskip("ray", reason=NO_RAY)
 
@@ -59,7 +60,7 @@ def test_a_node_that_dies_costs_each_of_its_workers_one_shard(cluster, checkout,
         "made_up", "--out", "store", DEIXIS_PIECES="4", SECONDS_PER_SHARD="1"
     )  # fmt: skip
     wait_until(lambda: any(doomed in pids for _, pids in shards_begun(checkout)))
-    cluster.remove_node(node, allow_graceful=False)
+    kill_node(cluster, node)
     code, _, err = end_of(launcher)
     assert code == 0, err
     assert "begins again" in err and err.count("of 4 is done") == 4

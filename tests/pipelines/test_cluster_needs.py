@@ -112,6 +112,8 @@ def test_what_no_node_has_is_refused_with_what_there_is():
         (Needs(), None, None, 2),  # every thread of each node
         (Needs(), "4", None, 4 + 2),
         (Needs(), "1", None, 16 + 8),
+        (Needs(), "4,2", None, 4 + 2),
+        (Needs(), "all", None, 2),
         (Needs(cpus=10), "1", None, 1),
         (Needs(), "64", None, 2),
         (Needs(gpus=1), None, "3", 3),
