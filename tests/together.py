@@ -2,13 +2,14 @@
 
 import multiprocessing
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
 
-GROUP_TIMEOUT_S = 120
+PATIENCE = timedelta(seconds=60)  # with a process that failed
 
 
 def run_together(work: Callable[..., None], processes: int, *arguments: Any) -> None:
@@ -32,7 +33,7 @@ def join_group(number: int, size: int, folder: Path) -> None:
     torch.set_num_threads(1)
     if size > 1:
         meeting = f"file://{folder}/group-of-{size}"
-        dist.init_process_group("gloo", init_method=meeting, rank=number, world_size=size)
+        dist.init_process_group("gloo", init_method=meeting, rank=number, world_size=size, timeout=PATIENCE)
 
 
 def leave_group() -> None:

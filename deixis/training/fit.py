@@ -149,13 +149,13 @@ def fit(
     """
     if ranks() > 1:
         scratch = scratch.with_name(f"{scratch.name}-{ranks()}-ranks")  # the last digits depend on how many add up
-    state, seed = _State(model, recipe, groups), torch.initial_seed()
+    state = _State(model, recipe, groups)
     state.resume(scratch)
     last_save = time.monotonic()
     for epoch in range(len(state.rows), recipe.epochs):
         title = f"epoch {epoch + 1}/{recipe.epochs}"
         sums: dict[str, float] = {}
-        start_streams(seed, epoch)
+        start_streams(state.seed, epoch)
         for index, batch in enumerate(_tracked(batches(epoch), title, total=steps_per_epoch)):
             step = epoch * steps_per_epoch + index
             with autocast(device):
@@ -202,6 +202,7 @@ class _State:
         synchronise(model)
         self.average = WeightAverage(model, recipe.ema_decay) if recipe.ema_decay else None
         self.rows: list[dict[str, Any]] = []
+        self.seed = torch.initial_seed()
 
     def step(self, number: int, terms: dict[str, Tensor], rate: float) -> None:
         """One step of the optimiser down the gradient of `total`, with learning rate `rate`."""
@@ -240,7 +241,7 @@ class _State:
         tensors["rng.cpu"] = torch.get_rng_state()
         if torch.cuda.is_available():
             tensors["rng.cuda"] = torch.cuda.get_rng_state()
-        save_state(tensors, {"rows": self.rows}, scratch / "state.safetensors")
+        save_state(tensors, {"rows": self.rows, "seed": self.seed}, scratch / "state.safetensors")
 
     def resume(self, scratch: Path) -> None:
         """Read what `save` wrote, where it wrote something.
@@ -269,5 +270,5 @@ class _State:
         torch.set_rng_state(tensors["rng.cpu"])
         if "rng.cuda" in tensors:
             torch.cuda.set_rng_state(tensors["rng.cuda"])
-        self.rows = facts["rows"]
+        self.rows, self.seed = facts["rows"], facts["seed"]
         _say(f"resuming after epoch {len(self.rows)}")

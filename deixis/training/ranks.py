@@ -136,9 +136,9 @@ def _join(x: Tensor, counts: Sequence[int]) -> Tensor:
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
     """The mean over processes in place of each gradient; a parameter that no process has one for goes without."""
-    if ranks() == 1:
-        return
     learners = list(parameters)
+    if ranks() == 1 or not learners:
+        return
     parts = [torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in learners]
     asked = parts[0].new_tensor([p.grad is not None for p in learners])
     flat = torch.cat([*parts, asked])
