@@ -1,6 +1,6 @@
 """Gradients of every registered method's training step in double precision, by so many processes. Written to files.
 
-One step without dropout, on a batch of eight phrases about five images, of which two come back later in the batch.
+One step without dropout, on a batch of six phrases about four small images, of which two come back later in the batch.
 """
 
 from collections.abc import Sequence
@@ -21,13 +21,14 @@ from deixis.training.losses import anchor_contrastive_loss
 from deixis.training.ranks import average_gradients, rank, ranks
 from deixis.training.sync_batchnorm import synchronise
 from deixis.types import TeacherBatch
-from tests.contracts.test_roles import CPU, FrozenExperts, map_batch, student_batch_of, teacher_batch, write_starts
+from tests.contracts.test_roles import CPU, map_batch, student_batch_of, teacher_batch, write_starts
 from tests.methods import TEXTS, build, methods, settings
 from tests.together import join_group, leave_group
 
 SIZES = (1, 2, 4)
 BATCHES = {"teacher": teacher_batch, "map_teacher": map_batch, "student": student_batch_of}
-SCATTERED, WHOLE = (0, 1, 2, 3, 1, 4, 0, 3), (0, 0, 1, 1, 2, 3, 3, 4)  # images of phrases; whole images at a time
+SCATTERED, WHOLE = (0, 1, 2, 1, 3, 0), (0, 0, 1, 2, 2, 3)  # images of phrases; whole images at a time
+SIDE = 64  # of students' images
 VARIANTS: dict[str, tuple[str, str, dict[str, Any]]] = {  # settings that draw, ask or norm what the usual ones do not
     "dvin whose contrast is the paper's": ("teacher", "dvin", {"compat": "paper"}),
     "tris with its judge": (
@@ -50,15 +51,25 @@ def cases() -> dict[str, tuple[str, str, dict[str, Any]]]:
     return {what: case for what, case in (registered | VARIANTS).items() if case[1] != "zero_shot"}
 
 
+def sizes(what: str) -> tuple[int, ...]:
+    """By how many processes a case is trained."""
+    return SIZES[:2] if what in VARIANTS else SIZES
+
+
 def write_gradients(number: int, folder: Path) -> None:
-    """As process `number` of four: gradients of all cases by one, by two and by four."""
+    """As process `number` of four: gradients of all cases by one, by two and by four; of variants by one and two."""
     torch.Tensor.float = torch.Tensor.double  # what networks and losses hold to single precision
     torch.set_default_dtype(torch.float64)
-    made = {what: make(role, name, changes, folder / str(number)) for what, (role, name, changes) in cases().items()}
+    made = {
+        what: make(role, name, changes, folder / str(number))
+        for what, (role, name, changes) in cases().items()
+        if number < sizes(what)[-1]
+    }
     for size in [size for size in SIZES if number < size]:
         join_group(number, size, folder)
         for what, (model, batch) in made.items():
-            keep(gradients(model, batch, model.loss), folder / f"{what} of {size}")
+            if size in sizes(what):
+                keep(gradients(model, batch, model.loss), folder / f"{what} of {size}")
         if size > 1:
             refclip, batch = made["teacher refclip"]
             keep(gradients(refclip, batch, partial(plainly_gathered, refclip)), folder / f"plain of {size}")
@@ -69,7 +80,9 @@ def write_gradients(number: int, folder: Path) -> None:
 def make(role: str, name: str, changes: dict[str, Any], folder: Path) -> tuple[Any, Any]:
     """A fresh model in double precision, without dropout and with one side to resize to, and its batch."""
     config = settings(role, name)
-    changes = changes | ({"resize_sides": (config.input_size,)} if hasattr(config, "resize_sides") else {})
+    if role == "student":
+        changes = changes | {"input_size": SIDE}
+        changes |= {"resize_sides": (SIDE,)} if hasattr(config, "resize_sides") else {}
     model = build(role, name, **changes)
     if role == "map_teacher":
         model.start_from(write_starts(model.starts, folder), CPU)
@@ -84,17 +97,18 @@ def make(role: str, name: str, changes: dict[str, Any], folder: Path) -> tuple[A
     for judge in getattr(model, "_judge", []):
         freeze(judge.double())
     whole = role == "map_teacher" or getattr(model, "needs_candidates", False)
-    return model, in_double(BATCHES[role](model, WHOLE if whole else SCATTERED))
+    batch = BATCHES[role](model, WHOLE if whole else SCATTERED)
+    if role == "teacher":
+        everyone = torch.arange(max(SCATTERED) + 1)
+        stored = {name: batch.experts.maps(name, everyone).double() for name in model.expert_names}
+        batch = replace(batch, experts=StoredMaps(stored))
+    return model, in_double(batch)
 
 
 def in_double(value: Any) -> Any:
     """Numbers of a batch that are not whole in double precision."""
     if isinstance(value, Tensor):
         return value.double() if value.is_floating_point() else value
-    if isinstance(value, FrozenExperts):
-        names = ("contrastive_vit", "distilled_vit", "segmentation_vit", "contrastive_convnet")
-        everyone = torch.arange(len(value._seen))
-        return StoredMaps({name: value.maps(name, everyone).double() for name in names})
     if isinstance(value, tuple):
         return tuple(in_double(part) for part in value)
     if is_dataclass(value):
@@ -103,7 +117,7 @@ def in_double(value: Any) -> Any:
 
 
 class StoredMaps:
-    """Maps of experts for the images of a batch."""
+    """Maps of some experts for all images of a batch, or for a part of them."""
 
     def __init__(self, stored: dict[str, Tensor]) -> None:
         self.stored = stored

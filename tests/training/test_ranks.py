@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from deixis.training.draws import common_seed
 from tests.together import run_together
-from tests.training.rank_gradients import cases, write_gradients
+from tests.training.rank_gradients import cases, sizes, write_gradients
 from tests.training.rank_trainings import NORMS, normed, small_model, train, train_together
 
 CLOSE = 1e-12  # of the largest gradient of the model
@@ -29,8 +29,7 @@ def distance(one, other):
     return float(max((one[name] - other[name]).abs().max() for name in gradients) / largest)
 
 
-@pytest.mark.parametrize("size", [2, 4])
-@pytest.mark.parametrize("what", cases())
+@pytest.mark.parametrize(("what", "size"), [(what, size) for what in cases() for size in sizes(what)[1:]])
 def test_gradients_of_several_processes_are_those_of_one(folder, what, size):
     one, several = load_file(folder / f"{what} of 1"), load_file(folder / f"{what} of {size}")
     assert distance(one, several) <= CLOSE
