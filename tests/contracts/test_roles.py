@@ -130,13 +130,17 @@ def train(model: Any, batch: Any, folder: Path, **options: Any) -> set[str]:
 def train_teacher(model: Any, folder: Path) -> None:
     """On features and boxes of the detector; one that is not trained takes what it knows from frozen models."""
     if isinstance(model, ZeroShotTeacher):
-        bert = BERT(model.config.text, model.vocabulary)
-        save_checkpoint(bert, folder / "weights" / "bert", config={})
-        categories = [f"kind {number}" for number in range(model.config.num_classes)]
-        write_json({"categories": categories}, folder / "weights" / "detector" / "config.json")
-        model.start_from(folder / "weights", CPU)
+        start_untrained(model, folder / "weights")
         return
     assert not train(model, teacher_batch(model), folder, weights=model.term_weights)
+
+
+def start_untrained(model: Any, weights: Path) -> None:
+    """Let one that is not trained take what it knows from fresh frozen models."""
+    save_checkpoint(BERT(model.config.text, model.vocabulary), weights / "bert", config={})
+    categories = [f"kind {number}" for number in range(model.config.num_classes)]
+    write_json({"categories": categories}, weights / "detector" / "config.json")
+    model.start_from(weights, CPU)
 
 
 def train_map_teacher(model: Any, folder: Path) -> None:

@@ -16,13 +16,15 @@ from torch import Tensor, nn
 
 from deixis.batches.order import slice_of_batch
 from deixis.core.frozen import freeze
+from deixis.roles import stored_experts
 from deixis.training.draws import common_seed, start_streams
 from deixis.training.losses import anchor_contrastive_loss
 from deixis.training.ranks import average_gradients, rank, ranks
 from deixis.training.sync_batchnorm import synchronise
-from deixis.types import TeacherBatch
-from tests.contracts.test_roles import CPU, map_batch, student_batch_of, teacher_batch, write_starts
-from tests.methods import TEXTS, build, methods, settings
+from deixis.types import SCALES, TeacherBatch
+from models.teachers.zero_shot import ZeroShotConfig
+from tests.contracts.test_roles import CPU, map_batch, start_untrained, student_batch_of, teacher_batch, write_starts
+from tests.methods import TEXTS, UNNAMED, build, methods, settings
 from tests.together import join_group, leave_group
 
 SIZES = (1, 2, 4)
@@ -31,6 +33,13 @@ SCATTERED, WHOLE = (0, 1, 2, 1, 3, 0), (0, 0, 1, 2, 2, 3)  # images of phrases; 
 SIDE = 64  # of students' images
 VARIANTS: dict[str, tuple[str, str, dict[str, Any]]] = {  # settings that draw, ask or norm what the usual ones do not
     "dvin whose contrast is the paper's": ("teacher", "dvin", {"compat": "paper"}),
+    "dvin with a prior": (
+        "teacher", "dvin",
+        {
+            "prior": ZeroShotConfig(**UNNAMED["teacher", "zero_shot"]), "scales": SCALES,
+            "experts": {"class_words": 16}, "top_experts": 1,
+        },
+    ),
     "tris with its judge": (
         "map_teacher", "tris",
         {"has_positive_term": True, "same_image_negatives": 2, "learns_temperature": True, "memory": 3},
@@ -86,6 +95,8 @@ def make(role: str, name: str, changes: dict[str, Any], folder: Path) -> tuple[A
     model = build(role, name, **changes)
     if role == "map_teacher":
         model.start_from(write_starts(model.starts, folder), CPU)
+    if getattr(model, "prior", None):
+        start_untrained(model.prior, folder)
     if getattr(model, "needs_candidates", False):
         model.choose_attributes(TEXTS)
     for module in model.double().train().modules():
@@ -100,7 +111,7 @@ def make(role: str, name: str, changes: dict[str, Any], folder: Path) -> tuple[A
     batch = BATCHES[role](model, WHOLE if whole else SCATTERED)
     if role == "teacher":
         everyone = torch.arange(max(SCATTERED) + 1)
-        stored = {name: batch.experts.maps(name, everyone).double() for name in model.expert_names}
+        stored = {name: batch.experts.maps(name, everyone).double() for name in stored_experts(model)}
         batch = replace(batch, experts=StoredMaps(stored))
     return model, in_double(batch)
 
