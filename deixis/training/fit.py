@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from deixis.core.checkpoints import load_state, save_state
 from deixis.core.config import STRICT
-from deixis.core.errors import DataError
+from deixis.core.errors import ConfigError, DataError
 from deixis.core.progress import quietly, say, track
 from deixis.core.records import write_csv
 from deixis.core.runtime import autocast
@@ -25,6 +26,7 @@ from deixis.training.ranks import average_gradients, everywhere, first_rank, ran
 from deixis.training.sync_batchnorm import synchronise
 
 SECONDS_BETWEEN_SAVES = 30.0
+SAVES = "DEIXIS_SAVE_SECONDS"  # other seconds, where machines come and go
 POLY_POWER = 0.9  # of TRIS and PCNet
 Groups = Sequence[tuple[Sequence[nn.Parameter], float]]  # parameters with a factor on the learning rate
 
@@ -151,7 +153,7 @@ def fit(
         scratch = scratch.with_name(f"{scratch.name}-{ranks()}-ranks")  # the last digits depend on how many add up
     state = _State(model, recipe, groups)
     state.resume(scratch)
-    last_save = time.monotonic()
+    last_save, pause = time.monotonic(), seconds_between_saves()
     for epoch in range(len(state.rows), recipe.epochs):
         title = f"epoch {epoch + 1}/{recipe.epochs}"
         sums: dict[str, float] = {}
@@ -167,11 +169,24 @@ def fit(
         means = {name: value / steps_per_epoch for name, value in sums.items()}
         state.rows.append({"epoch": epoch + 1} | means)
         _say(f"{title}: " + ", ".join(f"{name} {value:.4f}" for name, value in means.items()))
-        if time.monotonic() - last_save > SECONDS_BETWEEN_SAVES and epoch + 1 < recipe.epochs:
+        if time.monotonic() - last_save > pause and epoch + 1 < recipe.epochs:
             state.save(scratch)
             last_save = time.monotonic()
     together = {"ranks": ranks()} if ranks() > 1 else {}
     return {"steps": recipe.epochs * steps_per_epoch} | state.finish(curves) | together
+
+
+def seconds_between_saves() -> float:
+    """How long a training goes on, at least, before its state is saved; it is at the end of an epoch.
+
+    Raises:
+        ConfigError: If the variable that says so holds no number.
+    """
+    given = os.environ.get(SAVES)
+    try:
+        return SECONDS_BETWEEN_SAVES if given is None else float(given)
+    except ValueError:
+        raise ConfigError(f'{SAVES} is "{given}". Allowed: seconds, as 600, or no such variable') from None
 
 
 def _tracked(batches: Iterable[Any], title: str, *, total: int) -> Iterator[Any]:
