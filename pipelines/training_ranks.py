@@ -11,6 +11,7 @@ import runpy
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
@@ -27,6 +28,7 @@ LOCAL = "local"
 SECONDS_TO_ANSWER = 10.0
 SCRATCH = Path("scratch/training_ranks")
 RETRIES = 3  # after a process or its node was lost; training goes on from its last saved state
+END = "end-{}.json"
 MAY_PASS = 75  # exit code of a stage that may do better later
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -143,22 +145,22 @@ def train(command: list[str], folder: Path, *, ranks: int, cpus: int, has_gpus: 
     except settings.TrainingFailedError as error:
         line = f"error: {command[0]} was lost {RETRIES + 1} times, the last time so: {first_words(error)}"
         return {"code": MAY_PASS, "line": line}
-    ends = sorted(folder.glob("end-*.json"))
+    ends = sorted(folder.glob(END.format("*")))
     return json.loads(ends[0].read_text()) if ends else {"code": 0, "line": ""}
 
 
 def run_rank(job: dict[str, Any]) -> None:
     """In one process of the group: run the stage as its program would be; what it ends with is written down.
 
-    Ray starts a group again that fails. One whose stage refused what it was given would be refused again, and so does
-    nothing the next time.
+    Ray starts a group again where one process fails, which also ends the others, wherever they wait for it. A stage
+    that refused what it was given would refuse it again: where all did so nothing fails, else nothing is done then.
     """
     os.chdir(job["checkout"])
     sys.path.insert(0, job["checkout"])
     os.environ.update(job["environment"])
     os.environ.pop("DEIXIS_CLUSTER", None)  # the stage would be sent away once more
     ends = Path(job["ends"])
-    if list(ends.glob("end-*.json")):
+    if list(ends.glob(END.format("*"))):
         return
     torch, ray_torch = import_module("torch"), import_module("ray.train.torch")
     if (device := ray_torch.get_device()).type == "cuda":
@@ -174,9 +176,19 @@ def run_rank(job: dict[str, Any]) -> None:
             return
         code = end.code if isinstance(end.code, int) else 1
         if code != MAY_PASS:
-            rank = torch.distributed.get_rank()
-            (ends / f"end-{rank}.json").write_text(json.dumps({"code": code, "line": heard.last_error}))
+            rank, ranks = torch.distributed.get_rank(), torch.distributed.get_world_size()
+            (ends / END.format(rank)).write_text(json.dumps({"code": code, "line": heard.last_error}))
+            if _all_there(ends, ranks):
+                return
         raise RuntimeError(f"{stage} ended with {code}") from None
+
+
+def _all_there(ends: Path, ranks: int) -> bool:
+    """Whether every process ends as this one does, within some seconds."""
+    deadline = time.monotonic() + SECONDS_TO_ANSWER
+    while (found := len(list(ends.glob(END.format("*"))))) < ranks and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return found == ranks
 
 
 class _Heard:

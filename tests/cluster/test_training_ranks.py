@@ -109,6 +109,14 @@ def test_what_a_stage_refuses_ends_it_with_its_code_and_one_message(checkout):
     code, said = end(start(checkout, "--ranks", "2", *ARGUMENTS))
     assert code == 65, said
     assert re.search(r"^error: labels\.parquet.*", said, re.MULTILINE), said
+    assert "Traceback" not in said
+
+
+def test_what_one_process_refuses_ends_both(checkout):
+    (checkout / "23.png").write_bytes(b"no image")  # only one of them reads it in the first step
+    code, said = end(start(checkout, "--ranks", "2", *ARGUMENTS))
+    assert code == 65, said
+    assert re.search(r"^error: .*23\.png.*", said, re.MULTILINE), said
 
 
 @pytest.mark.parametrize(
