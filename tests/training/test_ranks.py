@@ -32,7 +32,10 @@ def distance(one, other):
 @pytest.mark.parametrize(("what", "size"), [(what, size) for what in cases() for size in sizes(what)[1:]])
 def test_gradients_of_several_processes_are_those_of_one(folder, what, size):
     one, several = load_file(folder / f"{what} of 1"), load_file(folder / f"{what} of {size}")
-    assert distance(one, several) <= CLOSE
+    assert distance(one, several) <= CLOSE, (
+        f"{what}: {size} processes have other gradients than one. Its loss must hand what it compares or counts to "
+        "deixis.training.ranks.gathered first, and draw by deixis.training.draws (docs/adding-a-method.md)"
+    )
     for name in (name for name in one if name == "loss" or name.startswith("buffer")):
         torch.testing.assert_close(several[name], one[name], rtol=CLOSE, atol=CLOSE, msg=name)
 
