@@ -24,10 +24,11 @@ from deixis.core.records import read_table
 from deixis.core.runtime import Device, pick_device, seed_everything
 from deixis.roles import MapTeacher, module_of, parameter_groups
 from deixis.training.fit import Recipe, fit
+from deixis.training.ranks import first_rank
 from deixis.training.seeds import read_training_seed
 from models.frozen.starts import read_vocabulary
 from models.loading.map_teachers import build_map_teacher, map_teacher_config
-from training.epochs import refuse_refs
+from training.epochs import own_batches, refuse_refs
 from training.files import TrainingFiles, TrainingOptions
 
 
@@ -76,7 +77,8 @@ def train_map_teacher(
     about |= {"selection": "last epoch, averaged weights", "seed": seed}
     about |= {"cue_fallbacks": count_fallbacks(cues)} if cues else {}
     about |= {"images_without_proposals": reader.images_without_proposals()} if proposals else {}
-    save_checkpoint(module, files.out, config=card | about)
+    if first_rank():
+        save_checkpoint(module, files.out, config=card | about)
 
 
 def map_batches(
@@ -100,7 +102,7 @@ def map_batches(
         objects_per_image=objects_per_image,
         seed=seed,
     )
-    return order, steps
+    return own_batches(order, train), steps
 
 
 def open_reader(

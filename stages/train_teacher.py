@@ -21,6 +21,7 @@ from deixis.core.records import read_json, read_table, write_csv
 from deixis.core.runtime import Device, pick_device, seed_everything
 from deixis.roles import Teacher, ZeroShotTeacher, module_of, parameter_groups, prior_of
 from deixis.training.fit import Recipe, fit
+from deixis.training.ranks import first_rank
 from deixis.training.seeds import read_training_seed
 from models.frozen.starts import read_vocabulary, start_named_words
 from models.loading.teachers import build_teacher, feature_names, teacher_config
@@ -86,7 +87,8 @@ def train_teacher(
         groups=parameter_groups(model),
     )
     about = {"training": facts, "selection": "last epoch, averaged weights"}
-    save_checkpoint(module, out, config=card | survivors_used(features / "detector") | about | of_epoch | of_words)
+    if first_rank():
+        save_checkpoint(module, out, config=card | survivors_used(features / "detector") | about | of_epoch | of_words)
 
 
 def start_prior(model: Teacher, weights: Path, device: torch.device) -> list[Path]:

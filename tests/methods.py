@@ -3,7 +3,7 @@
 import importlib.util
 import os
 import tempfile
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -89,9 +89,13 @@ def settings(role: str, name: str) -> Any:
     return read_section(PARAMS, section, kind.Config)
 
 
-def build(role: str, name: str, *, seed: int = 0) -> Any:
-    """A fresh model; those that read phrases know the words of TEXTS."""
-    config, kind = settings(role, name), resolve(ROLES[role].registry, name, role=role)
+def build(role: str, name: str, *, seed: int = 0, **changes: Any) -> Any:
+    """A fresh model; those that read phrases know the words of TEXTS.
+
+    Args:
+        changes: Settings that are to differ.
+    """
+    config, kind = replace(settings(role, name), **changes), resolve(ROLES[role].registry, name, role=role)
     torch.manual_seed(seed)
     words = [build_vocabulary(map(normalise, TEXTS))] if ROLES[role].reads_phrases else []
     model = kind(config, *words)

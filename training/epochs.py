@@ -1,14 +1,16 @@
 """What an epoch goes through, as a recipe says: every phrase, or one phrase of each referred object."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from deixis.batches.order import BatchOrder, count_batches, drawn_batches, shuffled_batches
+from deixis.batches.order import BatchOrder, count_batches, drawn_batches, shuffled_batches, slice_of_batch
 from deixis.batches.samples import refuse_ungrouped, with_groups
 from deixis.core.errors import ConfigError
 from deixis.training.fit import Recipe
+from deixis.training.ranks import rank, ranks
 
 OF_REFS = {"epoch": "one phrase of each ref, drawn anew"}  # for cards: this uses which phrases name one object
 
@@ -17,6 +19,8 @@ def epoch_batches(
     train: pd.DataFrame, recipe: Recipe, *, section: str, of: str, seed: int, found_in: Path | None = None
 ) -> tuple[BatchOrder, int, dict[str, Any]]:
     """Batches of rows of `train` in each epoch, how many they are, and what the card says of it.
+
+    Of several processes that train together each has its slices.
 
     Args:
         section: Of the recipe in params.yaml.
@@ -29,12 +33,26 @@ def epoch_batches(
     setting, size = f"{section}.batch_size", recipe.batch_size
     if recipe.epoch == "phrases":
         steps = count_batches(len(train), size, of=of, setting=setting, found_in=found_in)
-        return shuffled_batches(len(train), size, seed=seed), steps, {}
+        return own_batches(shuffled_batches(len(train), size, seed=seed), train), steps, {}
     grouped = with_groups(train)
     refuse_ungrouped(grouped, found_in=found_in or Path("pairs"), setting=f"{section}.epoch", without="phrases")
     refs = grouped["group"].nunique()
     steps = count_batches(refs, size, of=f"refs among {of}", setting=setting, found_in=found_in)
-    return drawn_batches(grouped["group"].tolist(), size, seed=seed), steps, OF_REFS
+    return own_batches(drawn_batches(grouped["group"].tolist(), size, seed=seed), train), steps, OF_REFS
+
+
+def own_batches(order: BatchOrder, table: pd.DataFrame) -> BatchOrder:
+    """Of each batch of rows of a table the slice of this process, where several train together."""
+    if ranks() == 1:
+        return order
+    image_ids: list[int] = table["image_id"].tolist()
+
+    def batches(epoch: int) -> Iterator[list[int]]:
+        for rows in order(epoch):
+            own = slice_of_batch([image_ids[row] for row in rows], rank=rank(), ranks=ranks())
+            yield [rows[place] for place in own]
+
+    return batches
 
 
 def refuse_refs(recipe: Recipe, what: str) -> None:

@@ -19,10 +19,11 @@ from deixis.core.runtime import Device, pick_device, seed_everything
 from deixis.imaging.prompted_masks import refuse_masks
 from deixis.roles import Student, module_of, parameter_groups
 from deixis.training.fit import Recipe, fit
+from deixis.training.ranks import first_rank
 from deixis.training.seeds import read_training_seed
 from models.frozen.starts import read_vocabulary, start_named_words, start_part
 from models.loading.students import as_ranking, build_student, phrase_reader, read_candidates, student_config
-from training.epochs import epoch_batches, refuse_refs
+from training.epochs import epoch_batches, own_batches, refuse_refs
 from training.files import TrainingFiles
 
 ROOM_FOR_MAPS = 2 << 30  # bytes for what frozen layers make of images; beyond them it is computed in each step
@@ -85,7 +86,8 @@ def fit_student(
     card = {"student": student, "model": asdict(config), "vocabulary": vocabulary, "training": facts}
     about = {**(counted or {}), **of_masks, **of_boxes, **of_words, **of_epoch}
     about |= {"supervision": supervision, "selection": "last epoch, averaged weights", "seed": seed}
-    save_checkpoint(module, files.out, config=card | about)
+    if first_rank():
+        save_checkpoint(module, files.out, config=card | about)
 
 
 def learnable_masks(train: pd.DataFrame, student: str) -> tuple[pd.DataFrame, dict[str, int]]:
@@ -178,4 +180,8 @@ def batch_order(
         seed=seed,
     )
     images = train["image_id"].nunique()
-    return order, count_batches(images, size, of="labelled images", setting=f"{section}.batch_size"), {}
+    return (
+        own_batches(order, train),
+        count_batches(images, size, of="labelled images", setting=f"{section}.batch_size"),
+        {},
+    )

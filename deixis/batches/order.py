@@ -88,6 +88,29 @@ def image_batches(
     return batches
 
 
+def slice_of_batch(image_ids: Sequence[int], *, rank: int, ranks: int) -> list[int]:
+    """Places of those rows of a batch that one of several processes reads: all about some of its images.
+
+    The images of all processes, one after the other, are those of the batch in its order, each once. So what counts
+    images, as BatchNorm over their maps, counts as one process would. Rows are in the batch's order, too, where those
+    about one image follow each other.
+
+    Args:
+        image_ids: Of each row of the batch.
+
+    Raises:
+        DataError: If there are fewer images than processes.
+    """
+    number = {image_id: place for place, image_id in enumerate(dict.fromkeys(image_ids))}
+    if len(number) < ranks:
+        raise DataError(
+            f"a batch about {len(number)} images for {ranks} processes, each of which needs one. Train over fewer "
+            "processes, or raise recipe.batch_size in params.yaml, then run: dvc repro"
+        )
+    first, end = (len(number) * each // ranks for each in (rank, rank + 1))
+    return [place for place, image_id in enumerate(image_ids) if first <= number[image_id] < end]
+
+
 def _rows_by_object(image_ids: Sequence[int], objects: Sequence[int]) -> list[list[list[int]]]:
     """Rows of each object of each image, all in order of appearance."""
     rows_of: dict[int, dict[int, list[int]]] = {}

@@ -1,8 +1,10 @@
 """The one training loop, and the scheme of RefCLIP section 4 around it: warm-up, cosine, clip, weight EMA."""
 
+import contextlib
 import math
+import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,13 +16,17 @@ from torch import Tensor, nn
 
 from deixis.core.checkpoints import load_state, save_state
 from deixis.core.config import STRICT
-from deixis.core.errors import DataError
-from deixis.core.progress import say, track
+from deixis.core.errors import ConfigError, DataError
+from deixis.core.progress import quietly, say, track
 from deixis.core.records import write_csv
 from deixis.core.runtime import autocast
 from deixis.training.adamw import AdamW
+from deixis.training.draws import start_streams
+from deixis.training.ranks import average_gradients, everywhere, first_rank, ranks, same_everywhere
+from deixis.training.sync_batchnorm import synchronise
 
 SECONDS_BETWEEN_SAVES = 30.0
+SAVES = "DEIXIS_SAVE_SECONDS"  # other seconds, where machines come and go
 POLY_POWER = 0.9  # of TRIS and PCNet
 Groups = Sequence[tuple[Sequence[nn.Parameter], float]]  # parameters with a factor on the learning rate
 
@@ -126,9 +132,12 @@ def fit(
 ) -> dict[str, float | int]:
     """Train `model` in place; it ends with the averaged weights, in evaluation mode.
 
+    Several processes may call it together (`deixis.training.ranks`); files are then the first one's matter.
+
     Args:
-        loss: Batch -> named, unweighted terms.
-        batches: Epoch number -> its batches; a pure function of the epoch, so that a killed run can resume.
+        loss: Batch -> named, unweighted terms: of the whole batch, in every process.
+        batches: Epoch number -> its batches; a pure function of the epoch, so that a killed run can resume. Of several
+            processes each has its slices.
         scratch: Folder of this very run (its name is the hash of all inputs); holds the state to resume from.
         curves: CSV for the mean of every term per epoch.
         weights: Factor of each term in the sum; 1 where absent.
@@ -138,15 +147,18 @@ def fit(
         Facts for the model's card: steps, last EMA decay, last loss.
 
     Raises:
-        DataError: If the loss stops being finite.
+        DataError: If the loss stops being finite, or processes find different states to resume from.
     """
+    if ranks() > 1:
+        scratch = scratch.with_name(f"{scratch.name}-{ranks()}-ranks")  # the last digits depend on how many add up
     state = _State(model, recipe, groups)
     state.resume(scratch)
-    last_save = time.monotonic()
+    last_save, pause = time.monotonic(), seconds_between_saves()
     for epoch in range(len(state.rows), recipe.epochs):
         title = f"epoch {epoch + 1}/{recipe.epochs}"
         sums: dict[str, float] = {}
-        for index, batch in enumerate(track(batches(epoch), title, total=steps_per_epoch)):
+        start_streams(state.seed, epoch)
+        for index, batch in enumerate(_tracked(batches(epoch), title, total=steps_per_epoch)):
             step = epoch * steps_per_epoch + index
             with autocast(device):
                 terms = loss(batch)
@@ -156,11 +168,36 @@ def fit(
                 sums[name] = sums.get(name, 0.0) + float(term.detach())
         means = {name: value / steps_per_epoch for name, value in sums.items()}
         state.rows.append({"epoch": epoch + 1} | means)
-        say(f"{title}: " + ", ".join(f"{name} {value:.4f}" for name, value in means.items()))
-        if time.monotonic() - last_save > SECONDS_BETWEEN_SAVES and epoch + 1 < recipe.epochs:
+        _say(f"{title}: " + ", ".join(f"{name} {value:.4f}" for name, value in means.items()))
+        if time.monotonic() - last_save > pause and epoch + 1 < recipe.epochs:
             state.save(scratch)
             last_save = time.monotonic()
-    return {"steps": recipe.epochs * steps_per_epoch} | state.finish(curves)
+    together = {"ranks": ranks()} if ranks() > 1 else {}
+    return {"steps": recipe.epochs * steps_per_epoch} | state.finish(curves) | together
+
+
+def seconds_between_saves() -> float:
+    """How long a training goes on, at least, before its state is saved; it is at the end of an epoch.
+
+    Raises:
+        ConfigError: If the variable that says so holds no number.
+    """
+    given = os.environ.get(SAVES)
+    try:
+        return SECONDS_BETWEEN_SAVES if given is None else float(given)
+    except ValueError:
+        raise ConfigError(f'{SAVES} is "{given}". Allowed: seconds, as 600, or no such variable') from None
+
+
+def _tracked(batches: Iterable[Any], title: str, *, total: int) -> Iterator[Any]:
+    """The batches, with progress where the first process reads them."""
+    with contextlib.nullcontext() if first_rank() else quietly():
+        yield from track(batches, title, total=total)
+
+
+def _say(line: str) -> None:
+    if first_rank():
+        say(line)
 
 
 def _with_total(terms: dict[str, Tensor], weights: dict[str, float]) -> dict[str, Tensor]:
@@ -177,16 +214,19 @@ class _State:
         self.model, self.clip_norm = model, recipe.clip_norm
         self.optimiser = AdamW(groups, betas=recipe.betas, eps=recipe.eps, weight_decay=recipe.weight_decay)
         model.train()  # the average follows the buffers that move in training
+        synchronise(model)
         self.average = WeightAverage(model, recipe.ema_decay) if recipe.ema_decay else None
         self.rows: list[dict[str, Any]] = []
+        self.seed = torch.initial_seed()
 
     def step(self, number: int, terms: dict[str, Tensor], rate: float) -> None:
         """One step of the optimiser down the gradient of `total`, with learning rate `rate`."""
-        if not torch.isfinite(terms["total"]):
+        if not everywhere(bool(torch.isfinite(terms["total"]))):
             stated = ", ".join(f"{name} {term.item():.4g}" for name, term in terms.items() if name != "total")
             raise DataError(f"step {number}: the loss is not finite ({stated}). Lower recipe.lr, then run: dvc repro")
         self.optimiser.zero_grad()
         terms["total"].backward()
+        average_gradients(self.optimiser.parameters)
         if self.clip_norm:
             nn.utils.clip_grad_norm_(self.optimiser.parameters, self.clip_norm)
         self.optimiser.step(rate)
@@ -198,7 +238,7 @@ class _State:
         if self.average:
             self.average.copy_to_model()
         self.model.eval()
-        if curves is not None:
+        if curves is not None and first_rank():
             write_csv(pd.DataFrame(self.rows), curves)
         return {
             "last_ema_decay": self.average.last_decay if self.average else 0.0,
@@ -206,7 +246,9 @@ class _State:
         }
 
     def save(self, scratch: Path) -> None:
-        """Write everything to resume from, the random numbers of torch included."""
+        """Write everything to resume from, the random numbers of torch included; the first process alone does."""
+        if not first_rank():
+            return
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         tensors |= {f"optimiser.{name}": tensor for name, tensor in self.optimiser.state().items()}
         if self.average:
@@ -214,13 +256,24 @@ class _State:
         tensors["rng.cpu"] = torch.get_rng_state()
         if torch.cuda.is_available():
             tensors["rng.cuda"] = torch.cuda.get_rng_state()
-        save_state(tensors, {"rows": self.rows}, scratch / "state.safetensors")
+        save_state(tensors, {"rows": self.rows, "seed": self.seed}, scratch / "state.safetensors")
 
     def resume(self, scratch: Path) -> None:
-        """Read what `save` wrote, where it wrote something."""
+        """Read what `save` wrote, where it wrote something.
+
+        Raises:
+            DataError: If not all processes find the same.
+        """
         path = scratch / "state.safetensors"
-        if not path.exists():
-            return
+        if path.exists():
+            self._load(path)
+        if not same_everywhere(len(self.rows)):
+            raise DataError(
+                f"{path}: the processes of this training find different states; this one goes on after epoch "
+                f"{len(self.rows)}. Put scratch on a folder that all of them share, then run: dvc repro"
+            )
+
+    def _load(self, path: Path) -> None:
         tensors, facts = load_state(path)
         self.model.load_state_dict(
             {name[6:]: t for name, t in tensors.items() if name.startswith("model.")}, strict=True
@@ -232,5 +285,5 @@ class _State:
         torch.set_rng_state(tensors["rng.cpu"])
         if "rng.cuda" in tensors:
             torch.cuda.set_rng_state(tensors["rng.cuda"])
-        self.rows = facts["rows"]
-        say(f"resuming after epoch {len(self.rows)}")
+        self.rows, self.seed = facts["rows"], facts["seed"]
+        _say(f"resuming after epoch {len(self.rows)}")

@@ -8,12 +8,14 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
+from deixis.training.draws import drawn
+
 ResizeMode = Literal["nearest", "bilinear"]
 
 
 def draw_side(sides: Sequence[int]) -> int:
     """One of some sides in pixels, each as likely."""
-    return sides[int(torch.randint(len(sides), ()))]
+    return sides[drawn(lambda: int(torch.randint(len(sides), ())))]
 
 
 def resized(

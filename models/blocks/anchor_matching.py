@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from deixis.anchors import best_boxes
 from deixis.training.losses import anchor_contrastive_loss
+from deixis.training.ranks import gathered, gathered_numbers
 from deixis.types import Candidates
 
 
@@ -28,7 +29,8 @@ class AnchorMatcher(nn.Module):
         """Anchor-text contrast over the batch; `code` is added to the projected anchors."""
         projected = self.anchor_project(anchors)
         projected = projected if code is None else projected + code
-        return anchor_contrastive_loss(self.text_project(text), projected, negatives=negatives)
+        phrases, cells = gathered((self.text_project(text), projected))
+        return anchor_contrastive_loss(phrases, cells, negatives=negatives)
 
     def start_at_zero(self) -> None:
         """Let no cell match any phrase better than another, until something is learned."""
@@ -40,8 +42,9 @@ class AnchorMatcher(nn.Module):
         anchors: Float[Tensor, "batch kept anchor_width"],
         text: Float[Tensor, "batch text_width"],
         *,
-        prior: Float[Tensor, "batch batch kept"],
+        prior: Float[Tensor, "all_batch batch kept"],
         image_of: Int[Tensor, " batch"],
+        images: int,
     ) -> dict[str, Float[Tensor, ""]]:
         """Contrast of scores that are added to a prior's, and `restraint`: the mean square of what is added.
 
@@ -50,11 +53,16 @@ class AnchorMatcher(nn.Module):
         few pairs that is often not the one that is meant.
 
         Args:
-            prior: Log-plausibility of each phrase's anchors, in the image of each phrase.
+            prior: Log-plausibility for each phrase, those of other processes included, of the anchors in the image of
+                each phrase.
             image_of: Which image each phrase is about; an image is no negative of another phrase about it.
+            images: How many there are.
         """
-        learned = torch.einsum("td,avd->tav", self.text_project(text), self.anchor_project(anchors)).float()
-        own = torch.eye(len(text), dtype=torch.bool, device=text.device)
+        image_of = gathered_numbers(image_of, images)
+        phrases, cells, prior = gathered((self.text_project(text), self.anchor_project(anchors), prior.transpose(0, 1)))
+        prior = prior.transpose(0, 1)
+        learned = torch.einsum("td,avd->tav", phrases, cells).float()
+        own = torch.eye(len(phrases), dtype=torch.bool, device=text.device)
         same = (image_of[:, None] == image_of) & ~own
         scores = (prior + learned).masked_fill(same[..., None], -torch.inf)
         chances = scores.flatten(1).log_softmax(1).view_as(scores)[own]

@@ -26,6 +26,23 @@ def conv_bn(
     )
 
 
+class InstanceNorm(nn.InstanceNorm2d):
+    """Learned scale and shift behind it, and a right gradient of a single row, too.
+
+    On a processor torch 2.15 reads the channels-last gradient of one row, and of no more, in the wrong order.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, affine=True)
+
+    def forward(self, input: Float[Tensor, "rows channels h w"]) -> Float[Tensor, "rows channels h w"]:
+        """Normalise each channel of each row."""
+        out = super().forward(input)
+        if out.requires_grad and len(out) == 1:
+            out.register_hook(Tensor.contiguous)
+        return out
+
+
 class MultiScaleFusion(nn.Module):
     """Top-down, then bottom-up fusion of three scales (RefCLIP `MultiScaleFusion`; SimREC has the same plan).
 

@@ -7,6 +7,8 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
+from deixis.training.draws import drawn
+from deixis.training.ranks import gathered, own_share
 from deixis.types import MapBatch
 from models.experts.contrastive_vit import CLIP_MEAN
 from models.image_text.judges import ImageText
@@ -60,8 +62,12 @@ def masked_images(
 def masked_cosines(
     judge: ImageText, maps: Float[Tensor, "phrases h w"], batch: MapBatch
 ) -> Float[Tensor, "phrases phrases"]:
-    """How well the frozen model knows each phrase (columns) from what the map of each (rows) leaves of its image."""
-    return judge.images(masked_images(maps, batch.squares, batch.image_of)) @ judge.texts(batch.tokens).T
+    """How well the frozen model knows each phrase (columns) from what the map of each (rows) leaves of its image.
+
+    Of several processes that have the same maps and batch, each looks at a part of them.
+    """
+    left = masked_images(own_share(maps), batch.squares, own_share(batch.image_of))
+    return gathered(judge.images(left)) @ judge.texts(batch.tokens).T
 
 
 class Negatives(NamedTuple):
@@ -91,4 +97,4 @@ def draw_negatives(
     exists = allowed.any(1)
     odds = allowed.float()
     odds[~exists] = 1.0  # something must be drawn; `exists` says that it counts for nothing
-    return Negatives(torch.multinomial(odds, count, replacement=True), exists)
+    return Negatives(drawn(lambda: torch.multinomial(odds, count, replacement=True)), exists)

@@ -12,6 +12,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.blocks.layers import InstanceNorm
+
 Prompt = Literal["none", "to_picture", "both"]
 BACKGROUND_LOGIT = 1.0
 PENALTY_POWER = 3
@@ -154,7 +156,7 @@ def tell_alone(
 
 
 def _pixel_layer(width: int, *after: nn.Module) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(width, width, 1), nn.InstanceNorm2d(width, affine=True), *after)
+    return nn.Sequential(nn.Conv2d(width, width, 1), InstanceNorm(width), *after)
 
 
 class TextBank(nn.Module):

@@ -24,6 +24,8 @@ from torch.nn import functional as F
 from deixis.core.config import STRICT
 from deixis.core.errors import ConfigError
 from deixis.cues.reading import Padding
+from deixis.training.draws import drawn
+from deixis.training.ranks import gathered
 from deixis.types import CueReading, MapBatch, Reading, ResponseMaps
 from models.image_text.judges import ImageText, load_image_text
 from models.map_blocks.calibration import draw_negatives, masked_cosines, negative_term
@@ -48,6 +50,7 @@ from models.map_blocks.region_losses import (
 from models.map_blocks.shared_stage import SharedStage
 from models.map_blocks.text_bank import SCALE, classification_loss, image_logits, same_phrase_pairs
 from models.map_blocks.towers import Towers, TowersConfig
+from models.map_blocks.whole_batch import whole_batch
 from models.text.clip_text import CLIPTextConfig
 from models.text.gru_attention import TextConfig
 
@@ -155,19 +158,19 @@ class PCNet(nn.Module):
 
     def loss(self, batch: MapBatch) -> dict[str, Float[Tensor, ""]]:
         """`class`, a mean over stages, where switched on `negative`, and from `warm_epochs` on the terms of regions."""
+        pixels, (texts, cues) = self._pixels(batch), gathered(self._phrases(self._tokens(batch)))
+        images, side = len(pixels), round(pixels.shape[1] ** 0.5)
+        batch = whole_batch(batch)
         if self.memory is not None:
             self.memory.remember(self._tokens(batch))
-        pixels = self._pixels(batch)
-        texts, cues = self._phrases(self._tokens(batch))
-        images, side = len(pixels), round(pixels.shape[1] ** 0.5)
-        shown = batch.image_of == torch.arange(images, device=pixels.device)[:, None]
+        shown = batch.image_of == torch.arange(len(batch.squares), device=pixels.device)[:, None]
         ignored = same_phrase_pairs(batch.tokens, shown) if self.config.compat == "fixed" else None
         row = torch.arange(len(texts), device=pixels.device)
         state = StageState(pixels, texts.expand(images, -1, -1))
         classes, responses = [], []
         for stage, cue in zip(self.stages, cues, strict=True):
             state = stage(state, cue.expand(images, -1, -1))
-            scores = stage_scores(state, SCALE)
+            scores = gathered(stage_scores(state, SCALE))
             classes.append(classification_loss(image_logits(scores).logits, shown, ignored))
             responses.append(scores[batch.image_of, :, row].unflatten(1, (side, side)))
         terms = {"class": torch.stack(classes).mean()}
@@ -203,7 +206,7 @@ class PCNet(nn.Module):
             fits = [half_dice(m[:, None], proposals.inside) for m in maps]
             foreground = [fit[row, chosen] for fit, chosen in zip(fits, best, strict=True)]
             background = [fit.scatter(1, chosen[:, None], 0.0).amax(1) for fit, chosen in zip(fits, best, strict=True)]
-            stage = int(torch.randint(self.config.stages - 1, ()))
+            stage = drawn(lambda: int(torch.randint(self.config.stages - 1, ())))
             return released_shrinking(foreground, background, stage=stage)
         regions = [split_regions(chosen, proposals.inside) for chosen in best]
         return {"shrinking": shrinking_loss([ambiguity(m, split) for m, split in zip(maps, regions, strict=True)])}

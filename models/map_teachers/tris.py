@@ -22,12 +22,14 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from deixis.core.config import STRICT
+from deixis.training.ranks import gathered
 from deixis.types import MapBatch, Reading, ResponseMaps
 from models.image_text.judges import ImageText, load_image_text
 from models.map_blocks.calibration import draw_negatives, masked_cosines, negative_term, positive_term
 from models.map_blocks.phrase_memory import PhraseMemory
 from models.map_blocks.text_bank import Prompt, TextBank, classification_loss, image_logits, same_phrase_pairs
 from models.map_blocks.towers import Towers, TowersConfig
+from models.map_blocks.whole_batch import whole_batch
 from models.text.clip_text import CLIPTextConfig
 from models.text.gru_attention import TextConfig
 
@@ -99,16 +101,16 @@ class TRIS(nn.Module):
 
     def loss(self, batch: MapBatch) -> dict[str, Float[Tensor, ""]]:
         """`class`, and where switched on `positive` and `negative` of the calibration."""
+        pixels, texts = self.towers.pixels(batch.squares), gathered(self.towers.texts(batch.tokens))
+        scores, batch = gathered(self.bank(pixels, texts)), whole_batch(batch)
         if self.memory is not None:
             self.memory.remember(batch.tokens)
-        pixels = self.towers.pixels(batch.squares)
-        scores = self.bank(pixels, self.towers.texts(batch.tokens))
-        shown = batch.image_of == torch.arange(len(pixels), device=pixels.device)[:, None]
+        shown = batch.image_of == torch.arange(len(scores), device=scores.device)[:, None]
         ignored = same_phrase_pairs(batch.tokens, shown) if self.config.compat == "fixed" else None
         terms = {"class": classification_loss(image_logits(scores).logits, shown, ignored)}
         if not (self.config.has_positive_term or self.config.same_image_negatives):
             return terms
-        row = torch.arange(len(batch.tokens), device=pixels.device)
+        row = torch.arange(len(batch.tokens), device=scores.device)
         responses = scores[batch.image_of, :, row].unflatten(1, pixels.shape[-2:])
         cosines = masked_cosines(self._judge[0], responses, batch)
         if self.config.has_positive_term:

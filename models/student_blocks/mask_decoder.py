@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.blocks.layers import InstanceNorm
 from models.text.clip_text import CLIPPhrases
 from models.text.gru_attention import TextFeatures
 
@@ -22,9 +23,9 @@ class PixelWordAttention(nn.Module):
     def __init__(self, width: int, text_width: int, *, reads_padding: bool = False) -> None:
         super().__init__()
         self.reads_padding = reads_padding
-        self.query = nn.Sequential(nn.Conv2d(width, width, 1), nn.InstanceNorm2d(width, affine=True))
+        self.query = nn.Sequential(nn.Conv2d(width, width, 1), InstanceNorm(width))
         self.key, self.value = nn.Linear(text_width, width), nn.Linear(text_width, width)
-        self.gate = nn.Sequential(nn.Conv2d(width, width, 1), nn.InstanceNorm2d(width, affine=True))
+        self.gate = nn.Sequential(nn.Conv2d(width, width, 1), InstanceNorm(width))
         self.look = nn.Sequential(nn.Conv2d(width, width, 1), nn.ReLU())
         self.output = nn.Sequential(nn.Conv2d(width, width, 1), nn.ReLU())
 

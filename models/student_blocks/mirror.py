@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from deixis.training.draws import drawn_rows
 from deixis.types import StudentBatch
 
 SIDES = (("left", "right"), ("leftmost", "rightmost"))
@@ -29,7 +30,7 @@ def mirrored_words(vocabulary: Sequence[str]) -> Int[Tensor, " words"]:
 def mirror(batch: StudentBatch, words: Int[Tensor, " words"], *, share: float) -> StudentBatch:
     """A random share of the images turned left to right, with all that students of boxes learn from."""
     assert batch.boxes_norm is not None and batch.masks is None and batch.candidates is None
-    turned = (torch.rand(len(batch.squares)) < share).to(batch.squares.device)
+    turned = (drawn_rows(len(batch.squares), torch.rand) < share).to(batch.squares.device)
     content, side = batch.content_xyxy, batch.squares.shape[-1]
     left, top, right, bottom = content.unbind(1)
     content = torch.where(turned[:, None], torch.stack([side - right, top, side - left, bottom], 1), content)

@@ -114,7 +114,10 @@ class Matching(nn.Module):
 
 
 class RowNorm(nn.BatchNorm1d):
-    """BatchNorm, except that fewer than two rows, which have no spread, are normalised as in evaluation."""
+    """BatchNorm, except that fewer than two rows, which have no spread, are normalised as in evaluation.
+
+    Its rows are pairs of the whole batch, of which each of several processes has all: there is nothing to synchronise.
+    """
 
     def forward(self, input: Float[Tensor, "rows width"]) -> Float[Tensor, "rows width"]:
         """Normalise each column."""

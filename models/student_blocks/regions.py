@@ -7,6 +7,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from deixis.training.draws import drawn
+from deixis.training.ranks import gathered, gathered_numbers
+
 # How soon negatives of the same category, of another category and of another image are taken, without and with luck.
 TIER_RANKS = ((2, 0, 1), (0, 1, 2))
 
@@ -91,6 +94,24 @@ class Regions(NamedTuple):
     context_offsets: Float[Tensor, "regions neighbours 5"]
 
 
+def gathered_regions(regions: Regions, about: Objects, *, images: int) -> tuple[Regions, Objects]:
+    """Regions of all processes, and what all their phrases are about, numbered through.
+
+    Args:
+        about: Of this process's phrases.
+        images: How many this process has.
+    """
+    count = len(regions.objects.region)
+
+    def numbered(objects: Objects) -> Objects:
+        image, region = gathered_numbers(objects.image, images), gathered_numbers(objects.region, count)
+        return Objects(image, gathered(objects.category), region)
+
+    all_regions = gathered(regions)
+    context = gathered_numbers(regions.context, count)
+    return all_regions._replace(objects=numbered(regions.objects), context=context), numbered(about)
+
+
 class Negatives(NamedTuple):
     """One wrong partner for each object, by its place in the pool; `exists` is false where there is none."""
 
@@ -113,14 +134,14 @@ def draw_negatives(
     near = objects.image[:, None] == pool.image
     alike = objects.category[:, None] == pool.category
     tiers = torch.stack([near & alike, near & ~alike, ~near]) & other
-    alike_first = torch.rand(len(objects.image), device=near.device) < same_category_share
+    alike_first = drawn(lambda: torch.rand(len(objects.image), device=near.device)) < same_category_share
     ranks = torch.tensor(TIER_RANKS, device=near.device)[alike_first.long()].T
     tier = (ranks + 3 * ~tiers.any(2)).argmin(0)
     chosen = tiers[tier, torch.arange(len(tier), device=tier.device)]
     exists = chosen.any(1)
     odds = chosen.float()
     odds[~exists, 0] = 1.0
-    return Negatives(odds.multinomial(1).squeeze(1), exists)
+    return Negatives(drawn(lambda: odds.multinomial(1)).squeeze(1), exists)
 
 
 def region_numbers(valid: Bool[Tensor, "images candidates"]) -> Int[Tensor, "images candidates"]:

@@ -22,6 +22,7 @@ from deixis.boxes import cut_to, cxcywh_to_xyxy
 from deixis.core.config import STRICT
 from deixis.core.frozen import freeze
 from deixis.language.text import PAD
+from deixis.training.ranks import gathered
 from deixis.types import Grounding, StudentBatch, Suppression
 from models.blocks.csp_darknet import CSPConfig, CSPDarkNet, as_input
 from models.student_blocks.attributes import attribute_weights, frequent_words
@@ -30,6 +31,7 @@ from models.student_blocks.regions import (
     Objects,
     Regions,
     draw_negatives,
+    gathered_regions,
     location,
     neighbours,
     offsets,
@@ -104,8 +106,10 @@ class MAttNet(nn.Module):
 
     def loss(self, batch: StudentBatch) -> dict[str, Float[Tensor, ""]]:
         """`visual_rank`, `language_rank` and `attributes`, each per label that has a candidate near enough."""
-        regions, phrases = self._look(batch), self.language(batch.tokens)
-        positives, learned = self._learn(batch, regions)
+        own, phrases = self._look(batch), self.language(batch.tokens)
+        positives, learned = self._learn(batch, own)
+        regions, positives = gathered_regions(own, positives, images=len(batch.squares))
+        phrases, learned, tokens = gathered((phrases, learned, batch.tokens))
         positive = positives.region
         share = self.config.same_category_share
         wrong_region = draw_negatives(positives, regions.objects, same_category_share=share)
@@ -113,7 +117,7 @@ class MAttNet(nn.Module):
         phrase = torch.arange(len(positive), device=positive.device)
         region_of_pair = torch.cat([positive, wrong_region.place, positive])
         phrase_of_pair = torch.cat([phrase, phrase, wrong_phrase.place])
-        appearance = self.subject.describe(regions)
+        appearance = gathered(self.subject.describe(own))
         scores = self._score(regions, appearance, phrases, region_of_pair, phrase_of_pair)
         right, *wrong = scores.float().chunk(3)
         visual, language = (rank_term(right, negative, margin=self.config.margin) for negative in wrong)
@@ -121,7 +125,7 @@ class MAttNet(nn.Module):
         return {
             "visual_rank": (visual * (learned & wrong_region.exists)).sum() / count,
             "language_rank": (language * (learned & wrong_phrase.exists)).sum() / count,
-            "attributes": self._attribute_loss(appearance.attribute_logits[positive], batch.tokens, positive, learned),
+            "attributes": self._attribute_loss(appearance.attribute_logits[positive], tokens, positive, learned),
         }
 
     @torch.no_grad()

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from deixis.boxes import cxcywh_to_xyxy, paired_iou
 from deixis.core.config import STRICT
+from deixis.training.ranks import gathered
 from deixis.training.resize import draw_side
 from deixis.types import Grounding, StudentBatch
 from models.blocks.aspp import ASPP
@@ -87,14 +88,15 @@ class MCN(nn.Module):
         boxes, mask = self._attend(training_maps(self.backbone, batch, self.config, side=side), batch)
         raw = self._box_outputs(boxes)
         target = F.interpolate(batch.masks[:, None], size=(side, side), mode="area")[:, 0]
-        terms = anchor_terms(raw, batch.boxes_norm, anchors=self._anchors(raw), stride=self.config.backbone.stride)
         entropy = F.binary_cross_entropy_with_logits(self._mask_logits(mask, side), target, reduction="none")
         drawn = batch.masks.flatten(1).any(1)  # a label whose mask is missing trains the box alone
-        per_phrase = entropy.sum((1, 2)) * drawn
         agreement = consistency(mask, self.mask_energy(mask), boxes, self.box_energy(boxes))
+        of_phrases = raw, batch.boxes_norm, entropy.sum((1, 2)) * drawn, agreement * drawn
+        raw, boxes_norm, masks, agreement = gathered(of_phrases)
+        terms = anchor_terms(raw, boxes_norm, anchors=self._anchors(raw), stride=self.config.backbone.stride)
         return terms | {
-            "mask": per_phrase.mean() / MASK_LOSS_DIVISOR * (self.config.input_size / side) ** 2,
-            "consistency": (agreement * drawn).mean(),
+            "mask": masks.mean() / MASK_LOSS_DIVISOR * (self.config.input_size / side) ** 2,
+            "consistency": agreement.mean(),
         }
 
     @torch.no_grad()

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deixis.core.config import STRICT
+from deixis.training.ranks import gathered
 from deixis.training.resize import draw_side
 from deixis.types import Grounding, StudentBatch
 from models.blocks.csp_darknet import as_input
@@ -79,9 +80,10 @@ class RealGIN(nn.Module):
         assert batch.boxes_norm is not None
         side = draw_side(self.config.resize_sides)
         attended, outputs = self._forward(training_maps(self.backbone, batch, self.config, side=side), batch)
-        heat = iou_heat_map(batch.boxes_norm, side=attended.map.shape[-1])
-        attention = F.binary_cross_entropy_with_logits(attended.logits.float(), heat)
-        terms = detection_terms(outputs, batch.boxes_norm, stride=self.config.backbone.stride)
+        outputs, logits, boxes = gathered((outputs, attended.logits, batch.boxes_norm))
+        heat = iou_heat_map(boxes, side=attended.map.shape[-1])
+        attention = F.binary_cross_entropy_with_logits(logits.float(), heat)
+        terms = detection_terms(outputs, boxes, stride=self.config.backbone.stride)
         return terms | {"attention": attention}
 
     @torch.no_grad()

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from deixis.boxes import cxcywh_to_xyxy
 from deixis.core.config import STRICT
 from deixis.core.errors import ConfigError
+from deixis.training.ranks import gathered
 from deixis.training.resize import ResizeMode, draw_side, resized
 from deixis.types import Grounding, StudentBatch
 from models.blocks.coordinates import cell_places
@@ -118,11 +119,12 @@ class RealGINAnchors(nn.Module):
         """`objectness`: focal, over positives; `box`: smooth L1; `attention`: where the phrase collected, per scale."""
         assert batch.boxes_norm is not None
         raw, anchors, collected = self._forward(self._look_resized(batch), batch)
-        positive = match_anchors(batch.boxes_norm, anchors, min_iou=self.config.min_iou)
+        raw, collected, boxes = gathered((raw, collected, batch.boxes_norm))
+        positive = match_anchors(boxes, anchors, min_iou=self.config.min_iou)
         return {
             "objectness": focal_term(raw[..., 4], positive),
-            "box": offset_term(raw[..., :4], batch.boxes_norm, anchors, positive),
-            "attention": torch.stack([attention_term(logits, batch.boxes_norm) for logits in collected]).mean(),
+            "box": offset_term(raw[..., :4], boxes, anchors, positive),
+            "attention": torch.stack([attention_term(logits, boxes) for logits in collected]).mean(),
         }
 
     @torch.no_grad()

@@ -12,6 +12,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from deixis.core.config import STRICT
+from deixis.training.ranks import gathered
 from deixis.training.resize import draw_side
 from deixis.types import SCALES, Grounding, StudentBatch
 from models.blocks.csp_darknet import as_input
@@ -81,9 +82,10 @@ class SimREC(nn.Module):
             batch = mirror(batch, self.mirrored_words, share=self.config.mirror_share)
         side = draw_side(self.config.resize_sides)
         raw = self._forward(training_maps(self.backbone, batch, self.config, side=side), batch)
-        terms = detection_terms(raw, batch.boxes_norm, stride=self.config.backbone.stride)
+        raw, boxes = gathered((raw, batch.boxes_norm))
+        terms = detection_terms(raw, boxes, stride=self.config.backbone.stride)
         if self.config.weight_choice:
-            terms["choice"] = attention_term(raw[..., 4].float().softmax(1), batch.boxes_norm)
+            terms["choice"] = attention_term(raw[..., 4].float().softmax(1), boxes)
         return terms
 
     @torch.no_grad()

@@ -24,6 +24,8 @@ from deixis.core.frozen import freeze
 from deixis.imaging.images import standardise
 from deixis.language.text import PAD, START
 from deixis.language.word_pieces import is_word_pieces
+from deixis.training.draws import drawn_rows
+from deixis.training.ranks import gathered
 from deixis.types import Grounding, ImageMemory, StudentBatch
 from models.blocks.coordinates import COORDINATES, with_coordinates
 from models.blocks.csp_darknet import CSPConfig, CSPDarkNet, as_input
@@ -134,7 +136,7 @@ class TransVG(nn.Module):
             batch.content_xyxy, batch.boxes_norm, batch.image_of, placing, side=batch.squares.shape[-1]
         )
         seen = self._recall(memory) if memory else self._look(place_squares(batch.squares, placing), content)
-        predicted, gaze = self._forward(seen, content, batch)
+        predicted, gaze, boxes = gathered((*self._forward(seen, content, batch), boxes))
         terms = box_terms(predicted, boxes)
         if self.config.weight_attention:
             terms["attention"] = attention_term(gaze.float(), boxes)
@@ -163,8 +165,9 @@ class TransVG(nn.Module):
         """Where on the canvas each image goes, and the memory of images placed like that where there is one."""
         config, count = self.config, len(batch.squares)
         if not config.placings:
-            return draw_placing(count, config.scale_range).to(batch.squares.device), None
-        drawn = torch.randint(config.placings, (count,))
+            placing = drawn_rows(count, lambda images: draw_placing(images, config.scale_range))
+            return placing.to(batch.squares.device), None
+        drawn = drawn_rows(count, lambda images: torch.randint(config.placings, (images,)))
         placing = few_placings(config.placings, config.scale_range)[drawn].to(batch.squares.device)
         is_kept = batch.memory is not None and self.backbone is not None and config.frozen_backbone
         return placing, batch.memory.views(drawn, of=config.placings) if is_kept else None

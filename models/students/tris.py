@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from deixis.core.config import STRICT
 from deixis.core.errors import ConfigError
 from deixis.labelling.response_maps import box_holding
+from deixis.training.ranks import gathered
 from deixis.training.resize import draw_side, resized
 from deixis.types import Grounding, StudentBatch
 from models.backbones.clip_resnet import CLIPResNet, CLIPResNetConfig
@@ -109,7 +110,7 @@ class TRISSegmenter(nn.Module):
         drawn = batch.masks.flatten(1).any(1)
         target = F.interpolate(batch.masks[:, None], size=(side, side), mode="area")[drawn, 0]
         outputs = self._outputs(self._look_resized(batch, side), batch, side)
-        return {"mask": mask_loss([x[drawn] for x in outputs], target)}
+        return {"mask": mask_loss(*gathered(([x[drawn] for x in outputs], target)))}
 
     def parameter_groups(self) -> list[tuple[list[nn.Parameter], float]]:
         """What starts pretrained learns slower: the backbone, and CLIP's text tower with it."""

@@ -26,6 +26,7 @@ from deixis.core.errors import ConfigError
 from deixis.core.frozen import freeze
 from deixis.language.location_words import beside_places
 from deixis.training.losses import diversity_loss, text_guided_loss, vision_guided_loss
+from deixis.training.ranks import gathered, gathered_texts
 from deixis.types import CLASS_WORDS, SCALES, Candidates, Scale, Scales, TeacherBatch
 from models.blocks.anchor_matching import AnchorMatcher
 from models.blocks.class_words import class_word_maps
@@ -154,12 +155,13 @@ class DViN(nn.Module):
             detector_mean = gather_cells(maps_to_cells(detector, self.config.scales), kept_cells).mean(1)
         else:
             expert_mean, detector_mean = experts[self._first].mean((1, 3, 4)), detector[self._first].mean((2, 3))
-        return self._contrast(batch, anchors, text) | {
-            "diversity": diversity_loss(routing.probabilities),
-            "text_guided": text_guided_loss(self.text_decoder(anchors), text),
-            "vision_guided": vision_guided_loss(
-                self.expert_code(expert_mean), self.detector_code(detector_mean), temperature=self.config.temperature
-            ),
+        terms, decoded = self._contrast(batch, anchors, text), self.text_decoder(anchors)
+        codes = self.expert_code(expert_mean), self.detector_code(detector_mean)
+        probabilities, decoded, text, codes = gathered((routing.probabilities, decoded, text, codes))
+        return terms | {
+            "diversity": diversity_loss(probabilities),
+            "text_guided": text_guided_loss(decoded, text),
+            "vision_guided": vision_guided_loss(*codes, temperature=self.config.temperature),
         }
 
     @property
@@ -176,8 +178,9 @@ class DViN(nn.Module):
         """Anchor-text contrast, of scores beside the prior's where there is one."""
         if self.prior is None:
             return {"contrast": self.matcher.loss(anchors, text, negatives=self.config.negatives)}
-        prior = self.prior.scores(batch.texts, batch.detections)[:, batch.image_of]
-        return self.matcher.primed_loss(anchors, text, prior=prior, image_of=batch.image_of)
+        prior = self.prior.scores(gathered_texts(batch.texts), batch.detections)[:, batch.image_of]
+        images = len(batch.detections.boxes)
+        return self.matcher.primed_loss(anchors, text, prior=prior, image_of=batch.image_of, images=images)
 
     @torch.no_grad()
     def match(self, batch: TeacherBatch) -> Candidates:

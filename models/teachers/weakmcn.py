@@ -22,6 +22,7 @@ from deixis.anchors import best_boxes, gather_cells, keep_confident_cells, map_t
 from deixis.boxes import cut_to
 from deixis.core.config import STRICT
 from deixis.core.errors import DataError
+from deixis.training.ranks import gathered
 from deixis.types import SCALES, BoxMasks, Candidates, TeacherBatch
 from models.blocks.anchor_matching import AnchorMatcher
 from models.blocks.aspp import ASPP
@@ -115,6 +116,7 @@ class WeakMCN(nn.Module):
         trusted = torch.ones(len(text), dtype=torch.bool, device=text.device)
         if batch.epoch >= self.config.suppress_from_epoch:
             trusted = overlap(bitmap, logits > 0) > self.config.alpha
+        logits, target, trusted, bitmap = gathered((logits, target, trusted, bitmap))
         return terms | {
             "mask": mask_loss(logits, target, trusted),
             "projection": projection_loss(logits.sigmoid(), bitmap),

@@ -4,7 +4,7 @@ tests/methods.py builds each from its entry in params.yaml. That students become
 is tested for every registered one in tests/models/exporting/test_onnx_graph.py: it takes minutes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -131,13 +131,17 @@ def train(model: Any, batch: Any, folder: Path, **options: Any) -> set[str]:
 def train_teacher(model: Any, folder: Path) -> None:
     """On features and boxes of the detector; one that is not trained takes what it knows from frozen models."""
     if isinstance(model, ZeroShotTeacher):
-        bert = BERT(model.config.text, model.vocabulary)
-        save_checkpoint(bert, folder / "weights" / "bert", config={})
-        categories = [f"kind {number}" for number in range(model.config.num_classes)]
-        write_json({"categories": categories}, folder / "weights" / "detector" / "config.json")
-        model.start_from(folder / "weights", CPU)
+        start_untrained(model, folder / "weights")
         return
     assert not train(model, teacher_batch(model), folder, weights=model.term_weights)
+
+
+def start_untrained(model: Any, weights: Path) -> None:
+    """Let one that is not trained take what it knows from fresh frozen models."""
+    save_checkpoint(BERT(model.config.text, model.vocabulary), weights / "bert", config={})
+    categories = [f"kind {number}" for number in range(model.config.num_classes)]
+    write_json({"categories": categories}, weights / "detector" / "config.json")
+    model.start_from(weights, CPU)
 
 
 def train_map_teacher(model: Any, folder: Path) -> None:
@@ -197,54 +201,67 @@ class FrozenExperts:
         return freeze(build("expert", expert)).encode(self._seen[rows])
 
 
-def teacher_batch(model: Any) -> TeacherBatch:
-    """Four phrases about three images."""
-    detector = freeze(build("detector", "yolov3"))
-    images = squares(detector.input_size, count=3)
+def phrases_about(image_of: Sequence[int]) -> list[str]:
+    """As many phrases, which come again after the fourth."""
+    return [TEXTS[place % len(TEXTS)] for place in range(len(image_of))]
+
+
+def teacher_batch(model: Any, image_of: Sequence[int] = (0, 1, 2, 2)) -> TeacherBatch:
+    """Phrases about the first few images."""
+    detector, texts, count = freeze(build("detector", "yolov3")), phrases_about(image_of), max(image_of) + 1
+    images = squares(detector.input_size, count=count)
     masks = None
     if model.needs_box_masks:
         cells = (detector.input_size // detector.strides[0]) ** 2
-        drawn = torch.rand(3, cells, 16, 16, generator=torch.Generator().manual_seed(2)) > 0.5
-        content = torch.tensor([[0.0, 0.0, detector.input_size, detector.input_size]]).repeat(3, 1)
-        masks = BoxMasks(torch.arange(cells).expand(3, cells), drawn, content)
+        drawn = torch.rand(count, cells, 16, 16, generator=torch.Generator().manual_seed(2)) > 0.5
+        content = torch.tensor([[0.0, 0.0, detector.input_size, detector.input_size]]).repeat(count, 1)
+        masks = BoxMasks(torch.arange(cells).expand(count, cells), drawn, content)
     detections = detector.detect(images, scales=model.box_scales)
     if len(model.box_scales) == len(SCALES):
         detections = surviving(detections, images, Survivors(most=6))
     return TeacherBatch(
-        tokens=encode(TEXTS, model.vocabulary, model.text_length),
-        image_of=torch.tensor([0, 1, 2, 2]),
+        tokens=encode(texts, model.vocabulary, model.text_length),
+        image_of=torch.tensor(image_of),
         detections=detections,
         experts=FrozenExperts(images),
         box_masks=masks,
         epoch=LATE,
-        texts=tuple(TEXTS),
+        texts=tuple(texts),
     )
 
 
-def student_batch_of(model: Any) -> StudentBatch:
-    """Four phrases about four images."""
-    made = student_batch(4, side=model.input_size)
-    made = replace(made, squares=squares(model.input_size), tokens=encode(TEXTS, model.vocabulary, model.text_length))
+def student_batch_of(model: Any, image_of: Sequence[int] = (0, 1, 2, 3)) -> StudentBatch:
+    """Phrases about the first few images."""
+    images, texts = max(image_of) + 1, phrases_about(image_of)
+    made = student_batch(len(image_of), side=model.input_size)
+    made = replace(
+        made,
+        squares=squares(model.input_size, count=images),
+        content_xyxy=made.content_xyxy[:images],
+        tokens=encode(texts, model.vocabulary, model.text_length),
+        image_of=torch.tensor(image_of),
+    )
     if model.needs_masks:
-        masks = torch.zeros(4, model.input_size, model.input_size)
+        masks = torch.zeros(len(image_of), model.input_size, model.input_size)
         masks[:, 40:80, 40:80] = 1
         made = replace(made, masks=masks)
     return with_candidates(made) if model.needs_candidates else made
 
 
-def map_batch(model: Any) -> MapBatch:
-    """Four phrases about two images, with cues and proposals where the teacher reads them."""
+def map_batch(model: Any, image_of: Sequence[int] = (0, 0, 1, 1)) -> MapBatch:
+    """Phrases about the first few images, with cues and proposals where the teacher reads them."""
     reading, cues, proposals = model.reading, None, None
+    images, texts = max(image_of) + 1, phrases_about(image_of)
     if model.cue_reading:
-        flat = [text for text in TEXTS for _ in range(model.cue_reading.count)]
-        cues = encode(flat, reading.vocabulary, reading.length).view(len(TEXTS), -1, reading.length)
+        flat = [text for text in texts for _ in range(model.cue_reading.count)]
+        cues = encode(flat, reading.vocabulary, reading.length).view(len(texts), -1, reading.length)
     if model.needs_proposals:
-        proposals = torch.rand(2, 6, 16, 16, generator=torch.Generator().manual_seed(3)) > 0.7
+        proposals = torch.rand(images, 6, 16, 16, generator=torch.Generator().manual_seed(3)) > 0.7
     return MapBatch(
-        squares=squares(reading.side, count=2),
-        tokens=encode(TEXTS, reading.vocabulary, reading.length, keep_end=reading.keep_end),
-        image_of=torch.tensor([0, 0, 1, 1]),
-        group_of=torch.arange(4),
+        squares=squares(reading.side, count=images),
+        tokens=encode(texts, reading.vocabulary, reading.length, keep_end=reading.keep_end),
+        image_of=torch.tensor(image_of),
+        group_of=torch.arange(len(image_of)),
         cues=cues,
         proposals=proposals,
         epoch=LATE,

@@ -128,7 +128,7 @@ def at_zero() -> AnchorMatcher:
 
 def test_an_image_is_no_negative_of_another_phrase_about_it():
     terms = at_zero().primed_loss(
-        torch.randn(3, 2, 4), torch.randn(3, 4), prior=torch.zeros(3, 3, 2), image_of=torch.tensor([0, 0, 1])
+        torch.randn(3, 2, 4), torch.randn(3, 4), prior=torch.zeros(3, 3, 2), image_of=torch.tensor([0, 0, 1]), images=2
     )
     # The first two phrases choose among four anchors, the third among six: the image of the others counts twice
     assert float(terms["contrast"].detach()) == pytest.approx(float(torch.tensor([4.0, 4.0, 6.0]).log().mean()))
@@ -139,7 +139,7 @@ def test_a_phrase_is_drawn_to_what_the_prior_believes():
     matcher, text = at_zero(), torch.randn(2, 4)
     anchors = torch.eye(4).view(2, 2, 4)  # two images with two anchors each
     prior = torch.tensor([[[0.0, 2.0], [0.0, 0.0]], [[0.0, 0.0], [1.0, -1.0]]])
-    matcher.primed_loss(anchors, text, prior=prior, image_of=torch.tensor([0, 1]))["contrast"].backward()
+    matcher.primed_loss(anchors, text, prior=prior, image_of=torch.tensor([0, 1]), images=2)["contrast"].backward()
     learned = text @ matcher.text_project.weight.T + matcher.text_project.bias
     pulls = -learned @ matcher.anchor_project.weight.grad  # how each phrase's score of each anchor changes
     assert pulls[0, 1] > pulls[0, 0] and pulls[0, 1] > 0 > max(pulls[0, 2:])

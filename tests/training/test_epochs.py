@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 
+from deixis.batches.order import slice_of_batch
 from deixis.core.errors import ConfigError, DataError
 from deixis.training.fit import Recipe
 from training.epochs import epoch_batches, refuse_refs
@@ -40,3 +41,25 @@ def test_whole_images_are_no_refs():
     refuse_refs(Recipe(), "map_teachers.tris")
     with pytest.raises(ConfigError, match=r"map_teachers\.tris: its recipe says epoch: refs"):
         refuse_refs(Recipe(epoch="refs"), "map_teachers.tris")
+
+
+IMAGES = [7, 3, 7, 5, 3, 9, 5, 5]
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3, 4])
+def test_slices_hold_every_row_once_and_all_about_an_image(ranks):
+    slices = [slice_of_batch(IMAGES, rank=rank, ranks=ranks) for rank in range(ranks)]
+    assert sorted(place for places in slices for place in places) == list(range(8))
+    in_order = [dict.fromkeys(IMAGES[place] for place in places) for places in slices]
+    assert [image for images in in_order for image in images] == [7, 3, 5, 9]  # each once, as in the batch
+
+
+def test_slices_of_whole_images_are_the_batch_in_its_order():
+    for images in ([1, 1, 2, 3, 3, 3, 4, 5], [4, 4, 4, 4, 4, 2]):
+        slices = [slice_of_batch(images, rank=rank, ranks=2) for rank in range(2)]
+        assert [place for places in slices for place in places] == list(range(len(images)))
+
+
+def test_a_batch_about_fewer_images_than_processes_is_refused():
+    with pytest.raises(DataError, match=r"a batch about 4 images for 5 processes.*Train over fewer"):
+        slice_of_batch(IMAGES, rank=0, ranks=5)

@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from deixis.core.errors import DataError
+from deixis.core.errors import ConfigError, DataError
 from deixis.core.frozen import freeze
 from deixis.training import fit as loop
-from deixis.training.fit import Recipe, WeightAverage, ema_decay, fit, learning_rate
+from deixis.training.fit import Recipe, WeightAverage, ema_decay, fit, learning_rate, seconds_between_saves
 
 CPU = torch.device("cpu")
 STEPS = 3
@@ -152,6 +152,15 @@ def test_interrupted_run_ends_with_the_same_bits(tmp_path, monkeypatch, done):
     assert_same(copy_of(resumed), copy_of(straight))
     assert again == card
     assert (tmp_path / "resumed.csv").read_bytes() == (tmp_path / "straight.csv").read_bytes()
+
+
+def test_the_pause_between_saves_can_be_set(monkeypatch):
+    assert seconds_between_saves() == loop.SECONDS_BETWEEN_SAVES
+    monkeypatch.setenv("DEIXIS_SAVE_SECONDS", "0")
+    assert seconds_between_saves() == 0
+    monkeypatch.setenv("DEIXIS_SAVE_SECONDS", "often")
+    with pytest.raises(ConfigError, match=r'DEIXIS_SAVE_SECONDS is "often". Allowed: seconds'):
+        seconds_between_saves()
 
 
 def test_model_ends_with_the_averaged_weights_in_evaluation_mode(tmp_path):

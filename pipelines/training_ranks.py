@@ -1,0 +1,210 @@
+"""One training over several processes, on one machine or many: a stage that trains, under Ray Train.
+
+run     python -m pipelines.training_ranks --ranks 2 [--address HOST:PORT] stages.train_student --student simrec ...
+"""
+
+import contextlib
+import json
+import logging
+import os
+import runpy
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any, TextIO
+
+from cyclopts import App, Parameter
+
+from deixis.core.cli import run_app
+from deixis.core.errors import ConfigError
+from deixis.core.foreign import first_words
+
+STAGES = tuple(f"stages.train_{what}" for what in ("teacher", "map_teacher", "student", "upper_bound"))
+LOCAL = "local"
+SECONDS_TO_ANSWER = 10.0
+SCRATCH = Path("scratch/training_ranks")
+RETRIES = 3  # after a process or its node was lost; training goes on from its last saved state
+END = "end-{}.json"
+MAY_PASS = 75  # exit code of a stage that may do better later
+SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # else every line comes twice
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+}
+ASKS_IN_VAIN = "ray.train.v2._internal.execution.controller.placement_group_cleaner"  # every second, for a dashboard
+OF_THE_NODE = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "DEIXIS_CLUSTER", "OMP_NUM_THREADS")
+
+
+def main(
+    stage: str,
+    *arguments: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    ranks: int,
+    address: str = LOCAL,
+    cpus: int = 1,
+) -> None:
+    """Run a stage that trains in several processes at once; exits as the stage does.
+
+    Args:
+        stage: Its module.
+        arguments: Its own.
+        ranks: Number of processes. Each has a GPU where there are as many.
+        address: Of a cluster, as `ray start --head` tells it; local: this machine alone.
+        cpus: Cores of each process.
+    """
+    if stage not in STAGES:
+        raise ConfigError(f"{stage} is no stage that several processes share. Allowed: {', '.join(STAGES)}")
+    ray = connect(address, cpus=ranks * cpus)
+    try:
+        has_gpus = refuse_unfit(ray.cluster_resources(), ranks=ranks, cpus=cpus)
+        SCRATCH.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=SCRATCH) as folder:
+            end = train([stage, *arguments], Path(folder).resolve(), ranks=ranks, cpus=cpus, has_gpus=has_gpus)
+    finally:
+        ray.shutdown()
+    if end["line"]:
+        print(end["line"], file=sys.stderr)
+    sys.exit(end["code"])
+
+
+def connect(address: str, *, cpus: int) -> Any:
+    """Join a cluster, or start one on this machine; returns Ray.
+
+    Raises:
+        ConfigError: If Ray is not installed, or nobody answers there.
+    """
+    os.environ.update({name: os.environ.get(name, value) for name, value in SETTINGS.items()})
+    try:
+        ray = import_module("ray")
+    except ModuleNotFoundError:
+        raise ConfigError("training over several processes needs Ray. Run: uv sync --extra cluster") from None
+    own = {"include_dashboard": False, "num_cpus": max(cpus, os.cpu_count() or 1)} if address == LOCAL else {}
+    try:
+        if address != LOCAL:  # Ray itself would ask for minutes
+            host, _, port = address.rpartition(":")
+            socket.create_connection((host, int(port)), timeout=SECONDS_TO_ANSWER).close()
+        ray.init(address=address, logging_level="ERROR", runtime_env={"worker_process_setup_hook": hush}, **own)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ConfigError(
+            f"no cluster of Ray answers at {address} ({first_words(error)}). Allowed: HOST:PORT of one that "
+            "`ray start --head` tells, or local, for this machine alone"
+        ) from None
+    return ray
+
+
+def hush() -> None:
+    """In each process of Ray: leave out what only Ray's authors could use."""
+    logging.getLogger(ASKS_IN_VAIN).setLevel(logging.ERROR)
+
+
+def refuse_unfit(has: Mapping[str, float], *, ranks: int, cpus: int) -> bool:
+    """Stop where the cluster is too small; whether each process can have a GPU.
+
+    Raises:
+        ConfigError: If so; Ray would wait for nodes to join.
+    """
+    if has.get("CPU", 0) < ranks * cpus:
+        raise ConfigError(
+            f"{ranks} processes of {cpus} cores each, but the cluster has {has.get('CPU', 0):g} cores in all. Lower "
+            "--ranks or --cpus, or add nodes"
+        )
+    return has.get("GPU", 0) >= ranks
+
+
+def train(command: list[str], folder: Path, *, ranks: int, cpus: int, has_gpus: bool) -> dict[str, Any]:
+    """Run a stage in a group of processes, again where one of them was lost; its exit code, and its last message.
+
+    Args:
+        folder: For what processes leave to say.
+    """
+    settings, torch_settings = import_module("ray.train"), import_module("ray.train.torch")
+    resources = {"CPU": cpus, **({"GPU": 1} if has_gpus else {})}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    trainer = torch_settings.TorchTrainer(
+        run_rank,
+        train_loop_config={
+            "command": command,
+            "checkout": str(Path.cwd()),
+            "ends": str(folder),
+            "environment": {name: value for name, value in environment.items() if name not in OF_THE_NODE},
+        },
+        torch_config=torch_settings.TorchConfig(backend="nccl" if has_gpus else "gloo"),
+        scaling_config=settings.ScalingConfig(num_workers=ranks, use_gpu=has_gpus, resources_per_worker=resources),
+        run_config=settings.RunConfig(
+            storage_path=str(folder),
+            failure_config=settings.FailureConfig(max_failures=RETRIES),
+            logging_config=settings.LoggingConfig(log_level="WARNING"),
+        ),
+    )
+    try:
+        trainer.fit()
+    except settings.TrainingFailedError as error:
+        line = f"error: {command[0]} was lost {RETRIES + 1} times, the last time so: {first_words(error)}"
+        return {"code": MAY_PASS, "line": line}
+    ends = sorted(folder.glob(END.format("*")))
+    return json.loads(ends[0].read_text()) if ends else {"code": 0, "line": ""}
+
+
+def run_rank(job: dict[str, Any]) -> None:
+    """In one process of the group: run the stage as its program would be; what it ends with is written down.
+
+    Ray starts a group again where one process fails, which also ends the others, wherever they wait for it. A stage
+    that refused what it was given would refuse it again: where all did so nothing fails, else nothing is done then.
+    """
+    os.chdir(job["checkout"])
+    sys.path.insert(0, job["checkout"])
+    os.environ.update(job["environment"])
+    os.environ.pop("DEIXIS_CLUSTER", None)  # the stage would be sent away once more
+    ends = Path(job["ends"])
+    if list(ends.glob(END.format("*"))):
+        return
+    torch, ray_torch = import_module("torch"), import_module("ray.train.torch")
+    if (device := ray_torch.get_device()).type == "cuda":
+        torch.cuda.set_device(device)
+    stage, *arguments = job["command"]
+    sys.argv = ["-m", *arguments]
+    heard = _Heard(sys.stderr)
+    try:
+        with contextlib.redirect_stderr(heard):  # pyright: ignore[reportArgumentType]  # it is written to, no more
+            runpy.run_module(stage, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        if not end.code:
+            return
+        code = end.code if isinstance(end.code, int) else 1
+        if code != MAY_PASS:
+            rank, ranks = torch.distributed.get_rank(), torch.distributed.get_world_size()
+            (ends / END.format(rank)).write_text(json.dumps({"code": code, "line": heard.last_error}))
+            if _all_there(ends, ranks):
+                return
+        raise RuntimeError(f"{stage} ended with {code}") from None
+
+
+def _all_there(ends: Path, ranks: int) -> bool:
+    """Whether every process ends as this one does, within some seconds."""
+    deadline = time.monotonic() + SECONDS_TO_ANSWER
+    while (found := len(list(ends.glob(END.format("*"))))) < ranks and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return found == ranks
+
+
+class _Heard:
+    """A stream that goes on to another, and remembers the last message of an error."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self.last_error = stream, ""
+
+    def write(self, text: str) -> int:
+        if text.startswith("error: "):
+            self.last_error = text.strip()
+        return self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+if __name__ == "__main__":
+    run_app(App(name="python -m pipelines.training_ranks", default_command=main, version_flags=[]))
