@@ -107,6 +107,8 @@ def refuse_unfit(has: Mapping[str, float], *, ranks: int, cpus: int) -> bool:
     Raises:
         ConfigError: If so; Ray would wait for nodes to join.
     """
+    if ranks < 1 or cpus < 1:
+        raise ConfigError(f"--ranks {ranks} --cpus {cpus}. Allowed: one or more of each")
     if has.get("CPU", 0) < ranks * cpus:
         raise ConfigError(
             f"{ranks} processes of {cpus} cores each, but the cluster has {has.get('CPU', 0):g} cores in all. Lower "
@@ -143,8 +145,10 @@ def train(command: list[str], folder: Path, *, ranks: int, cpus: int, has_gpus: 
     try:
         trainer.fit()
     except settings.TrainingFailedError as error:
-        line = f"error: {command[0]} was lost {RETRIES + 1} times, the last time so: {first_words(error)}"
-        return {"code": MAY_PASS, "line": line}
+        failures = [type(failure).__name__ for failure in getattr(error, "worker_failures", {}).values()]
+        lost = not failures or any(name.startswith("WorkerHealthCheck") for name in failures)
+        line = f"error: {command[0]} failed {RETRIES + 1} times; what each process said last is above"
+        return {"code": MAY_PASS if lost else 1, "line": line}
     ends = sorted(folder.glob(END.format("*")))
     return json.loads(ends[0].read_text()) if ends else {"code": 0, "line": ""}
 
@@ -172,15 +176,25 @@ def run_rank(job: dict[str, Any]) -> None:
         with contextlib.redirect_stderr(heard):  # pyright: ignore[reportArgumentType]  # it is written to, no more
             runpy.run_module(stage, run_name="__main__", alter_sys=True)
     except SystemExit as end:
-        if not end.code:
-            return
-        code = end.code if isinstance(end.code, int) else 1
-        if code != MAY_PASS:
-            rank, ranks = torch.distributed.get_rank(), torch.distributed.get_world_size()
-            (ends / END.format(rank)).write_text(json.dumps({"code": code, "line": heard.last_error}))
-            if _all_there(ends, ranks):
-                return
-        raise RuntimeError(f"{stage} ended with {code}") from None
+        code = end.code if isinstance(end.code, int) else int(bool(end.code))
+        if code in (0, MAY_PASS):
+            return _fail_unless(not code, f"{stage} ended with {code}")
+        _leave(ends, torch.distributed.get_rank(), code, heard.last_error)
+        _fail_unless(_all_there(ends, torch.distributed.get_world_size()), f"{stage} ended with {code}")
+    except RuntimeError:  # of torch, as where another process is lost: it may do better the next time
+        raise
+    except Exception as error:
+        _leave(ends, torch.distributed.get_rank(), 1, f"error: {type(error).__name__}: {error}")
+        raise
+
+
+def _leave(ends: Path, rank: int, code: int, line: str) -> None:
+    (ends / END.format(rank)).write_text(json.dumps({"code": code, "line": line}))
+
+
+def _fail_unless(is_well: bool, what: str) -> None:
+    if not is_well:
+        raise RuntimeError(what)
 
 
 def _all_there(ends: Path, ranks: int) -> bool:

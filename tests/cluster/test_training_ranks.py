@@ -119,6 +119,13 @@ def test_what_one_process_refuses_ends_both(checkout):
     assert re.search(r"^error: .*23\.png.*", said, re.MULTILINE), said
 
 
+def test_any_other_error_is_told_and_not_tried_again(checkout):
+    (checkout / "out").touch()  # in the way of the folder that only the first process writes
+    code, said = end(start(checkout, "--ranks", "2", *ARGUMENTS))
+    assert code == 1 and "Traceback" in said, said
+    assert re.search(r"^error: FileExistsError: ", said, re.MULTILINE), said
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
