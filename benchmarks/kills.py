@@ -177,6 +177,8 @@ def wait_and_list(site: Site) -> list[str]:
 
 def kills(*, times: int = 5, kinds: Sequence[str] = KINDS, out: Path = Path("benchmarks/kills.json")) -> None:
     """Kill each kind of process some times, and write one row per kill."""
+    # A shell ignores it for what it starts in the background, and a worker that ignores it does not end at a SIGTERM.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as scratch:
         with local_prefect(Path(scratch)) as environment:

@@ -1,6 +1,6 @@
 """One training over several processes, on one machine or many: a stage that trains, under Ray Train.
 
-run     python -m pipelines.training_ranks --ranks 2 [--address HOST:PORT] stages.train_student --student simrec ...
+run     python -m pipelines.training_ranks --ranks 2 stages.train_student --student simrec ...
 """
 
 import contextlib
@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import runpy
-import socket
 import sys
 import tempfile
 import time
@@ -19,20 +18,17 @@ from typing import Annotated, Any, TextIO
 
 from cyclopts import App, Parameter
 
-from deixis.core.cli import run_app
+from deixis.core.cli import CLUSTER, run_app
 from deixis.core.errors import ConfigError
-from deixis.core.foreign import first_words
+from pipelines.cluster.nodes import LOCAL, connect
 
 STAGES = tuple(f"stages.train_{what}" for what in ("teacher", "map_teacher", "student", "upper_bound"))
-LOCAL = "local"
 SECONDS_TO_ANSWER = 10.0
 SCRATCH = Path("scratch/training_ranks")
 RETRIES = 3  # after a process or its node was lost; training goes on from its last saved state
 END = "end-{}.json"
 MAY_PASS = 75  # exit code of a stage that may do better later
-SETTINGS = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+SETTINGS = {  # beside those of pipelines/cluster/nodes.py
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # else every line comes twice
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
 }
@@ -44,7 +40,6 @@ def main(
     stage: str,
     *arguments: Annotated[str, Parameter(allow_leading_hyphen=True)],
     ranks: int,
-    address: str = LOCAL,
     cpus: int = 1,
 ) -> None:
     """Run a stage that trains in several processes at once; exits as the stage does.
@@ -53,47 +48,35 @@ def main(
         stage: Its module.
         arguments: Its own.
         ranks: Number of processes. Each has a GPU where there are as many.
-        address: Of a cluster, as `ray start --head` tells it; local: this machine alone.
         cpus: Cores of each process.
     """
-    if stage not in STAGES:
-        raise ConfigError(f"{stage} is no stage that several processes share. Allowed: {', '.join(STAGES)}")
-    ray = connect(address, cpus=ranks * cpus)
+    sys.exit(train_together([stage, *arguments], ranks=ranks, cpus=cpus))
+
+
+def train_together(command: list[str], *, ranks: int, cpus: int) -> int:
+    """Run a stage in several processes, where DEIXIS_CLUSTER says or on this machine; its exit code.
+
+    Raises:
+        ConfigError: If it is no stage that trains, or there is no such cluster, or it is too small.
+    """
+    if command[0] not in STAGES:
+        raise ConfigError(f"{command[0]} is no stage that several processes share. Allowed: {', '.join(STAGES)}")
+    if ranks < 1 or cpus < 1:
+        raise ConfigError(f"--ranks {ranks} --cpus {cpus}. Allowed: one or more of each")
+    os.environ.update({name: os.environ.get(name, value) for name, value in SETTINGS.items()})
+    address = os.environ.get(CLUSTER) or LOCAL
+    own = {"num_cpus": max(ranks * cpus, os.cpu_count() or 1)} if address == LOCAL else {}
+    ray = connect(address, log_to_driver=True, runtime_env={"worker_process_setup_hook": hush}, **own)
     try:
         has_gpus = refuse_unfit(ray.cluster_resources(), ranks=ranks, cpus=cpus)
         SCRATCH.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=SCRATCH) as folder:
-            end = train([stage, *arguments], Path(folder).resolve(), ranks=ranks, cpus=cpus, has_gpus=has_gpus)
+            end = train(command, Path(folder).resolve(), ranks=ranks, cpus=cpus, has_gpus=has_gpus)
     finally:
         ray.shutdown()
     if end["line"]:
         print(end["line"], file=sys.stderr)
-    sys.exit(end["code"])
-
-
-def connect(address: str, *, cpus: int) -> Any:
-    """Join a cluster, or start one on this machine; returns Ray.
-
-    Raises:
-        ConfigError: If Ray is not installed, or nobody answers there.
-    """
-    os.environ.update({name: os.environ.get(name, value) for name, value in SETTINGS.items()})
-    try:
-        ray = import_module("ray")
-    except ModuleNotFoundError:
-        raise ConfigError("training over several processes needs Ray. Run: uv sync --extra cluster") from None
-    own = {"include_dashboard": False, "num_cpus": max(cpus, os.cpu_count() or 1)} if address == LOCAL else {}
-    try:
-        if address != LOCAL:  # Ray itself would ask for minutes
-            host, _, port = address.rpartition(":")
-            socket.create_connection((host, int(port)), timeout=SECONDS_TO_ANSWER).close()
-        ray.init(address=address, logging_level="ERROR", runtime_env={"worker_process_setup_hook": hush}, **own)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise ConfigError(
-            f"no cluster of Ray answers at {address} ({first_words(error)}). Allowed: HOST:PORT of one that "
-            "`ray start --head` tells, or local, for this machine alone"
-        ) from None
-    return ray
+    return end["code"]
 
 
 def hush() -> None:
@@ -107,8 +90,6 @@ def refuse_unfit(has: Mapping[str, float], *, ranks: int, cpus: int) -> bool:
     Raises:
         ConfigError: If so; Ray would wait for nodes to join.
     """
-    if ranks < 1 or cpus < 1:
-        raise ConfigError(f"--ranks {ranks} --cpus {cpus}. Allowed: one or more of each")
     if has.get("CPU", 0) < ranks * cpus:
         raise ConfigError(
             f"{ranks} processes of {cpus} cores each, but the cluster has {has.get('CPU', 0):g} cores in all. Lower "

@@ -14,6 +14,7 @@ from pipelines.cluster.body import OF_THE_NODE, Job, checksum
 from pipelines.cluster.nodes import connect, living
 from pipelines.cluster.resources import COMMANDS, needs_of, refuse_unfit
 from pipelines.cluster.tasks import Task, Tasks
+from pipelines.training_ranks import train_together
 
 TRIES = 3  # of a share of pieces, after its node was lost
 
@@ -27,6 +28,8 @@ def launch(module: str, arguments: Sequence[str]) -> int:
     """
     stage = os.environ.get("DVC_STAGE", "")
     needs = needs_of(module, stage)
+    if needs.ranks > 1:
+        return train_together([module, *arguments], ranks=needs.ranks, cpus=round(needs.cpus) or 1)
     ray = connect(os.environ[CLUSTER])
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill cancels like Ctrl-C; Ray has set its own
     try:

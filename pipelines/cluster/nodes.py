@@ -37,8 +37,11 @@ class Node:
         return f"{self.name} {{gpus: {self.gpus:g}, cpus: {self.cpus:g}, memory: {self.memory / 1e9:.3g}GB}}"
 
 
-def connect(address: str) -> Any:
+def connect(address: str, **options: Any) -> Any:
     """Join a cluster, or start one on this machine; returns Ray.
+
+    Args:
+        options: More of `ray.init`.
 
     Raises:
         ConfigError: If Ray is not installed, or nobody answers there.
@@ -47,13 +50,15 @@ def connect(address: str) -> Any:
     if address != LOCAL:
         _knock(address)
     ray = import_ray()
-    own = {"include_dashboard": False, "object_store_memory": OBJECTS} if address == LOCAL else {}
+    options = {"log_to_driver": False, "logging_level": "ERROR"} | options
+    if address == LOCAL:
+        options |= {"include_dashboard": False, "object_store_memory": OBJECTS}
     deadline = threading.Timer(SECONDS_TO_JOIN, _give_up, [address])  # Ray waits in places that no signal reaches
     deadline.daemon = True
     if address != LOCAL:  # a busy machine may take a minute to start one
         deadline.start()
     try:
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR", **own)
+        ray.init(address=address, **options)
     except (Exception, SystemExit) as error:
         raise ConfigError(_no_cluster(address, first_words(error))) from None
     finally:

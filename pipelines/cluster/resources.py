@@ -14,7 +14,7 @@ from pipelines.cluster.nodes import Node
 
 AUTO = "auto"
 UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
-ALLOWED = "gpus: a number or auto, cpus: a number, memory: as 8GB, pieces: true or false"
+ALLOWED = "gpus: a number or auto, cpus: a number, memory: as 8GB, pieces: true or false, ranks: a whole number"
 # Commands that are no stages, by the module that runs them
 COMMANDS = {"deixis": {"gpus": AUTO, "pieces": True}}
 
@@ -27,12 +27,14 @@ class Needs:
         gpus: Of one node; "auto" for one where any node has one, else none.
         memory: Bytes.
         pieces: Whether several tasks may do pieces of the work beforehand.
+        ranks: How many processes train together (pipelines/training_ranks.py), each with `cpus`.
     """
 
     gpus: float | str = 0
     cpus: float = 1
     memory: int = 0
     pieces: bool = False
+    ranks: int = 1
 
     def __str__(self) -> str:
         memory = f", memory: {self.memory / 1e9:g}GB" if self.memory else ""
@@ -130,4 +132,6 @@ def _parsed(meta: Any, stage: str) -> Needs:
         needs["memory"] = int(float(size[1]) * UNITS[size[2]])
     if not isinstance(meta.get("pieces", False), bool):
         raise ConfigError(f'{stage}: meta.pieces is "{meta["pieces"]}". Allowed: {ALLOWED}. Fix dvc.yaml')
+    if type(meta.get("ranks", 1)) is not int or meta.get("ranks", 1) < 1:
+        raise ConfigError(f'{stage}: meta.ranks is "{meta["ranks"]}". Allowed: {ALLOWED}. Fix dvc.yaml')
     return Needs(**needs)

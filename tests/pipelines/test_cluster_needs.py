@@ -66,6 +66,8 @@ def test_a_stage_of_another_graph_is_found_there(checkout):
         ("{memory: 8}", 'meta.memory is "8"'),
         ("{memory: 8 gigs}", 'meta.memory is "8 gigs"'),
         ("{pieces: 3}", 'meta.pieces is "3"'),
+        ("{ranks: 0}", 'meta.ranks is "0"'),
+        ("{ranks: 1.5}", 'meta.ranks is "1.5"'),
     ],
 )
 def test_a_meta_that_cannot_be_read_is_named(checkout, meta, message):
