@@ -110,7 +110,8 @@ def _has_segmenter(weights: Path = WEIGHTS) -> bool:
 def _is_ready() -> bool:
     path = MODEL / "config.json"
     frozen = all((WEIGHTS / name / "config.json").exists() for name in CARDS)
-    if not (path.exists() and frozen) or (not _has_segmenter() and segmenter_in_place()):
+    written = path.exists() and (MODEL / "labelling.json").exists()
+    if not (written and frozen) or (not _has_segmenter() and segmenter_in_place()):
         return False
     if read_rules(MODEL).masks != _rules(SCALE, WEIGHTS).masks:
         return False
