@@ -60,7 +60,7 @@ class TeacherAnswers:
         boxes = label_pairs(matcher, pairs, self._rules, self._known).table
         boxes = boxes[[*BOX_COLUMNS, *(name for name in ("own_mask", "confidence") if name in boxes)]]
         if not with_masks or self._rules.masks == "none":
-            return finish_labels(boxes, [None] * len(boxes), [0.0] * len(boxes), self._at.card)
+            return finish_labels(boxes, None, None, self._at.card)
         masks, quality = segment_table(self._at.segmenter, boxes, paths=paths_of(images, root))
         return finish_labels(boxes, masks, quality, self._at.card)
 

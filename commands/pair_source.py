@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deixis.core.errors import ConfigError, DataError
-from deixis.core.pieces import is_share
+from deixis.core.pieces import NO_PIECE, PIECE, is_share
 from deixis.core.records import read_table
 from deixis.core.registry import resolve
 from deixis.datasets import DATASETS
@@ -84,6 +84,11 @@ def _prepare_table(path: Path, out: Path, root: Path) -> PairSource:
         config = replace(config, fields=guess_fields(read_names(kind, files[0])))
     if not is_share():
         adapter(config).ingest(raw=raw, out=out, dataset=path.stem, again="deixis label", scored=False)
+    elif not (out / "pairs.parquet").exists():
+        raise ConfigError(
+            f"{out}: no pairs yet, which all shares of {PIECE} need. Run once, before them, the same command with "
+            f"{PIECE}={NO_PIECE}"
+        )
     return PairSource(out / "pairs.parquet", out / "images.parquet", root, out / "quarantine.parquet")
 
 

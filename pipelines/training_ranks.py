@@ -29,6 +29,7 @@ RETRIES = 3  # after a process or its node was lost; training goes on from its l
 END = "end-{}.json"
 MAY_PASS = 75  # exit code of a stage that may do better later
 SETTINGS = {  # beside those of pipelines/cluster/nodes.py
+    "RAY_COLOR_PREFIX": "0",
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # else every line comes twice
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
 }
@@ -65,8 +66,7 @@ def train_together(command: list[str], *, ranks: int, cpus: int) -> int:
         raise ConfigError(f"--ranks {ranks} --cpus {cpus}. Allowed: one or more of each")
     os.environ.update({name: os.environ.get(name, value) for name, value in SETTINGS.items()})
     address = os.environ.get(CLUSTER) or LOCAL
-    own = {"num_cpus": max(ranks * cpus, os.cpu_count() or 1)} if address == LOCAL else {}
-    ray = connect(address, log_to_driver=True, runtime_env={"worker_process_setup_hook": hush}, **own)
+    ray = connect(address, log_to_driver=True, runtime_env={"worker_process_setup_hook": set_up})
     try:
         has_gpus = refuse_unfit(ray.cluster_resources(), ranks=ranks, cpus=cpus)
         SCRATCH.mkdir(parents=True, exist_ok=True)
@@ -79,8 +79,9 @@ def train_together(command: list[str], *, ranks: int, cpus: int) -> int:
     return end["code"]
 
 
-def hush() -> None:
-    """In each process of Ray: leave out what only Ray's authors could use."""
+def set_up() -> None:
+    """In each process of Ray: know one's own cluster among several, and leave out what only Ray's authors could use."""
+    os.environ["RAY_ADDRESS"] = import_module("ray").get_runtime_context().gcs_address
     logging.getLogger(ASKS_IN_VAIN).setLevel(logging.ERROR)
 
 

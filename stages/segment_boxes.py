@@ -42,7 +42,7 @@ def segment_boxes(
     if rules.masks == "none":
         end_of_share()
         say(f"{out}: boxes alone, as labels.masks says")
-        write_table(finish_labels(table, [None] * len(table), [0.0] * len(table), card), out)
+        write_table(finish_labels(table, None, None, card), out)
         return
     paths = read_table(images, columns=("image_id", "path"), made_by="prepare").set_index("image_id")["path"]
     model = load_segmenter(segmenter, pick_device(device))

@@ -45,7 +45,7 @@ def end_of_share() -> None:
 
 def _share() -> tuple[int, int]:
     stated = os.environ.get(PIECE) or "0/1"
-    match = re.fullmatch(r"(\d+)/(\d+)", stated)
+    match = re.fullmatch(r"([0-9]+)/([0-9]+)", stated)
     share, shares = map(int, match.groups()) if match else (1, 1)
     if share >= shares and stated != NO_PIECE:
         raise ConfigError(

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,17 +18,19 @@ BOX_COLUMNS = (
 
 
 def finish_labels(
-    table: pd.DataFrame, masks: list[RLE | None], quality: list[float], card: Mapping[str, Any]
+    table: pd.DataFrame, masks: list[RLE | None] | None, quality: list[float] | None, card: Mapping[str, Any]
 ) -> pd.DataFrame:
-    """Boxes with the segmenter's masks and who answered: rows of labels.parquet."""
+    """Boxes with the segmenter's masks, where one was asked, and who answered: rows of labels.parquet."""
+    source = "none" if masks is None else "segmenter"
+    masks, quality = masks or [None] * len(table), quality or [math.nan] * len(table)
     if "own_mask" in table:  # a teacher that draws masks: its own, and beside it the segmenter's for its box
         own_masks = table["own_mask"].tolist()
         table = table.drop(columns="own_mask").assign(
-            prompted_mask=masks, mask_source=["segmenter" if drawn is None else "teacher" for drawn in own_masks]
+            prompted_mask=masks, mask_source=[source if drawn is None else "teacher" for drawn in own_masks]
         )
         masks = [drawn if drawn is not None else prompted for drawn, prompted in zip(own_masks, masks, strict=True)]
     else:
-        table = table.assign(mask_source="segmenter")
+        table = table.assign(mask_source=source)
     return table.assign(mask=masks, mask_quality=quality, **provenance(card))
 
 

@@ -127,6 +127,15 @@ def test_shares_make_the_labels_that_one_process_makes(world, tmp_path, monkeypa
     assert bytes_of(tmp_path / "shared") == bytes_of(tmp_path / "whole")
 
 
+def test_a_share_without_its_preparation_says_how_to_prepare(world, tmp_path, monkeypatch):
+    own = tmp_path / "own"
+    (own / "images").mkdir(parents=True)
+    (own / "pairs.csv").write_text("image,text\n", encoding="utf-8")
+    monkeypatch.setenv(PIECE, "1/2")
+    with pytest.raises(ConfigError, match=r"no pairs yet.*the same command with DEIXIS_PIECE=0/0"):
+        label(pairs=own / "pairs.csv", out=tmp_path / "out", model=world / "data" / "teachers" / "toy" / "dvin")
+
+
 def test_bad_rows_are_counted_and_no_sound_one_is_lost(world, tmp_path, capsys):
     folder = long_set(world, tmp_path / "pairs")
     pairs, images = pd.read_parquet(folder / "pairs.parquet"), pd.read_parquet(folder / "images.parquet")
