@@ -22,16 +22,17 @@ def finish_labels(
 ) -> pd.DataFrame:
     """Boxes with the segmenter's masks, where one was asked, and who answered: rows of labels.parquet."""
     source = "none" if masks is None else "segmenter"
-    masks, quality = masks or [None] * len(table), quality or [math.nan] * len(table)
+    drawn: list[RLE | None] = [None] * len(table) if masks is None else masks
+    quality = [math.nan] * len(table) if quality is None else quality
     if "own_mask" in table:  # a teacher that draws masks: its own, and beside it the segmenter's for its box
         own_masks = table["own_mask"].tolist()
         table = table.drop(columns="own_mask").assign(
-            prompted_mask=masks, mask_source=[source if drawn is None else "teacher" for drawn in own_masks]
+            prompted_mask=drawn, mask_source=[source if mask is None else "teacher" for mask in own_masks]
         )
-        masks = [drawn if drawn is not None else prompted for drawn, prompted in zip(own_masks, masks, strict=True)]
+        drawn = [mask if mask is not None else prompted for mask, prompted in zip(own_masks, drawn, strict=True)]
     else:
         table = table.assign(mask_source=source)
-    return table.assign(mask=masks, mask_quality=quality, **provenance(card))
+    return table.assign(mask=drawn, mask_quality=quality, **provenance(card))
 
 
 def provenance(card: Mapping[str, Any]) -> dict[str, Any]:
