@@ -16,6 +16,7 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 TRUTH, TEACHER, STUDENT, MASK = (255, 255, 255), (255, 176, 0), (0, 200, 255), (0, 200, 255)
 # Of Linux, macOS and Windows, for what the usual one lacks: all letters with an accent, and all but the Latin ones
 FONTS = ("DejaVuSans.ttf", "NotoSansCJK-Regular.ttc", "Arial Unicode.ttf", "arial.ttf", "msyh.ttc", "malgun.ttf")
+ACROSS = 4  # images in a row of a panel
 NO_CHARACTER = "\uffff"  # Unicode gives it to none
 
 
@@ -26,7 +27,10 @@ def overlay(
     mask: np.ndarray | None = None,
     scale: int = 2,
 ) -> Image.Image:
-    """Draw boxes (corners in stored pixels, with a colour) and a translucent mask on an enlarged image."""
+    """Draw boxes (corners in stored pixels, with a colour) and a translucent mask on an enlarged image.
+
+    Of a box that reaches beyond the image, the part within is drawn.
+    """
     canvas = pixels.astype(np.float32)
     if mask is not None:
         canvas = np.where(mask[..., None], 0.45 * canvas + 0.55 * np.array(MASK, np.float32), canvas)
@@ -35,26 +39,35 @@ def overlay(
     pen = ImageDraw.Draw(image)
     for box, colour in boxes:
         left, top, right, bottom = (float(value) * scale for value in box)
-        if np.isfinite([left, top, right, bottom]).all() and right > left and bottom > top:
+        if not np.isfinite([left, top, right, bottom]).all():
+            continue
+        left, top = max(left, 0.0), max(top, 0.0)
+        right, bottom = min(right, image.width - 1), min(bottom, image.height - 1)
+        if right > left and bottom > top:
             pen.rectangle((left, top, right, bottom), outline=(0, 0, 0), width=4)
             pen.rectangle((left + 1, top + 1, right - 1, bottom - 1), outline=colour, width=2)
     return image
 
 
 def panel(columns: Sequence[tuple[str, Image.Image]], *, title: str) -> Image.Image:
-    """Captioned images side by side under one line of text; says so where no font here has the letters of a text."""
+    """Captioned images in rows under one line of text; says so where no font here has the letters of a text."""
     gap, head, foot = 12, 40, 28
-    width = sum(image.width for _, image in columns) + gap * (len(columns) + 1)
-    height = max(image.height for _, image in columns) + head + foot
-    canvas = Image.new("RGB", (width, height), (255, 255, 255))
+    rows = [columns[start : start + ACROSS] for start in range(0, len(columns), ACROSS)]
+    heights = [max(image.height for _, image in row) + foot for row in rows]
+    width = max(sum(image.width for _, image in row) + gap * (len(row) + 1) for row in rows)
+    canvas = Image.new("RGB", (width, head + sum(heights)), (255, 255, 255))
     pen = ImageDraw.Draw(canvas)
     pen.text((gap, 10), title, fill=(20, 20, 20), font=font_of(title, 18))
-    left = gap
-    for caption, image in columns:
-        canvas.paste(image, (left, head))
-        small = font_of(caption, 14)
-        pen.text((left, head + image.height + 6), fitted(caption, small, image.width), fill=(70, 70, 70), font=small)
-        left += image.width + gap
+    top = head
+    for row, height in zip(rows, heights, strict=True):
+        left = gap
+        for caption, image in row:
+            canvas.paste(image, (left, top))
+            small = font_of(caption, 14)
+            line = fitted(caption, small, image.width)
+            pen.text((left, top + image.height + 6), line, fill=(70, 70, 70), font=small)
+            left += image.width + gap
+        top += height
     say_illegible([title, *(caption for caption, _ in columns)])
     return canvas
 

@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image, ImageFont
 
 from deixis.imaging import draw
-from deixis.imaging.draw import fitted, font_of, lacking, panel
+from deixis.imaging.draw import fitted, font_of, lacking, overlay, panel
 
 
 def test_a_caption_is_one_line_and_no_wider_than_its_image():
@@ -43,3 +43,19 @@ def test_what_no_font_can_draw_is_said_and_named(capsys, monkeypatch):
     assert capsys.readouterr().err == ""
     panel([("红色方块", blank), ("red", blank)], title="красный")
     assert "no font here has: а й к н р с ы 块 方 红 色." in capsys.readouterr().err
+
+
+def test_many_images_stand_in_rows_each_with_its_caption_below():
+    blank = Image.new("RGB", (60, 30), (0, 0, 0))
+    four, nine = (panel([("red", blank)] * count, title="") for count in (4, 9))
+    assert nine.width == four.width
+    assert nine.height - four.height == 2 * (30 + 28)
+    is_black = (np.asarray(nine) == 0).all(2)
+    assert is_black.sum() == 9 * 60 * 30
+
+
+def test_a_box_beyond_the_image_is_drawn_along_its_edge():
+    pixels, colour = np.full((20, 30, 3), 128, np.uint8), (255, 0, 0)
+    beyond = np.asarray(overlay(pixels, boxes=[([-13.0, -16.0, 50.0, 40.0], colour)], scale=1))
+    whole = np.asarray(overlay(pixels, boxes=[([0.0, 0.0, 29.0, 19.0], colour)], scale=1))
+    assert (beyond == whole).all() and (whole == colour).all(2).any()
