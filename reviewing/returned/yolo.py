@@ -66,7 +66,7 @@ def _known(rows: list[dict[str, Any]]) -> dict[str, tuple[str, dict[str, str]]]:
     """Text file -> its image's name, and the labels that went out with it."""
     sent: dict[str, dict[str, str]] = defaultdict(dict)
     for row in rows:
-        sent[row["image"]] |= zip(map(str, row["sample_ids"]), map(str, row["expressions"]), strict=True)
+        sent[str(row["image"])] |= zip(map(str, row["sample_ids"]), map(str, row["expressions"]), strict=True)
     return {_key(str(label_path(name))): (name, of_image) for name, of_image in sent.items()}
 
 

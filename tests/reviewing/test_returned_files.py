@@ -11,7 +11,7 @@ import pytest
 from commands.export import export
 from commands.take_decisions import take_decisions
 from deixis.core.errors import DataError
-from reviewing.returned import READERS
+from reviewing.returned import READERS, yolo
 from reviewing.returned.taking import read_returned
 from reviewing.table import read_decisions
 from tests.deixis.exports.labelled import row, write_tables
@@ -237,6 +237,15 @@ def test_cvats_box_that_is_turned_by_no_number_is_refused(one, tmp_path):
     (out / "annotations.xml").write_text(text)
     with pytest.raises(DataError, match="turned by nan degrees"):
         taken(one, out, "cvat")
+
+
+@pytest.mark.parametrize("image", [7, 1.5, None])
+def test_an_image_whose_name_is_none_is_an_unknown_one(one, tmp_path, image):
+    out = corrected.exported(one, "yolo", tmp_path / "out")
+    rows = out / yolo.BOXES / yolo.ROWS
+    written = json.loads(rows.read_text(encoding="utf-8"))
+    rows.write_text(json.dumps([row | {"image": image} for row in written]), encoding="utf-8")
+    assert taken(one, out, "yolo")["s/1"].verdict == "accept"  # by the name of its text file
 
 
 def test_yolos_rows_begin_after_a_mark_and_with_a_number(one, tmp_path):
