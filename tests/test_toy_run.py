@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from ruamel.yaml import YAML
 from commands.label import label
 from commands.predict import predict
 from deixis.imaging.masks import encode_mask
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[1]
 CANDIDATES = "data/candidates/scenes_plus/detections.parquet"
@@ -101,25 +101,18 @@ def children_in(checkout: Path) -> list[str]:
     return below
 
 
-def wait_for(condition: Any, *, seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.2)
-
-
 @pytest.fixture(scope="module")
 def rebuilt(checkout) -> str:
     """Output of the flow that finishes the graph, after one cancelled flow and one killed `dvc repro`."""
     flow = start(checkout, "pipelines.rebuild")
-    wait_for(lambda: any("stages." in line for line in children_in(checkout)), seconds=120)
+    wait_until(lambda: any("stages." in line for line in children_in(checkout)), seconds=120)
     flow.send_signal(signal.SIGTERM)
     flow.communicate(timeout=60)
     assert flow.returncode != 0
-    wait_for(lambda: not children_in(checkout), seconds=15)
+    wait_until(lambda: not children_in(checkout), seconds=15)
 
     plain = start(checkout, "dvc", "repro")
-    wait_for(lambda: any("pretrain" in line for line in children_in(checkout)), seconds=120)
+    wait_until(lambda: any("pretrain" in line for line in children_in(checkout)), seconds=120)
     os.killpg(plain.pid, signal.SIGKILL)
     plain.communicate(timeout=30)
 

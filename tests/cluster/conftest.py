@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -88,13 +87,6 @@ def end_of(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     """Exit code and output."""
     out, err = process.communicate(timeout=SECONDS)
     return process.returncode, out, err
-
-
-def wait_until(is_so: Callable[[], bool], seconds: float = SECONDS) -> None:
-    end = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
 
 
 def raylet_of(node: Any) -> int:

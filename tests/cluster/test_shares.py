@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from pipelines._guard import SECONDS_TO_STOP
-from tests.cluster.conftest import NO_RAY, ROOT, end_of, kill_node, raylet_of, wait_until
+from tests.cluster.conftest import NO_RAY, ROOT, end_of, kill_node, raylet_of
 from tests.pipelines.test_runner import is_there
+from tests.waiting import wait_until
 
 pytest.importorskip("ray", reason=NO_RAY)
 

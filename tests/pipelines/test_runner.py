@@ -12,6 +12,7 @@ import pytest
 
 from pipelines._runner import BUSY, GUARD, Runner, StageFailed, _signal_group, parse_action, true_code
 from tests.pipelines.checkouts import ROOT, init
+from tests.waiting import wait_until
 
 GRAPH = """stages:
   asks: {cmd: exit 75, outs: [asks]}
@@ -28,13 +29,6 @@ GRAPH = """stages:
 def checkout(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return init(tmp_path, GRAPH)
-
-
-def wait_for(path: Path) -> None:
-    end = time.monotonic() + 60
-    while not path.exists():
-        assert time.monotonic() < end, f"waited in vain for {path}"
-        time.sleep(0.05)
 
 
 def is_there(pid: int) -> bool:
@@ -100,7 +94,7 @@ def test_a_stopped_runner_starts_nothing():
 def test_a_stage_waits_for_somebody_elses_run_and_says_whose(checkout, monkeypatch):
     monkeypatch.setattr("pipelines._runner.SECONDS_BETWEEN_TURNS", 0.2)
     theirs = subprocess.Popen([sys.executable, "-m", "dvc", "repro", "base"], stdout=subprocess.DEVNULL)
-    wait_for(checkout / "began")
+    wait_until((checkout / "began").exists)
     told = []
 
     def tell(line: str) -> None:
@@ -129,7 +123,7 @@ def test_programs_of_this_python_are_found_without_a_path(checkout, monkeypatch)
 def test_a_killed_flow_leaves_no_stage_behind(checkout):
     code = "from pipelines._runner import Runner; Runner().run('endless')"
     flow = subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(ROOT)})
-    wait_for(checkout / "began")
+    wait_until((checkout / "began").exists)
     time.sleep(0.1)
     stage = int((checkout / "began").read_text())
     assert is_there(stage)
@@ -140,7 +134,7 @@ def test_a_killed_flow_leaves_no_stage_behind(checkout):
 
 def test_a_stage_whose_dvc_is_killed_ends_with_it_and_is_tried_again(checkout):
     def kill_dvc() -> None:
-        wait_for(checkout / "began")
+        wait_until((checkout / "began").exists)
         time.sleep(0.1)
         stage = Path(f"/proc/{int((checkout / 'began').read_text())}/stat").read_text()
         os.kill(int(stage.rsplit(")", 1)[1].split()[1]), signal.SIGKILL)
@@ -159,7 +153,7 @@ def test_the_guard_kills_what_does_not_stop(tmp_path):
     guard = subprocess.Popen(
         [*GUARD, "/bin/sh", "-c", stubborn], cwd=tmp_path, stdin=subprocess.PIPE, start_new_session=True
     )
-    wait_for(tmp_path / "began")
+    wait_until((tmp_path / "began").exists)
     time.sleep(0.1)
     guard.stdin.close()
     try:

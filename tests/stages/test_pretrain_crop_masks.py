@@ -152,6 +152,17 @@ def test_another_detector_is_refused(made, tmp_path, monkeypatch):
         train(made, tmp_path / "out", detector="yolov3")
 
 
+def test_an_epoch_of_refs_is_refused_as_in_all_pretraining(made, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = SETTINGS | {"crop_masks": {"model": {}, "recipe": {"epoch": "refs"}}}
+    YAML().dump(settings, tmp_path / "params.yaml")
+    with pytest.raises(ConfigError, match="crop_masks: its recipe says epoch: refs"):
+        pretrain_crop_masks(
+            raw=made / "raw", pairs=made / "pairs.parquet", detector=made / "detector", dataset="photos",
+            out=tmp_path / "out", params=tmp_path / "params.yaml", device="cpu",
+        )  # fmt: skip
+
+
 def test_a_set_without_masks_is_refused(made, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     files = json.loads((made / "raw/instances.json").read_text())

@@ -11,30 +11,24 @@ from PIL import Image
 from deixis.core.pieces import PIECE
 from deixis.labelling import segmenting
 from deixis.labelling.segmenting import segment_in_pieces, segment_table
+from models.detectors.yolox import YOLOXConfig
+from models.segmenters.crop_masks import CropMasks, CropMasksConfig
 
 SIDE, IMAGES = 16, 5
 
 
-class Filler:
-    """A segmenter whose mask is the box itself; counts the images that it was shown."""
-
-    Config = None
+class Counting(CropMasks):
+    """A small segmenter with weights as drawn, which counts the images that it was shown."""
 
     def __init__(self) -> None:
+        torch.manual_seed(0)
+        super().__init__(CropMasksConfig(trunk=YOLOXConfig(width=0.125), side=32, width=8))
+        self.eval()
         self.images = 0
 
-    def segment(self, image, boxes, **_):
+    def segment(self, image, boxes_xyxy, **options):
         self.images += 1
-        masks = np.zeros((len(boxes), SIDE, SIDE), bool)
-        for mask, (left, top, right, bottom) in zip(masks, boxes.round().int().tolist(), strict=True):
-            mask[top:bottom, left:right] = True
-        return masks, (boxes.sum(1) * torch.pi).numpy()
-
-    def segment_points(self, image, points_xy):
-        raise NotImplementedError
-
-    def propose(self, image, **_):
-        raise NotImplementedError
+        return super().segment(image, boxes_xyxy, **options)
 
 
 @pytest.fixture
@@ -43,7 +37,8 @@ def table(tmp_path, monkeypatch) -> pd.DataFrame:
     monkeypatch.setattr(segmenting, "IMAGES_PER_PIECE", 2)
     rng = np.random.default_rng(0)
     for number in range(IMAGES):
-        Image.new("RGB", (SIDE, SIDE)).save(tmp_path / f"{number}.png")
+        pixels = rng.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
     corners = rng.uniform(0, SIDE / 2, (12, 2))
     boxes = np.concatenate([corners, corners + rng.uniform(2, SIDE / 2, (12, 2))], 1)
     boxes[3] = 0
@@ -55,9 +50,9 @@ def paths_in(folder: Path) -> dict[int, Path]:
 
 
 def test_pieces_together_are_the_whole_and_are_done_once(table, tmp_path):
-    expected = segment_table(Filler(), table, paths=paths_in(tmp_path))
+    expected = segment_table(Counting(), table, paths=paths_in(tmp_path))
     assert expected[0].count(None) == 1
-    model, scratch = Filler(), tmp_path / "scratch"
+    model, scratch = Counting(), tmp_path / "scratch"
     assert segment_in_pieces(model, table, paths=paths_in(tmp_path), scratch=scratch) == expected
     assert model.images == IMAGES and len(list(scratch.iterdir())) == 3
     assert segment_in_pieces(model, table, paths=paths_in(tmp_path), scratch=scratch) == expected
@@ -65,8 +60,8 @@ def test_pieces_together_are_the_whole_and_are_done_once(table, tmp_path):
 
 
 def test_shares_leave_what_the_last_process_finds(table, tmp_path, monkeypatch):
-    expected = segment_table(Filler(), table, paths=paths_in(tmp_path))
-    model = Filler()
+    expected = segment_table(Counting(), table, paths=paths_in(tmp_path))
+    model = Counting()
     for share in ("1/2", "0/2"):
         monkeypatch.setenv(PIECE, share)
         with pytest.raises(SystemExit):
@@ -78,4 +73,4 @@ def test_shares_leave_what_the_last_process_finds(table, tmp_path, monkeypatch):
 
 
 def test_a_table_without_rows_has_no_masks(table, tmp_path):
-    assert segment_in_pieces(Filler(), table[:0], paths={}, scratch=tmp_path / "scratch") == ([], [])
+    assert segment_in_pieces(Counting(), table[:0], paths={}, scratch=tmp_path / "scratch") == ([], [])
