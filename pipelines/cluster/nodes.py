@@ -18,6 +18,7 @@ WITHOUT = "To do without a cluster: unset DEIXIS_CLUSTER"
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # under `uv run`, Ray would send the whole folder to every node
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # of a worker that dies after the last record of its task: nobody asks it more
     "RAY_gcs_rpc_server_connect_timeout_s": "10",
 }
 OBJECTS = 80 << 20  # bytes of memory for Ray's objects on one machine; messages alone are sent
