@@ -7,20 +7,28 @@ from typing import Any
 import torch
 from pydantic import TypeAdapter
 
-from answering.live_store import Arrays, LiveStore, detector_arrays, expert_arrays
+from answering.live_store import Arrays, LiveStore, crop_arrays, detector_arrays, expert_arrays
 from deixis.anchors import Survivors
 from deixis.imaging.images import ImageReader
 from deixis.labelling.matching import Matcher
 from deixis.roles import Detector, Weigher, stored_experts
+from deixis.types import CLIP_CROPS
 from models.frozen.experts import load_expert
+from models.image_text.crops import load_crop_encoder
 
 
 def encoder_arrays(
     teacher: Weigher, detector: Detector, weights: Path, device: torch.device, *, survivors: Survivors | None
 ) -> dict[str, Arrays]:
     """What a teacher reads of its frozen encoders, by name: the detector, and its experts from their folders."""
-    arrays = {name: expert_arrays(load_expert(name, weights / name, device)) for name in stored_experts(teacher)}
-    return arrays | {"detector": detector_arrays(detector, teacher.box_scales, survivors=survivors)}
+    arrays = {"detector": detector_arrays(detector, teacher.box_scales, survivors=survivors)}
+    for name in stored_experts(teacher):
+        if name == CLIP_CROPS:
+            assert survivors is not None  # or the teacher could not have been made
+            arrays[name] = crop_arrays(load_crop_encoder(weights / name, device), detector, survivors)
+        else:
+            arrays[name] = expert_arrays(load_expert(name, weights / name, device))
+    return arrays
 
 
 def survivors_of(card: Mapping[str, Any]) -> Survivors | None:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deixis.anchors import Survivors
+from deixis.anchors import Survivors, best_boxes
 from deixis.batches.features import BOXES, CPU, SURVIVORS, chunks
 from deixis.batches.survivors import surviving
 from deixis.core.runtime import autocast
@@ -14,6 +14,8 @@ from deixis.imaging.images import ImageReader
 from deixis.roles import Detector, Expert
 from deixis.types import SCALES, Scales
 from models.detectors.category_votes import with_voted_categories
+from models.image_text.clip_image_text import CLIPImageText
+from models.image_text.crops import embed_crops
 
 IMAGES_PER_BATCH = 32
 KEPT = 512  # images whose arrays stay in memory; more than any batch asks for
@@ -57,6 +59,16 @@ def detector_arrays(model: Detector, scales: Scales = ("coarse",), *, survivors:
 def expert_arrays(model: Expert) -> Arrays:
     """One feature map in half precision."""
     return lambda squares: {"map": (model.encode(squares), np.float16)}
+
+
+def crop_arrays(model: CLIPImageText, detector: Detector, survivors: Survivors) -> Arrays:
+    """What CLIP sees in each box that suppression leaves; found again, since each encoder has a store of its own."""
+
+    def arrays(squares: torch.Tensor) -> dict[str, tuple[torch.Tensor, type]]:
+        boxes = surviving(detector.detect(squares, scales=SCALES), squares, survivors).boxes
+        return {"map": (embed_crops(model, squares, best_boxes(boxes).corners), np.float16)}
+
+    return arrays
 
 
 class LiveStore:

@@ -23,8 +23,7 @@ from deixis.labelling.location_knowledge import write_kinds
 from deixis.labelling.rules import LabelParams
 from deixis.roles import ZeroShotTeacher
 from models.frozen.importing import import_published
-from models.frozen.starts import read_vocabulary
-from models.loading.teachers import build_teacher, teacher_config
+from models.loading.teachers import build_teacher, teacher_config, teacher_vocabulary
 from models.loading.untrained import save_untrained
 
 SCALE = Path(__file__).resolve().parents[1] / "scales" / "photographs.yaml"  # its settings are this model's
@@ -87,7 +86,7 @@ def photograph_model() -> Path | None:
 def write_zero_shot(out: Path, weights: Path, params: Path, *, survivors: Survivors) -> None:
     """The checkpoint of the teacher without training, from frozen weights alone."""
     config = teacher_config(TEACHER, params)
-    model = build_teacher(TEACHER, config, read_vocabulary(config.text, weights, ()))
+    model = build_teacher(TEACHER, config, teacher_vocabulary(config, weights, ()))
     assert isinstance(model, ZeroShotTeacher)
     card = {"teacher": TEACHER, "model": asdict(config), "vocabulary": model.vocabulary, "weights": weights.name}
     card |= {"survivors": asdict(survivors)}

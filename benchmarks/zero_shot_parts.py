@@ -21,7 +21,7 @@ from deixis.core.progress import quietly
 from deixis.labelling.matching import Matcher
 from deixis.labelling.rules import LabelParams, label_pairs
 from deixis.measuring.metrics import box_array, box_iou
-from models.loading.teachers import load_teacher
+from models.loading.teachers import feature_names, load_teacher
 
 BINS = 5
 PARTS: dict[str, dict[str, Any]] = {
@@ -33,6 +33,7 @@ PARTS: dict[str, dict[str, Any]] = {
     "without colours": {"weight_colour": 0.0},
     "without size": {"weight_area": 0.0, "weight_size": 0.0},
     "without other things": {"weight_other": 0.0},
+    "without CLIP": {"weight_crops": 0.0},  # left out where it looks at no box
 }
 
 
@@ -62,9 +63,11 @@ def _measure(
     model: Any = load_teacher(options.data / "teachers" / options.dataset / "zero_shot", torch.device("cpu"))
     frames = stored_frames(features / "detector", pd.read_parquet(prepared / "images.parquet"))
     truth = pd.read_parquet(prepared / "truth.parquet").set_index("sample_id").loc[table["sample_id"], "box"]
-    matcher = Matcher(model, open_stores(features, ["detector"]), frames, 128, torch.device("cpu"))
+    matcher = Matcher(model, open_stores(features, feature_names(model)), frames, 128, torch.device("cpu"))
     config = model.config
     for name, changes in tried.items():
+        if config.crops is None and "weight_crops" in changes:
+            continue
         model.config = replace(config, **{key: float(value) for key, value in changes.items()})
         model.location_weight = model.config.weight_place
         with quietly():

@@ -118,8 +118,10 @@ def prior_of(teacher: Weigher) -> ZeroShotTeacher | None:
 
 
 def stored_experts(teacher: Weigher) -> tuple[str, ...]:
-    """Those of a teacher's experts whose maps are read from a store."""
-    return tuple(name for name in teacher.expert_names if name != CLASS_WORDS)
+    """Those of a teacher's experts, and of its prior's, whose maps are read from a store."""
+    prior = prior_of(teacher)
+    names = (*teacher.expert_names, *(prior.expert_names if prior else ()))
+    return tuple(name for name in names if name != CLASS_WORDS)
 
 
 @runtime_checkable

@@ -22,6 +22,7 @@ def _each_once(scales: tuple[Scale, ...]) -> tuple[Scale, ...]:
 
 
 CLASS_WORDS = "class_words"  # the expert that is made of the detector's answers, and has no store
+CLIP_CROPS = "clip_crops"  # the one that looks at the detector's boxes, most confident first: a row of its map is a box
 Scales = Annotated[tuple[Scale, ...], Field(min_length=1), AfterValidator(_each_once)]
 
 

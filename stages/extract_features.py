@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from pydantic.dataclasses import dataclass
 
-from answering.live_store import detector_arrays, encode_squares, expert_arrays
+from answering.live_store import Arrays, crop_arrays, detector_arrays, encode_squares, expert_arrays
 from deixis.anchors import Survivors
 from deixis.batches.features import extract
 from deixis.core.checkpoints import run_key
@@ -25,9 +26,10 @@ from deixis.core.runtime import Device, pick_device
 from deixis.imaging.images import ImageReader
 from deixis.imaging.letterbox import CENTRED, Framing
 from deixis.roles import Detector
-from deixis.types import Scales
+from deixis.types import CLIP_CROPS, Scales
 from models.frozen.detectors import load_detector
 from models.frozen.experts import load_expert
+from models.image_text.crops import load_crop_encoder
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -49,9 +51,15 @@ def extract_features(
     weights: Path,
     out: Path,
     params: Path = Path("params.yaml"),
+    detector: Path | None = None,
     device: Device = "auto",
 ) -> None:
-    """Encode every image of a dataset with one frozen encoder ("detector" or the name of an expert)."""
+    """Encode every image of a dataset with one frozen encoder.
+
+    Args:
+        encoder: "detector", the name of an expert, or "clip_crops", which looks at the detector's boxes.
+        detector: The frozen detector, for clip_crops.
+    """
     side = read_section(params, "detector.model.input_size", int)
     config = read_section(params, "extraction", ExtractionParams)
     hardware = pick_device(device)
@@ -59,9 +67,11 @@ def extract_features(
     table = read_table(images, columns=columns, made_by="prepare")
     reader = ImageReader(table, root=image_root, side=side, framing=config.framing, cache_bytes=0)
     if encoder == "detector":
-        detector = load_detector(weights, hardware)
-        refuse_other_frame(detector, side, config.framing, params)
-        arrays = detector_arrays(detector, config.box_scales, survivors=config.survivors)
+        model = load_detector(weights, hardware)
+        refuse_other_frame(model, side, config.framing, params)
+        arrays = detector_arrays(model, config.box_scales, survivors=config.survivors)
+    elif encoder == CLIP_CROPS:
+        arrays = _crop_arrays(weights, detector, config.survivors, hardware)
     else:
         arrays = expert_arrays(load_expert(encoder, weights, hardware))
 
@@ -69,17 +79,32 @@ def extract_features(
         return encode_squares(arrays, reader.squares(image_ids), hardware)
 
     facts: dict[str, Any] = {"framing": asdict(config.framing)}
-    if encoder == "detector" and config.survivors is not None:
+    if encoder in ("detector", CLIP_CROPS) and config.survivors is not None:
         facts |= {"survivors": asdict(config.survivors)}
     checksum = file_sha256(weights / "model.safetensors")
+    origins = [images, *([] if detector is None else [detector / "config.json"])]
     extract(
         table["image_id"].tolist(),
         encode,
-        scratch=Path("scratch/extract_features") / run_key(encoder, images, checksum, side, config, threads=False),
+        scratch=Path("scratch/extract_features") / run_key(encoder, *origins, checksum, side, config, threads=False),
         out=out,
         meta=facts | {"model": encoder, "weights_sha256": checksum, "input_size": side},
         batch_size=config.batch_size,
     )
+
+
+def _crop_arrays(weights: Path, detector: Path | None, survivors: Survivors | None, device: torch.device) -> Arrays:
+    """Of what CLIP sees in the boxes that suppression leaves.
+
+    Raises:
+        ConfigError: If there are no such boxes.
+    """
+    if detector is None or survivors is None:
+        raise ConfigError(
+            f"{CLIP_CROPS} looks at the boxes that suppression leaves. Name the frozen detector with --detector, and "
+            "write extraction.survivors: {} in params.yaml"
+        )
+    return crop_arrays(load_crop_encoder(weights, device), load_detector(detector, device), survivors)
 
 
 def refuse_other_frame(detector: Detector, side: int, framing: Framing, params: Path) -> None:

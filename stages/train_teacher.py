@@ -23,8 +23,8 @@ from deixis.roles import Teacher, ZeroShotTeacher, module_of, parameter_groups, 
 from deixis.training.fit import Recipe, fit
 from deixis.training.ranks import first_rank
 from deixis.training.seeds import read_training_seed
-from models.frozen.starts import read_vocabulary, start_named_words
-from models.loading.teachers import build_teacher, feature_names, teacher_config
+from models.frozen.starts import start_named_words
+from models.loading.teachers import build_teacher, feature_names, teacher_config, teacher_vocabulary
 from models.loading.untrained import save_untrained
 from training.epochs import epoch_batches
 
@@ -47,7 +47,7 @@ def train_teacher(
     hardware = pick_device(device)
     table = read_table(pairs, columns=PAIR_COLUMNS, optional=("ref_id",), made_by="prepare")
     train = table[table["split"] == "train"]
-    vocabulary = read_vocabulary(config.text, weights, train["text"])
+    vocabulary = teacher_vocabulary(config, weights, train["text"])
     model = build_teacher(teacher, config, vocabulary)
     module = module_of(model).to(hardware).to(memory_format=torch.channels_last)
     card = {

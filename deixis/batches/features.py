@@ -23,6 +23,7 @@ from deixis.core.pieces import do_pieces
 from deixis.core.progress import track
 from deixis.core.records import file_sha256, read_json, read_table, write_atomically, write_json, write_table
 from deixis.imaging.letterbox import Framing, Letterbox
+from deixis.types import CLIP_CROPS
 
 SHARD_BYTES = 256 << 20
 LARGE_ROW = 16 << 10  # bytes, from which copying it takes longer than asking for it
@@ -240,8 +241,8 @@ def stored_frames(folder: Path, images: pd.DataFrame) -> dict[Any, Letterbox]:
 
 
 def open_stores(folder: Path, names: Sequence[str]) -> dict[str, ArrayStore]:
-    """Stores of one dataset by the name of their encoder; `box_masks` has a stage of its own."""
-    stages = {"box_masks": "segment_candidates"}
+    """Stores of one dataset by the name of their encoder; some have a stage of their own."""
+    stages = {"box_masks": "segment_candidates", CLIP_CROPS: "extract_crops"}
     return {name: FeatureStore(folder / name, made_by=stages.get(name, "extract_features")) for name in names}
 
 

@@ -23,6 +23,7 @@ class RunParams:
     student_teachers: tuple[str, ...]
     students: tuple[str, ...]
     box_masks: tuple[str, ...]
+    crops: tuple[str, ...]
     proposals: tuple[str, ...]
     mask_heads: tuple[str, ...]
     redrawn: tuple[str, ...]
@@ -102,6 +103,7 @@ def _unknown(run: RunParams, methods: Mapping[str, Collection[str]]) -> Iterator
         "corrected": run.teachers,
         "student_teachers": (*run.teachers, *run.map_teachers, *run.written_again()),
         "box_masks": run.datasets,
+        "crops": run.datasets,
         "proposals": run.datasets,
         "photo_masks": run.datasets,
         "reference_datasets": run.datasets,

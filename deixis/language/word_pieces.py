@@ -37,6 +37,13 @@ def is_byte_pairs(vocabulary: Sequence[str]) -> bool:
     return bool(vocabulary) and vocabulary[0].startswith(BYTE_PAIRS)
 
 
+def split_vocabulary(vocabulary: Sequence[str]) -> tuple[list[str], list[str]]:
+    """One vocabulary, and after it the byte pairs of a second text encoder: none for most models."""
+    lines = list(vocabulary)
+    start = next((number for number, line in enumerate(lines) if line.startswith(BYTE_PAIRS)), len(lines))
+    return lines[:start], lines[start:]
+
+
 def read_word_pieces(path: Path) -> list[str]:
     """Lines of BERT's `vocab.txt`, or of the one in a model folder.
 

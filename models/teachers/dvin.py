@@ -178,7 +178,8 @@ class DViN(nn.Module):
         """Anchor-text contrast, of scores beside the prior's where there is one."""
         if self.prior is None:
             return {"contrast": self.matcher.loss(anchors, text, negatives=self.config.negatives)}
-        prior = self.prior.scores(gathered_texts(batch.texts), batch.detections)[:, batch.image_of]
+        prior = self.prior.scores(gathered_texts(batch.texts), batch.detections, batch.experts)
+        prior = prior[:, batch.image_of]
         images = len(batch.detections.boxes)
         return self.matcher.primed_loss(anchors, text, prior=prior, image_of=batch.image_of, images=images)
 

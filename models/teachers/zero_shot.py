@@ -2,7 +2,8 @@
 
 The plan is ReCLIP's (Subramanian et al., ACL 2022): propose boxes, score each for what the phrase says of its thing,
 and read relations by rule. Where ReCLIP asks CLIP about crops, class words are compared here: the phrase's noun and
-its head phrase with the names of the detector's categories, through a sentence encoder. To that come the detector's
+its head phrase with the names of the detector's categories, through a sentence encoder. A published CLIP may look at
+the crops beside that (`crops`). To that come the detector's
 confidence, colour words against the pixels, words of size, and other things that the phrase names beside its own.
 Places are read where those of every teacher are (`deixis.labelling.location_knowledge`).
 
@@ -23,6 +24,7 @@ from deixis.anchors import best_boxes
 from deixis.boxes import paired_iou
 from deixis.core.config import STRICT
 from deixis.core.errors import ConfigError, DataError
+from deixis.core.frozen import freeze
 from deixis.core.records import read_json
 from deixis.cues.things import Things, read_things
 from deixis.imaging.colour_names import PARTS
@@ -30,9 +32,11 @@ from deixis.language.category_names import names_of
 from deixis.language.colour_words import parse_colour_words
 from deixis.language.size_words import parse_size_words
 from deixis.language.tokens import knows_texts
-from deixis.types import SCALES, Candidates, Detections, Scales, TeacherBatch
+from deixis.language.word_pieces import split_vocabulary
+from deixis.types import CLIP_CROPS, SCALES, Candidates, Detections, ExpertMaps, Scales, TeacherBatch
 from models.frozen.starts import start_part
 from models.text.bert import BERTConfig
+from models.text.clip_phrases import CLIPPhrases, CLIPPhrasesConfig
 from models.text.sentences import SentenceEncoder
 
 PROMPT = "a photo of a {}"
@@ -55,12 +59,14 @@ class ZeroShotConfig:
     weight_size: float = 0.2  # of the same, where a word says large or small
     weight_other: float = 1.0  # of other things that the phrase names
     other_from: float = 0.75  # cosine from which another thing is one of the detector's categories
+    weight_crops: float = 0.25  # of CLIP, where `crops` is set; chosen by nobody: docs/photographs.md says how to
     weight_place: float = 4.0
     calibration: tuple[float, float] = (1.26, 1.65)  # of the log-odds that the chosen thing is the right one
     known_from: float = 0.55  # cosine with some category from which a phrase is about something that can be found
     text: BERTConfig = field(
         default_factory=lambda: BERTConfig(length=32, width=384, layers=6, heads=12, feedforward=1536)
     )
+    crops: CLIPPhrasesConfig | None = None  # where a published CLIP looks at the boxes, too
 
 
 class ZeroShot(nn.Module):
@@ -68,9 +74,7 @@ class ZeroShot(nn.Module):
 
     Config = ZeroShotConfig
     needs_box_masks = False
-    expert_names: tuple[str, ...] = ()
     box_scales: Scales = SCALES
-    starts = ("bert",)  # its pretrained parts; the folder of frozen models has the same name
 
     names: Tensor
     category_of: Tensor
@@ -79,8 +83,12 @@ class ZeroShot(nn.Module):
         super().__init__()
         self.config = config
         self.vocabulary, self.text_length = list(vocabulary), config.text.length
+        self.expert_names: tuple[str, ...] = () if config.crops is None else (CLIP_CROPS,)
+        self.starts = ("bert", *self.expert_names)  # its pretrained parts, by folder of frozen models
         self.location_weight, self.calibration = config.weight_place, config.calibration
-        self.sentences = SentenceEncoder(config.text, vocabulary)
+        pieces, clip_pieces = split_vocabulary(vocabulary)
+        self.sentences = SentenceEncoder(config.text, pieces)
+        self.phrases = None if config.crops is None else freeze(CLIPPhrases(config.crops, clip_pieces))
         self.register_buffer("names", torch.zeros(config.num_names, config.text.width))
         self.register_buffer("category_of", torch.arange(config.num_names).clamp(max=config.num_classes - 1))
 
@@ -91,6 +99,8 @@ class ZeroShot(nn.Module):
             DataError: If one is missing, or the names are not as many as the settings say.
         """
         start_part(self.sentences.bert, weights, "bert")
+        if self.phrases:
+            self.phrases.start_from(weights)
         self.to(device)
         self.sentences.forget()
         path = weights / "detector" / "config.json"
@@ -108,7 +118,7 @@ class ZeroShot(nn.Module):
     @torch.no_grad()
     def match(self, batch: TeacherBatch) -> Candidates:
         """The boxes that suppression left, weighed for every phrase: log-plausibilities."""
-        scores = self.scores(batch.texts, batch.detections)
+        scores = self.scores(batch.texts, batch.detections, batch.experts)
         best, image_of = best_boxes(batch.detections.boxes), batch.image_of
         rows = torch.arange(len(scores), device=scores.device)
         none = torch.empty(len(scores), 0, dtype=torch.long, device=scores.device)
@@ -117,7 +127,9 @@ class ZeroShot(nn.Module):
         )
 
     @torch.no_grad()
-    def scores(self, texts: Sequence[str], detections: Detections) -> Float[Tensor, "phrases images candidates"]:
+    def scores(
+        self, texts: Sequence[str], detections: Detections, experts: ExpertMaps
+    ) -> Float[Tensor, "phrases images candidates"]:
         """How plausible each box of each image is as what each phrase means; logarithms.
 
         Raises:
@@ -139,6 +151,8 @@ class ZeroShot(nn.Module):
         seen = detections.colours.float()
         scores = scores + self.config.weight_colour * self._colour_scores(texts, things, seen)
         scores = scores + self._size_scores(things, best.corners)
+        if self.phrases:
+            scores = scores + self._crop_scores(self.phrases, things, experts, len(best.corners))
         others = self._other_scores(things, best.corners, shares, best.objectness, seen)
         return scores + self.config.weight_other * others
 
@@ -161,7 +175,7 @@ class ZeroShot(nn.Module):
         things = [read_things(text) for text in texts]
         prompts = [PROMPT.format(words) for thing in things for words in (thing.noun, thing.head)]
         likeness = self._likeness(prompts).amax(1).view(-1, 2).amax(1)
-        spelled = knows_texts([f"{thing.noun} {thing.head}" for thing in things], self.vocabulary)
+        spelled = knows_texts([f"{thing.noun} {thing.head}" for thing in things], self.sentences.vocabulary)
         return [
             (like >= self.config.known_from and is_spelled) or not thing.is_named
             for thing, like, is_spelled in zip(things, likeness.tolist(), spelled, strict=True)
@@ -185,6 +199,15 @@ class ZeroShot(nn.Module):
                 shares = torch.stack([seen[:, :, parts.index(part), colour] for colour, part in said])
                 scores[row] = (shares.mean(0) + 0.05).log10()
         return scores
+
+    def _crop_scores(
+        self, phrases: CLIPPhrases, things: Sequence[Things], experts: ExpertMaps, images: int
+    ) -> Float[Tensor, "phrases images candidates"]:
+        """How well CLIP finds that each box shows what its phrase says beside places."""
+        said = phrases([PROMPT.format(thing.head) for thing in things])
+        seen = experts.maps(CLIP_CROPS, torch.arange(images, device=said.device))[..., 0]
+        cosines = torch.einsum("pw,iwc->pic", said, seen)
+        return self.config.weight_crops / phrases.config.temperature * cosines
 
     def _size_scores(
         self, things: Sequence[Things], corners: Float[Tensor, "images candidates 4"]
