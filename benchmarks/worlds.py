@@ -1,0 +1,129 @@
+"""The headline numbers in other worlds: other scenes, phrases and frozen models, the same settings.
+
+Settings were tried out on the world of seed 0, so what they are worth elsewhere is measured here. Each world is a clone
+of the last commit under --folder, built by the flow; a second call builds what a newer commit made stale. Truth is read
+by the clones' own evaluation stages.
+
+run     python -m benchmarks.worlds [--seeds 1 2 3] [--settings run.students=[simrec,realgin] ...]
+"""
+
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from cyclopts import App
+from scipy.stats import t as student
+
+from deixis.core.cli import run_app
+from deixis.core.errors import ConfigError
+from deixis.core.progress import say
+from deixis.core.records import read_json, write_json
+
+LEVEL = 0.95
+MEASURES = ("acc50", "miou")
+Scores = dict[str, dict[str, dict[str, list[float]]]]  # dataset -> predictor -> measure -> one per world
+
+
+def main(
+    *,
+    seeds: Sequence[int] = (1, 2, 3),
+    settings: Sequence[str] = (),
+    folder: Path = Path("scratch/worlds"),
+    out: Path = Path("reports/worlds.json"),
+    build: bool = True,
+) -> None:
+    """Build the worlds, write their numbers, print a table of means.
+
+    Args:
+        seeds: Of the worlds; 0 is the one that settings were tried out on.
+        settings: Other values in params.yaml for these runs, as the flow takes them.
+        folder: Where the clones lie.
+        build: Without, only what is already built is read.
+    """
+    if len(set(seeds)) < 2:
+        raise ConfigError(f"seeds are {list(seeds)}: of one world there is no interval. Allowed: two or more")
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    for seed in seeds if build else ():
+        clone = folder / str(seed)
+        check_out(clone, commit)
+        say(f"world {seed}: {clone}")
+        command = [sys.executable, "-m", "pipelines.rebuild", "--settings", f"seed={seed}", *settings]
+        subprocess.run(command, cwd=clone, check=True)
+    scores = read_scores([folder / str(seed) for seed in seeds])
+    summary = {
+        dataset: {name: summarise(of) for name, of in predictors.items()} for dataset, predictors in scores.items()
+    }
+    stated: dict[str, Any] = {"commit": commit, "seeds": list(seeds), "settings": list(settings)}
+    write_json(stated | {"worlds": summary}, out)
+    print(as_table(summary))
+
+
+def check_out(clone: Path, commit: str) -> None:
+    """A clone of this repository at a commit."""
+    if not clone.exists():
+        subprocess.run(["git", "clone", "--quiet", ".", clone], check=True)
+    subprocess.run(["git", "fetch", "--quiet", "origin"], cwd=clone, check=True)
+    subprocess.run(["git", "checkout", "--quiet", "--force", commit], cwd=clone, check=True)
+
+
+def read_scores(worlds: Sequence[Path]) -> Scores:
+    """Headline numbers of val, in percent, of what all worlds have."""
+    found: Scores = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
+    for world in worlds:
+        for path in sorted((world / "reports/headlines").glob("*/*.json")):
+            stated = read_json(path, made_by="evaluate")
+            for measure in MEASURES:
+                if measure in stated:
+                    found[path.parent.name][path.stem][measure].append(100 * stated[measure])
+    return {
+        dataset: {
+            name: dict(of)
+            for name, of in predictors.items()
+            if all(len(values) == len(worlds) for values in of.values())
+        }
+        for dataset, predictors in found.items()
+    }
+
+
+def summarise(of: dict[str, list[float]]) -> dict[str, dict[str, Any]]:
+    """Of each measure the value in every world, their mean, and its interval by Student's t over worlds."""
+    return {
+        measure: {
+            "each": [round(value, 1) for value in values],
+            "mean": round(float(np.mean(values)), 1),
+            "interval": [round(end, 1) for end in interval(values)],
+        }
+        for measure, values in of.items()
+    }
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """Where the mean of all worlds lies, if these are drawn from them."""
+    reach = student.ppf((1 + LEVEL) / 2, len(values) - 1) * np.std(values, ddof=1) / len(values) ** 0.5
+    return float(np.mean(values) - reach), float(np.mean(values) + reach)
+
+
+def as_table(summary: dict[str, dict[str, dict[str, dict[str, Any]]]]) -> str:
+    """Markdown: one row per predictor, one column per dataset, Acc@0.5."""
+    datasets, names = sorted(summary), sorted({name for predictors in summary.values() for name in predictors})
+    lines = ["| predictor | " + " | ".join(f"`{dataset}` val" for dataset in datasets) + " |"]
+    lines.append("| --- " * (1 + len(datasets)) + "|")
+    for name in names:
+        cells = [_cell(summary[dataset].get(name, {}).get("acc50")) for dataset in datasets]
+        lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _cell(measured: dict[str, Any] | None) -> str:
+    if measured is None:
+        return ""
+    low, high = measured["interval"]
+    return f"{measured['mean']} [{low}, {high}]: {', '.join(map(str, measured['each']))}"
+
+
+if __name__ == "__main__":
+    run_app(App(name="python -m benchmarks.worlds", default_command=main, version_flags=[]))

@@ -1,0 +1,47 @@
+"""Numbers of several worlds: what all of them have, with a mean and its interval."""
+
+import pytest
+
+from benchmarks.worlds import as_table, interval, main
+from deixis.core.errors import ConfigError
+from deixis.core.records import read_json, write_json
+
+
+def world(folder, **scores) -> None:
+    for name, acc50 in scores.items():
+        write_json({"n": 10, "acc50": acc50, "miou": acc50 / 2}, folder / f"reports/headlines/scenes/{name}.json")
+
+
+def test_what_all_worlds_have_is_summed_up(tmp_path, capsys):
+    world(tmp_path / "1", dvin=0.7, simrec=0.6, transvg=0.5)
+    world(tmp_path / "2", dvin=0.8, simrec=0.6)
+    world(tmp_path / "3", dvin=0.75, simrec=0.6)
+    main(folder=tmp_path, out=tmp_path / "worlds.json", build=False)
+    stated = read_json(tmp_path / "worlds.json", made_by="this test")
+    assert stated["seeds"] == [1, 2, 3] and len(stated["commit"]) == 40
+    assert stated["worlds"]["scenes"]["dvin"]["acc50"] == {
+        "each": [70.0, 80.0, 75.0],
+        "mean": 75.0,
+        "interval": [62.6, 87.4],
+    }
+    assert stated["worlds"]["scenes"]["simrec"]["miou"]["interval"] == [30.0, 30.0]
+    assert set(stated["worlds"]["scenes"]) == {"dvin", "simrec"}  # transvg is of one world
+    assert "| `dvin` | 75.0 [62.6, 87.4]: 70.0, 80.0, 75.0 |" in capsys.readouterr().out
+
+
+def test_an_interval_is_students():
+    low, high = interval([1.0, 3.0])  # t of one degree of freedom: 12.706
+    assert low == pytest.approx(2 - 12.706, abs=1e-3) and high == pytest.approx(2 + 12.706, abs=1e-3)
+
+
+def test_a_predictor_of_one_dataset_has_an_empty_cell_for_others():
+    of = {"acc50": {"each": [1.0, 3.0], "mean": 2.0, "interval": [-10.7, 14.7]}}
+    assert (
+        as_table({"scenes": {"dvin": of}, "scenes_plus": {}}).splitlines()[-1]
+        == "| `dvin` | 2.0 [-10.7, 14.7]: 1.0, 3.0 |  |"
+    )
+
+
+def test_one_world_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"of one world there is no interval. Allowed: two or more"):
+        main(seeds=(1, 1), folder=tmp_path, build=False)
