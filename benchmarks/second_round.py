@@ -1,8 +1,9 @@
-"""A second round of labels: what a student learns from those that the first student agrees with, or from its own.
+"""Fewer or other labels: what a student learns from the surest, from those that a first student shares, or its own.
 
 Each world is a checkout after `dvc repro` (`python -m benchmarks.worlds` makes some). The trained student answers the
-training phrases. Three students are then trained anew, all with one other training seed and as many steps: on all
-labels, on those that teacher and student agree about, and on the student's own answers. Truth is read to measure.
+training phrases. Students are then trained anew, all with one other training seed and as many steps: on all labels, on
+those of the largest margins, on those that teacher and student agree about, and on the student's own answers. Truth is
+read to measure.
 
 run     python -m benchmarks.second_round scratch/worlds/1 scratch/worlds/2 scratch/worlds/3
 """
@@ -30,6 +31,7 @@ from training.files import TrainingFiles
 
 SEED = 1  # of the second trainings; the first have 0
 FIRST = "all labels"
+SUREST = 0.8
 
 
 def main(
@@ -60,6 +62,7 @@ def second_round(world: Path, dataset: str, teacher: str, student: str) -> tuple
     agreed = own["accept"] & (box_iou(box_array(own["box"]), box_array(answers["box"])) > THRESHOLD)
     kinds = {
         FIRST: own,
+        f"surest {SUREST:.0%}": own.assign(accept=own["accept"] & (own["margin"].rank(pct=True) > 1 - SUREST)),
         "agreed": own.assign(accept=agreed),
         "the student's": own.assign(box=answers["box"], accept=own["accept"]),
     }
