@@ -18,20 +18,20 @@ from deixis.core.runtime import autocast
 from deixis.training.adamw import AdamW
 from deixis.types import TeacherBatch
 from models.detectors.yolov3 import YOLOv3
-from models.experts.contrastive_convnet import ContrastiveConvNet
-from models.experts.contrastive_vit import ContrastiveViT
-from models.experts.distilled_vit import DistilledViT
-from models.experts.segmentation_vit import SegmentationViT
+from models.experts.clip_convnext import CLIPConvNeXt
+from models.experts.clip_vit import CLIPViT
+from models.experts.dinov2_vit import DINOv2ViT
+from models.experts.efficient_sam_vit import EfficientSAMViT
 from models.teachers.dvin import DViN, DViNConfig
 from models.teachers.refclip import RefCLIP, RefCLIPConfig
 
 LENGTH = 15  # of a phrase
 RATE = 1e-4
-EXPERTS = {
-    "contrastive_vit": ContrastiveViT,
-    "distilled_vit": DistilledViT,
-    "segmentation_vit": SegmentationViT,
-    "contrastive_convnet": ContrastiveConvNet,
+EXPERTS = {  # as DViN names them: the published architectures
+    "contrastive_vit": CLIPViT,
+    "distilled_vit": DINOv2ViT,
+    "segmentation_vit": EfficientSAMViT,
+    "contrastive_convnet": CLIPConvNeXt,
 }
 
 

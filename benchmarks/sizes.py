@@ -9,9 +9,10 @@ from models.blocks.build_sam import SmallSAMConfig
 from models.blocks.csp_darknet import CSPConfig
 from models.blocks.resnet import ResNetConfig
 from models.detectors.yolov3 import YOLOv3Config
-from models.experts.contrastive_convnet import ContrastiveConvNetConfig
-from models.experts.contrastive_vit import ContrastiveViTConfig
-from models.experts.distilled_vit import DistilledViTConfig
+from models.experts.clip_convnext import CLIPConvNeXtConfig
+from models.experts.clip_vit import CLIPViTConfig
+from models.experts.dinov2_vit import DINOv2ViTConfig
+from models.experts.efficient_sam_vit import EfficientSAMViTConfig
 from models.students.simrec import SimRECConfig
 from models.students.transvg import TransVGConfig
 from models.text.bert import BERTConfig
@@ -48,13 +49,10 @@ class Sizes:
 PAPER = Sizes(
     YOLOv3Config(),
     {
-        "contrastive_vit": ContrastiveViTConfig(),
-        "distilled_vit": DistilledViTConfig(),
-        # EfficientSAM-Ti's sizes on the teachers' input
-        "segmentation_vit": SmallSAMConfig(
-            input_size=416, width=192, depth=12, heads=3, global_blocks=tuple(range(12)), window=0
-        ),
-        "contrastive_convnet": ContrastiveConvNetConfig(),
+        "contrastive_vit": CLIPViTConfig(),
+        "distilled_vit": DINOv2ViTConfig(),
+        "segmentation_vit": EfficientSAMViTConfig(),
+        "contrastive_convnet": CLIPConvNeXtConfig(),
     },
     {"contrastive_vit": 768, "distilled_vit": 768, "segmentation_vit": 256, "contrastive_convnet": 768},
     SmallSAMConfig(),
@@ -68,10 +66,10 @@ TINY_TEXT = TextConfig(length=15, word_width=8, width=16, heads=2, feedforward=1
 SMALL = Sizes(
     YOLOv3Config(input_size=64, num_classes=2, stem=4, widths=(8, 8, 16, 16, 32), blocks=(1, 1, 1, 1, 1)),
     {
-        "contrastive_vit": ContrastiveViTConfig(input_size=64, patch=16, **TINY),
-        "distilled_vit": DistilledViTConfig(input_size=56, patch=14, prototypes=8, **TINY),
-        "segmentation_vit": TINY_SAM,
-        "contrastive_convnet": ContrastiveConvNetConfig(depths=(1, 1, 1, 1), widths=(8, 8, 16, 16)),
+        "contrastive_vit": CLIPViTConfig(input_size=64, patch=16, **TINY),
+        "distilled_vit": DINOv2ViTConfig(input_size=56, patch=14, **TINY),
+        "segmentation_vit": EfficientSAMViTConfig(patch=16, neck_width=16, **TINY),
+        "contrastive_convnet": CLIPConvNeXtConfig(depths=(1, 1, 1, 1), widths=(8, 8, 16, 16), hidden=16, width=16),
     },
     {name: 16 for name in PAPER.experts},
     TINY_SAM,
