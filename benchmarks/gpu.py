@@ -19,7 +19,9 @@ from statistics import mean
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
+from PIL import Image
 from torch import Tensor
 
 from answering.live_store import detector_arrays, encode_squares, expert_arrays
@@ -41,6 +43,7 @@ from benchmarks.timing import Row, Rows, Timer, gflop
 from deixis.core.freed_memory import keep_freed_memory
 from deixis.core.frozen import freeze
 from deixis.core.runtime import autocast, pick_device, seed_everything
+from deixis.imaging.images import ImageReader
 from deixis.types import ExpertMaps, StudentBatch
 from models.segmenters.small_sam import SmallSAM
 from models.students.simrec import SimREC
@@ -88,6 +91,19 @@ class Card:
             "gflop_per_image": operations / self.batch,
             "share_of_peak": operations / seconds / peak,
         }
+
+    def decoding(self, folder: Path) -> Row:
+        """Photographs per second from their files into squares, by one thread and by as many as torch has."""
+        levels = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+        Image.fromarray(levels).resize((640, 480), Image.Resampling.BICUBIC).save(folder / "photo.jpg", quality=90)
+        table = pd.DataFrame({"image_id": range(self.batch), "path": "photo.jpg", "width": 640, "height": 480})
+        row = {}
+        for name, decoders in (("one_thread", 1), ("pool", torch.get_num_threads())):
+            side = self.sizes.detector.input_size
+            reader = ImageReader(table, root=folder, side=side, cache_bytes=0, decoders=decoders)
+            seconds = self.timer.seconds(lambda reader=reader: reader.squares(table["image_id"].tolist()))
+            row[f"images_per_second_{name}"] = self.batch / seconds
+        return row
 
     def steps(self, name: str, stores: Any, *, images: int, phrases: int) -> Row:
         """Phrases per second in training: with the batch on the device, read from the store, and computed online."""
@@ -176,12 +192,13 @@ class HeldMaps:
         return self._maps[expert][rows]
 
 
-def measure_all(card: Card, stores: Any, rows: Rows, *, side: int) -> None:
+def measure_all(card: Card, stores: Any, rows: Rows, *, side: int, folder: Path) -> None:
     """Every row of the file."""
     rows.add("peak", lambda: {"gflop_per_second": card.peak(side)})
     peak = rows.found["peak"]["gflop_per_second"]
     for name in ("detector", *card.experts):
         rows.add(f"extraction {name}", lambda name=name: card.extraction(name, peak))
+    rows.add("decoding", lambda: card.decoding(folder))
     whole = max(1, card.batch // PHRASES)
     for name in ("refclip", "dvin"):
         rows.add(f"{name} step", lambda name=name: card.steps(name, stores, images=card.batch, phrases=1))
@@ -228,7 +245,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=".") as folder:
         stores = build_stores(Path(folder), sizes, options.batch)
         card = Card(sizes, Timer(device, options.spend, options.blocks), batch=options.batch)
-        measure_all(card, stores, rows, side=side)
+        measure_all(card, stores, rows, side=side, folder=Path(folder))
 
 
 if __name__ == "__main__":

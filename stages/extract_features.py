@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from pydantic.dataclasses import dataclass
 
 from answering.live_store import detector_arrays, encode_squares, expert_arrays
@@ -57,7 +58,9 @@ def extract_features(
     hardware = pick_device(device)
     columns = ("image_id", "path", "width", "height")
     table = read_table(images, columns=columns, made_by="prepare")
-    reader = ImageReader(table, root=image_root, side=side, framing=config.framing, cache_bytes=0)
+    reader = ImageReader(
+        table, root=image_root, side=side, framing=config.framing, cache_bytes=0, decoders=torch.get_num_threads()
+    )
     if encoder == "detector":
         detector = load_detector(weights, hardware)
         refuse_other_frame(detector, side, config.framing, params)
