@@ -14,66 +14,28 @@ from typing import Any
 
 import torch
 from cyclopts import App
-from torch import Tensor, nn
+from torch import nn
 
+from benchmarks.networks import RunningExperts, build_detector, build_experts, build_teacher, draw_squares
+from benchmarks.sizes import PAPER
 from deixis.core.checkpoints import count_parameters
-from deixis.core.frozen import freeze
 from deixis.core.progress import say
 from deixis.core.records import write_json
 from deixis.core.runtime import Device, autocast, pick_device, seed_everything
-from deixis.language.text import SPECIAL
 from deixis.types import StudentBatch, TeacherBatch
-from models.blocks.build_sam import SmallSAMConfig
-from models.detectors.yolov3 import YOLOv3, YOLOv3Config
-from models.experts.contrastive_convnet import ContrastiveConvNet, ContrastiveConvNetConfig
-from models.experts.contrastive_vit import ContrastiveViT, ContrastiveViTConfig
-from models.experts.distilled_vit import DistilledViT, DistilledViTConfig
-from models.experts.segmentation_vit import SegmentationViT
 from models.students.simrec import SimREC, SimRECConfig
 from models.students.transvg import TransVG, TransVGConfig
-from models.teachers.dvin import DViN, DViNConfig
-from models.teachers.refclip import RefCLIP, RefCLIPConfig
-
-VOCABULARY = [*SPECIAL, *(f"word{number}" for number in range(10_000))]
-# EfficientSAM-Ti's sizes on the teachers' input
-SEGMENTATION = SmallSAMConfig(input_size=416, width=192, depth=12, heads=3, global_blocks=tuple(range(12)), window=0)
-
-
-class RunningExperts:
-    """Experts that run on the images of a batch when asked for their maps."""
-
-    def __init__(self, experts: dict[str, Any], squares: Tensor) -> None:
-        self._experts, self._squares = experts, squares
-
-    def maps(self, expert: str, rows: Tensor) -> Tensor:
-        """Maps of one expert for some rows of the batch."""
-        return self._experts[expert].encode(self._squares[rows])
-
-
-def frozen_experts(device: torch.device) -> dict[str, Any]:
-    """All experts at published sizes."""
-    experts = {
-        "contrastive_vit": ContrastiveViT(ContrastiveViTConfig()),
-        "distilled_vit": DistilledViT(DistilledViTConfig()),
-        "segmentation_vit": SegmentationViT(SEGMENTATION),
-        "contrastive_convnet": ContrastiveConvNet(ContrastiveConvNetConfig()),
-    }
-    return {name: freeze(expert.to(device)) for name, expert in experts.items()}
 
 
 def teacher_passes(
     name: str, batch: int, device: torch.device
 ) -> tuple[nn.Module, Callable[[], Any], Callable[[], Any]]:
     """The trained part, a training loss and an inference pass; frozen encoders run inside both, nothing is cached."""
-    kinds: dict[str, Callable[[], Any]] = {
-        "refclip": lambda: RefCLIP(RefCLIPConfig(compat="released"), VOCABULARY),
-        "dvin": lambda: DViN(DViNConfig(compat="released"), VOCABULARY),
-    }
-    teacher = kinds[name]().to(device).to(memory_format=torch.channels_last)
-    detector = freeze(YOLOv3(YOLOv3Config()).to(device).to(memory_format=torch.channels_last))
-    experts = frozen_experts(device) if name == "dvin" else {}
-    squares = torch.randint(0, 256, (batch, 3, 416, 416), dtype=torch.uint8, device=device)
-    tokens = torch.randint(3, len(VOCABULARY), (batch, 15), device=device)
+    teacher = build_teacher(name, PAPER, device, compat="released")
+    detector = build_detector(PAPER, device)
+    experts = build_experts(PAPER, device) if name == "dvin" else {}
+    squares = draw_squares(PAPER, batch, device)
+    tokens = torch.randint(3, PAPER.words, (batch, 15), device=device)
     image_of = torch.arange(batch, device=device)
 
     def inputs() -> TeacherBatch:
@@ -90,14 +52,14 @@ def student_passes(
     side, length = {"simrec": (416, 15), "transvg": (640, 20)}[name]
     student: Any
     if name == "simrec":
-        student = SimREC(replace(SimRECConfig(), resize_sides=(side,)), VOCABULARY)
+        student = SimREC(replace(SimRECConfig(), resize_sides=(side,)), PAPER.vocabulary)
     else:
-        student = TransVG(TransVGConfig(), VOCABULARY)
+        student = TransVG(TransVGConfig(), PAPER.vocabulary)
     student = student.to(device).to(memory_format=torch.channels_last)
     inputs = StudentBatch(
         squares=torch.randint(0, 256, (batch, 3, side, side), dtype=torch.uint8, device=device),
         content_xyxy=torch.tensor([[0.0, 0.0, side, side]], device=device).repeat(batch, 1),
-        tokens=torch.randint(3, len(VOCABULARY), (batch, length), device=device),
+        tokens=torch.randint(3, PAPER.words, (batch, length), device=device),
         image_of=torch.arange(batch, device=device),
         boxes_norm=torch.tensor([[0.5, 0.5, 0.3, 0.4]], device=device).repeat(batch, 1),
     )

@@ -65,7 +65,9 @@ def extract_features(
     hardware = pick_device(device)
     columns = ("image_id", "path", "width", "height")
     table = read_table(images, columns=columns, made_by="prepare")
-    reader = ImageReader(table, root=image_root, side=side, framing=config.framing, cache_bytes=0)
+    reader = ImageReader(
+        table, root=image_root, side=side, framing=config.framing, cache_bytes=0, decoders=torch.get_num_threads()
+    )
     if encoder == "detector":
         model = load_detector(weights, hardware)
         refuse_other_frame(model, side, config.framing, params)

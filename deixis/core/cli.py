@@ -1,11 +1,9 @@
 """From a stage's function to its command line: typed options, `--help`, and errors as one message."""
 
-import ctypes
 import gc
 import importlib.util
 import io
 import os
-import platform
 import signal
 import sys
 from collections.abc import Callable
@@ -15,9 +13,8 @@ from cyclopts import App
 
 from deixis.core.code_list import LISTER, held_to_its_code
 from deixis.core.errors import ConfigError, DataError
+from deixis.core.freed_memory import keep_freed_memory
 
-# glibc's names and numbers for mallopt, and the bytes up to which freed memory is kept for the next allocation
-MMAP_THRESHOLD, TRIM_THRESHOLD = (-3, 256 << 20), (-1, 512 << 20)
 CLUSTER = "DEIXIS_CLUSTER"
 
 
@@ -52,7 +49,7 @@ def go_to_cluster(module: str) -> None:
 def run_app(app: App) -> None:
     """Run a command line, with the exit codes of `run_stage`."""
     gc.enable()  # stages/__init__.py
-    _keep_freed_memory()
+    keep_freed_memory()
     spell_out_unknown(sys.stdout)
     # A device backend may not be deterministic without this, and must read it before its first use.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -70,18 +67,6 @@ def spell_out_unknown(stream: object) -> None:
     """Let letters that a terminal's encoding lacks appear by their numbers; they would end the command."""
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="backslashreplace")
-
-
-def _keep_freed_memory() -> None:
-    """Ask glibc, where it is the allocator, to keep what is freed.
-
-    Otherwise large tensors go back to the kernel and come again as fresh pages, zeroed, one by one, at every step of
-    every training loop: a fifth of SimREC's step, two fifths of TransVG's.
-    """
-    if platform.libc_ver()[0] == "glibc":
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(*MMAP_THRESHOLD)
-        mallopt(*TRIM_THRESHOLD)
 
 
 def _module_name() -> str:

@@ -45,8 +45,8 @@ def seed_everything(seed: int) -> None:
     torch.backends.cudnn.deterministic = True
 
 
-def autocast(device: torch.device) -> contextlib.AbstractContextManager[object]:
-    """Run matrix products in bfloat16 on a GPU; leave the CPU in float32, where that would be slower."""
-    if device.type == "cuda":
-        return torch.autocast("cuda", dtype=torch.bfloat16)
+def autocast(device: torch.device, *, on_processors: bool = False) -> contextlib.AbstractContextManager[object]:
+    """Run matrix products in bfloat16 on a GPU; on a processor, many of which are slower then, if asked to."""
+    if device.type == "cuda" or on_processors:
+        return torch.autocast(device.type, dtype=torch.bfloat16)
     return contextlib.nullcontext()

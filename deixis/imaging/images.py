@@ -1,6 +1,7 @@
 """Stored images to square tensors, remembered within a limit."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,11 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class ImageReader:
-    """Images in their squares, by id. Decoded ones stay in memory up to `cache_bytes`, so epochs decode once."""
+    """Images in their squares, by id. Decoded ones stay in memory up to `cache_bytes`, so epochs decode once.
+
+    Args:
+        decoders: Threads that decode a batch between them, where nothing is kept; decoders leave Python's lock.
+    """
 
     def __init__(
         self,
@@ -30,7 +35,10 @@ class ImageReader:
         stretch: bool = False,
         framing: Framing = CENTRED,
         cache_bytes: int = 1 << 30,
+        decoders: int = 1,
     ) -> None:
+        assert decoders == 1 or not cache_bytes, "what is kept first would depend on who is first"
+        self._decoders = ThreadPoolExecutor(decoders) if decoders > 1 else None
         self._rows = {
             row.image_id: (
                 root / row.path,
@@ -52,7 +60,10 @@ class ImageReader:
 
     def squares(self, image_ids: Sequence[int]) -> UInt8[Tensor, "batch 3 side side"]:
         """Images in their squares, RGB."""
-        return torch.from_numpy(np.stack([self._square(image_id) for image_id in image_ids])).permute(0, 3, 1, 2)
+        decoded = (
+            map(self._square, image_ids) if self._decoders is None else self._decoders.map(self._square, image_ids)
+        )
+        return torch.from_numpy(np.stack(list(decoded))).permute(0, 3, 1, 2)
 
     def pixels(self, image_id: int) -> np.ndarray:
         """The stored image, uint8 [height, width, 3]."""

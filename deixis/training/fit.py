@@ -24,6 +24,7 @@ from deixis.training.adamw import AdamW
 from deixis.training.draws import start_streams
 from deixis.training.ranks import average_gradients, everywhere, first_rank, ranks, same_everywhere
 from deixis.training.sync_batchnorm import synchronise
+from deixis.training.terms import sent, with_total
 
 SECONDS_BETWEEN_SAVES = 30.0
 SAVES = "DEIXIS_SAVE_SECONDS"  # other seconds, where machines come and go
@@ -52,6 +53,7 @@ class Recipe:
     weight_decay: float = 0.0
     clip_norm: float = 0.15  # global L2 norm; 0 switches clipping off
     ema_decay: float = 0.9997  # the cap of a ramp; 0 switches averaging off
+    bf16_on_processors: bool = False  # products, as always on GPUs: twice as fast where a processor has them, else slow
 
 
 def learning_rate(step: int, *, steps_per_epoch: int, recipe: Recipe) -> float:
@@ -160,12 +162,12 @@ def fit(
         start_streams(state.seed, epoch)
         for index, batch in enumerate(_tracked(batches(epoch), title, total=steps_per_epoch)):
             step = epoch * steps_per_epoch + index
-            with autocast(device):
+            with autocast(device, on_processors=recipe.bf16_on_processors):
                 terms = loss(batch)
-            terms = _with_total(terms, weights or {})
-            state.step(step, terms, learning_rate(step, steps_per_epoch=steps_per_epoch, recipe=recipe))
-            for name, term in terms.items():
-                sums[name] = sums.get(name, 0.0) + float(term.detach())
+            terms = with_total(terms, weights or {})
+            rate = learning_rate(step, steps_per_epoch=steps_per_epoch, recipe=recipe)
+            for name, value in state.step(step, terms, rate).items():
+                sums[name] = sums.get(name, 0.0) + value
         means = {name: value / steps_per_epoch for name, value in sums.items()}
         state.rows.append({"epoch": epoch + 1} | means)
         _say(f"{title}: " + ", ".join(f"{name} {value:.4f}" for name, value in means.items()))
@@ -200,12 +202,6 @@ def _say(line: str) -> None:
         say(line)
 
 
-def _with_total(terms: dict[str, Tensor], weights: dict[str, float]) -> dict[str, Tensor]:
-    """The terms, and their weighted sum as `total`."""
-    total = torch.stack([weights.get(name, 1.0) * term.float() for name, term in terms.items()]).sum()
-    return terms | {"total": total}
-
-
 class _State:
     """All that a run of training changes, and can be stored and read again: `rows` are the mean terms per epoch."""
 
@@ -219,19 +215,22 @@ class _State:
         self.rows: list[dict[str, Any]] = []
         self.seed = torch.initial_seed()
 
-    def step(self, number: int, terms: dict[str, Tensor], rate: float) -> None:
-        """One step of the optimiser down the gradient of `total`, with learning rate `rate`."""
-        if not everywhere(bool(torch.isfinite(terms["total"]))):
-            stated = ", ".join(f"{name} {term.item():.4g}" for name, term in terms.items() if name != "total")
-            raise DataError(f"step {number}: the loss is not finite ({stated}). Lower recipe.lr, then run: dvc repro")
+    def step(self, number: int, terms: dict[str, Tensor], rate: float) -> dict[str, float]:
+        """One step of the optimiser down the gradient of `total`, with learning rate `rate`; what the terms were."""
+        told = sent(terms)
         self.optimiser.zero_grad()
         terms["total"].backward()
+        values = told()  # once a step, while a GPU is busy with the gradients
+        if not everywhere(math.isfinite(values["total"])):
+            stated = ", ".join(f"{name} {value:.4g}" for name, value in values.items() if name != "total")
+            raise DataError(f"step {number}: the loss is not finite ({stated}). Lower recipe.lr, then run: dvc repro")
         average_gradients(self.optimiser.parameters)
         if self.clip_norm:
             nn.utils.clip_grad_norm_(self.optimiser.parameters, self.clip_norm)
         self.optimiser.step(rate)
         if self.average:
             self.average.update(number)
+        return values
 
     def finish(self, curves: Path | None) -> dict[str, float | int]:
         """Leave the averaged weights in the model, in evaluation mode; write the rows; what the card says of them."""

@@ -19,12 +19,16 @@ def anchor_contrastive_logits(
 
     Source: RefCLIP equation 4.
     """
-    batch = len(text)
     similarity = torch.einsum("td,avd->tav", text, anchors)
     ranked = similarity.topk(negatives, dim=-1).values
-    others = ~torch.eye(batch, dtype=torch.bool, device=text.device)
-    runners_up = [ranked[..., rank][others].view(batch, batch - 1) for rank in range(1, negatives)]
+    runners_up = [_off_diagonal(ranked[..., rank]) for rank in range(1, negatives)]
     return torch.cat([ranked[..., 0], *runners_up], 1)
+
+
+def _off_diagonal(square: Float[Tensor, "n n"]) -> Float[Tensor, "n n-1"]:
+    """Each row without its element on the diagonal. A mask would have the host wait for the device to count it."""
+    count = len(square)
+    return square.flatten()[1:].view(count - 1, count + 1)[:, :-1].reshape(count, count - 1)
 
 
 def anchor_contrastive_loss(

@@ -8,8 +8,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from deixis.training.ranks import ranks, stacked
+from deixis.training.repeated_batchnorm import RepeatedBatchNorm2d
 
-KINDS = (nn.BatchNorm1d, nn.BatchNorm2d)
+KINDS = (nn.BatchNorm1d, nn.BatchNorm2d, RepeatedBatchNorm2d)
 
 
 def synchronise(model: nn.Module) -> None:
@@ -31,7 +32,8 @@ def _normalise(norm: Any, x: Float[Tensor, "rows channels *places"]) -> Float[Te
     precise = x.to(torch.promote_types(x.dtype, torch.float32))  # where products are in half precision
     mean, variance, count = _statistics(precise)
     if norm.track_running_stats:
-        _remember(norm, mean.detach(), variance.detach() * count / (count - 1))
+        values = count * getattr(norm, "repeats", 1)
+        _remember(norm, mean.detach(), variance.detach() * values / (values - 1))
     shape = (1, -1, *[1] * (x.dim() - 2))
     scale = (variance + norm.eps).rsqrt()
     out = (precise - mean.view(shape)) * scale.view(shape)

@@ -65,8 +65,9 @@ class AnchorMatcher(nn.Module):
         own = torch.eye(len(phrases), dtype=torch.bool, device=text.device)
         same = (image_of[:, None] == image_of) & ~own
         scores = (prior + learned).masked_fill(same[..., None], -torch.inf)
-        chances = scores.flatten(1).log_softmax(1).view_as(scores)[own]
-        belief = prior[own].softmax(1)
+        row = torch.arange(len(phrases), device=text.device)
+        chances = scores.flatten(1).log_softmax(1).view_as(scores)[row, row]
+        belief = prior[row, row].softmax(1)
         return {"contrast": -(belief * chances).sum(1).mean(), "restraint": learned.square().mean()}
 
     @torch.no_grad()

@@ -5,6 +5,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from deixis.training.repeated_batchnorm import RepeatedBatchNorm2d
+from models.blocks.growth import convolve_grown
+
 
 def conv_bn(
     channels_in: int,
@@ -14,6 +17,7 @@ def conv_bn(
     stride: int = 1,
     activation: type[nn.Module] | None = None,
     bias: bool = False,
+    norm: type[nn.BatchNorm2d] = nn.BatchNorm2d,
 ) -> nn.Sequential:
     """Convolution, BatchNorm, activation (default LeakyReLU 0.1), "same" padding for odd kernels.
 
@@ -21,7 +25,7 @@ def conv_bn(
     """
     return nn.Sequential(
         nn.Conv2d(channels_in, channels_out, kernel, stride, kernel // 2, bias=bias),
-        nn.BatchNorm2d(channels_out),
+        norm(channels_out),
         nn.LeakyReLU(0.1) if activation is None else activation(),
     )
 
@@ -70,8 +74,9 @@ class MultiScaleFusion(nn.Module):
         half = hidden // 2
         self.outputs = outputs
         self.upsampling = upsampling
-        self.up_middle = nn.Sequential(conv_bn(coarse, half, 1), conv_bn(half, half, 3))
-        self.up_fine = nn.Sequential(conv_bn(half + middle, half, 1), conv_bn(half, half, 3))
+        norm = RepeatedBatchNorm2d if upsampling == "nearest" else nn.BatchNorm2d
+        self.up_middle = nn.Sequential(conv_bn(coarse, half, 1, norm=norm), conv_bn(half, half, 3))
+        self.up_fine = nn.Sequential(conv_bn(half + middle, half, 1, norm=norm), conv_bn(half, half, 3))
         if outputs != ("fine",):
             self.down_middle = nn.Sequential(conv_bn(half + fine, half, 1), conv_bn(half, half, 3))
             self.down_coarse = nn.Sequential(conv_bn(half + half + middle, half, 1), conv_bn(half, half, 3))
@@ -95,9 +100,14 @@ class MultiScaleFusion(nn.Module):
         return {name: self.project[name](maps[name]) for name in self.outputs}
 
     def _grow(self, x: Tensor, layers: nn.Sequential) -> Tensor:
-        """`layers` on the map grown twofold; bilinear growth is cheaper, and the same, behind their 1x1 convolution."""
+        """`layers` on the map grown twofold, of which it grows as late as gives the same.
+
+        Each value of a 1x1 convolution, BatchNorm and LeakyReLU is its own pixel's and its channel's statistics', so
+        nearest growth may follow all three; bilinear growth may follow the convolution.
+        """
         if self.upsampling == "nearest":
-            return layers(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+            convolution, norm, activation = layers[1]
+            return activation(norm(convolve_grown(layers[0](x), convolution.weight)))
         (first, *norm), rest = layers[0], layers[1:]
         grown = F.interpolate(first(x), scale_factor=2.0, mode="bilinear", align_corners=True)
         return rest(nn.Sequential(*norm)(grown))

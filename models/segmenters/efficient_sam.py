@@ -20,6 +20,7 @@ from torchvision.ops import nms
 
 from deixis.core.config import STRICT
 from deixis.core.published import check_published, read_tensors
+from deixis.core.runtime import autocast
 from deixis.imaging.images import standardise
 from models.experts.efficient_sam_vit import EfficientSAMViT, EfficientSAMViTConfig, encoder_config
 
@@ -102,7 +103,8 @@ class EfficientSAM(nn.Module):
         device = self.image_encoder.pos_embed.device
         pixels = torch.from_numpy(np.array(image)).to(device).permute(2, 0, 1)[None].float()
         stretched = F.interpolate(pixels, size=(side, side), mode="bilinear", align_corners=False)
-        return self.image_encoder(standardise(stretched))
+        with autocast(device):
+            return self.image_encoder(standardise(stretched)).float()
 
     def _ask(
         self,

@@ -10,6 +10,8 @@ from segment_anything import SamAutomaticMaskGenerator, SamPredictor
 from segment_anything.utils.transforms import ResizeLongestSide
 from torch import Tensor, nn
 
+from deixis.core.runtime import autocast
+
 
 class _Resize(ResizeLongestSide):
     """segment-anything's, which makes a side of 0 pixels of a strip's shorter one."""
@@ -74,5 +76,8 @@ def _best(
 def _look_at(model: nn.Module, image: np.ndarray) -> SamPredictor:
     predictor = SamPredictor(model.sam)
     predictor.transform = _Resize(predictor.transform.target_length)
-    predictor.set_image(image)
+    with autocast(predictor.device):
+        predictor.set_image(image)
+    # prompts are read, and masks drawn, in single precision: half of it would blur where a prompt lies
+    predictor.features = predictor.features.float()
     return predictor

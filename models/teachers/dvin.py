@@ -224,10 +224,13 @@ class DViN(nn.Module):
         They come to the detector's grids by pooling; on a finer grid than their own they are repeated.
         """
         maps = {scale: x.new_zeros(len(x), chosen.shape[1], *x.shape[1:]) for scale, x in detector.items()}
+        device = chosen.device
+        chosen, image_of = chosen.cpu(), batch.image_of.cpu()  # the one wait for a GPU; what follows asks it nothing
         for index, name in enumerate(self.expert_names):
             rows, rank = (chosen == index).nonzero(as_tuple=True)
             if len(rows):
-                images, place = batch.image_of[rows].unique(return_inverse=True)
+                images, place = image_of[rows].unique(return_inverse=True)
+                rows, rank, place = (x.to(device, non_blocking=True) for x in (rows, rank, place))
                 of_scale = self._expert_cells(batch, name, images, {s: x.shape[2:] for s, x in detector.items()})
                 for scale, cells in of_scale.items():
                     projected = self.project[self._projection_of[name]](cells).permute(0, 3, 1, 2)

@@ -64,9 +64,10 @@ class GRUAttentionEncoder(nn.Module):
         """Encode phrases; pad positions are masked in attention and pooling.
 
         A GRU of one direction never looks ahead, so what pads every phrase of the batch is cut off first. With two
-        directions it runs over all positions, as published. An exported graph has one length, and no cut.
+        directions it runs over all positions, as published. An exported graph has one length, and no cut; on a GPU
+        the few positions take less time than waiting for their number.
         """
-        if not (self.config.bidirectional or torch.compiler.is_exporting()):
+        if not (self.config.bidirectional or torch.compiler.is_exporting() or tokens.is_cuda):
             tokens = tokens[:, : max(1, int((tokens != PAD).sum(1).max()))]
         is_pad = tokens == PAD
         words, _ = self.gru(self.embedding(tokens))

@@ -1,11 +1,15 @@
 """The small SAM: one decoder call for a whole batch says what segment-anything says image by image."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 from segment_anything.utils.amg import calculate_stability_score
 
+from deixis.core.runtime import autocast
 from models.blocks.build_sam import SmallSAMConfig
+from models.segmenters import sam_prompts
 from models.segmenters.sam_objective import mask_terms
 from models.segmenters.small_sam import SmallSAM
 
@@ -103,3 +107,19 @@ def test_a_strip_keeps_a_pixel_and_has_a_mask(height, width):
     masks, _ = small.segment(image, torch.tensor([[0.0, 0.0, width, height]]))
     assert masks.shape == (1, height, width)
     small.propose(image, points_per_side=2, min_quality=0.0, min_stability=0.0)
+
+
+def test_an_image_may_be_looked_at_in_half_precision_and_prompts_never_are(monkeypatch):
+    """As on a GPU, which is asked here by a processor."""
+    small, image = model().eval(), np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    boxes = torch.tensor([[4.0, 4.0, 30.0, 40.0], [10.0, 20.0, 60.0, 47.0]])
+    _, expected = small.segment(image, boxes)
+    monkeypatch.setattr(sam_prompts, "autocast", partial(autocast, on_processors=True))
+    seen = []
+    small.sam.image_encoder.patch_embed.register_forward_hook(lambda *call: seen.append(call[-1].dtype))
+    small.sam.mask_decoder.register_forward_pre_hook(
+        lambda _, given, named: seen.append(named["image_embeddings"].dtype), with_kwargs=True
+    )
+    masks, quality = small.segment(image, boxes)
+    assert seen == [torch.bfloat16, torch.float32] and masks.shape == (2, 48, 64)
+    np.testing.assert_allclose(quality, expected, atol=2e-2)

@@ -14,6 +14,7 @@ from deixis.training import fit as loop
 from deixis.training.draws import drawn, drawn_rows, start_streams
 from deixis.training.fit import Recipe, fit
 from deixis.training.ranks import average_gradients, gathered, rank, ranks
+from deixis.training.repeated_batchnorm import RepeatedBatchNorm2d
 from deixis.training.sync_batchnorm import synchronise
 from tests.together import join_group
 
@@ -24,6 +25,7 @@ NORMS: dict[str, Any] = {
     "cumulative": lambda: nn.BatchNorm1d(3, momentum=None, eps=0.1),
     "bare": lambda: nn.BatchNorm2d(3, affine=False, momentum=0.3),
     "forgetful": lambda: nn.BatchNorm1d(3, track_running_stats=False),
+    "repeated": lambda: RepeatedBatchNorm2d(3),
 }
 
 

@@ -222,3 +222,18 @@ def test_terms_are_weighted_in_the_sum_and_recorded_as_they_are(tmp_path):
     assert card["last_ema_decay"] == pytest.approx(12 / 21)
     curves = pd.read_csv(tmp_path / "curves.csv")
     assert curves[["one", "two"]].to_numpy().tolist() == [[1.0, 2.0]] * 4
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_products_are_in_half_precision_where_that_is_asked_for_and_weights_never(tmp_path, asked):
+    model, kinds = small_model(), set()
+
+    def loss(x):
+        answer = model(x)
+        kinds.add(answer.dtype)
+        return {"square": (answer - x.sum(1, keepdim=True)).square().mean()}
+
+    recipe = Recipe(epochs=4, lr=1e-2, warmup_epochs=1, bf16_on_processors=asked)
+    run(model, tmp_path, loss=loss, recipe=recipe)
+    assert kinds == {torch.bfloat16 if asked else torch.float32}
+    assert model[0].weight.dtype == torch.float32 and model[0].weight.isfinite().all()

@@ -165,3 +165,12 @@ def test_clip_loss_of_identical_codes_is_log_of_the_batch_and_symmetric():
     image, anchors = random_codes()
     one_way = clip_loss(image, anchors[:, 0], torch.tensor(2.0))
     torch.testing.assert_close(clip_loss(anchors[:, 0], image, torch.tensor(2.0)), one_way)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 5])
+def test_runners_up_are_those_of_every_other_image_in_order(batch):
+    text, anchors = torch.randn(batch, 3), torch.randn(batch, 4, 3)
+    second = torch.einsum("td,avd->tav", text, anchors).sort(-1, descending=True).values[..., 1]
+    others = ~torch.eye(batch, dtype=torch.bool)
+    found = anchor_contrastive_logits(text, anchors)[:, batch:]
+    torch.testing.assert_close(found, second[others].view(batch, batch - 1))
