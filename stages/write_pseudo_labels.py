@@ -54,7 +54,9 @@ def write_pseudo_labels(
     matcher = Matcher(model, stores, frames, rules.batch_size, hardware)
     metas = [features / name / "meta.json" for name in names]
     files = (pairs, images, *metas, teacher / "config.json")
-    scratch = Path("scratch/write_pseudo_labels") / run_key(rules, PAIRS_PER_PART, device, *files, threads=False)
+    code = ("stages.write_pseudo_labels", type(model).__module__)
+    key = run_key(rules, PAIRS_PER_PART, hardware.type, *files, entries=code, threads=False)
+    scratch = Path("scratch/write_pseudo_labels") / key
     rows = count_rows(pairs, made_by="prepare") if whole else PAIRS_PER_PART
     parts = partial(read_parts, pairs, list(stores.values()), rows=rows)
     labelled = label_in_parts(matcher, parts, rules, scratch)
