@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,9 @@ import pyarrow.parquet as pq
 from deixis.core.columns import check_columns, check_gaps
 from deixis.core.errors import DataError
 from deixis.core.foreign import foreign_bytes
-from deixis.core.records import write_atomically, write_table
+from deixis.core.records import read_table, write_atomically, write_table
+
+ROWS_AT_ONCE = 1 << 16
 
 
 def row_batches(
@@ -35,6 +37,28 @@ def row_batches(
         for batch in file.iter_batches(batch_size=rows, columns=wanted):
             batch.validate(full=True)  # of damaged text, pandas would say so where it is looked at
             yield batch.to_pandas()[wanted]
+
+
+def rows_where(
+    path: Path,
+    columns: Sequence[str],
+    keep: Callable[[pd.DataFrame], pd.Series],
+    *,
+    made_by: str,
+    optional: Sequence[str] = (),
+) -> pd.DataFrame:
+    """Those rows of a Parquet file that are wanted, read without holding the others.
+
+    Args:
+        keep: Some rows -> whether each is wanted.
+    """
+    parts: list[pd.DataFrame] = []
+    for batch in row_batches(path, columns, rows=ROWS_AT_ONCE, made_by=made_by, optional=optional):
+        check_gaps(batch, path=path, remedy=f"Run: dvc repro -f {made_by}")
+        parts.append(batch[keep(batch)])
+    if not parts:
+        return read_table(path, columns=tuple(columns), made_by=made_by, optional=tuple(optional))
+    return pd.concat(parts, ignore_index=True)
 
 
 def check_schema(schema: pa.Schema, columns: Sequence[str], *, path: Path, made_by: str) -> None:
@@ -85,7 +109,7 @@ def are_together(path: Path, *, made_by: str) -> bool:
     """Whether all rows about one image follow each other."""
     seen: set[Any] = set()
     last = None
-    for batch in row_batches(path, ["image_id"], rows=1 << 16, made_by=made_by):
+    for batch in row_batches(path, ["image_id"], rows=ROWS_AT_ONCE, made_by=made_by):
         ids = batch["image_id"]
         runs = ids[ids.ne(ids.shift())].tolist()
         new = runs[1:] if runs[0] == last else runs

@@ -7,8 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deixis.core import long_tables
 from deixis.core.errors import DataError
-from deixis.core.long_tables import are_together, join_tables, parts_of_images, row_batches, write_parts
+from deixis.core.long_tables import (
+    are_together,
+    join_tables,
+    parts_of_images,
+    row_batches,
+    rows_where,
+    write_parts,
+)
 from deixis.core.records import write_table
 
 
@@ -40,6 +48,20 @@ def test_parts_are_joined_where_one_has_no_mask_and_one_alone_keeps_its_bytes(tm
     write_table(tables[1], tmp_path / "one.parquet")
     join_tables([tmp_path / "one.parquet"], tmp_path / "joined.parquet")
     assert (tmp_path / "joined.parquet").read_bytes() == (tmp_path / "one.parquet").read_bytes()
+
+
+def test_rows_that_are_wanted_are_those_of_the_table(tmp_path, monkeypatch):
+    monkeypatch.setattr(long_tables, "ROWS_AT_ONCE", 2)
+    table = pd.DataFrame({"image_id": [1, 2, 3, 4, 5], "split": ["train", "val", "val", "train", "val"]})
+    write_table(table, tmp_path / "pairs.parquet")
+
+    def wanted(split: str) -> list[int]:
+        path, columns = tmp_path / "pairs.parquet", ("image_id", "split")
+        return rows_where(path, columns, lambda rows: rows["split"] == split, made_by="prepare")["image_id"].tolist()
+
+    assert wanted("val") == [2, 3, 5] and wanted("test") == []
+    write_table(table[:0], tmp_path / "pairs.parquet")
+    assert wanted("val") == []
 
 
 def test_what_is_no_such_table_is_refused(tmp_path):
