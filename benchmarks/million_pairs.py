@@ -11,7 +11,7 @@ import platform
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -28,40 +28,41 @@ ROUNDS = ("asked", "places.json", "labels.parquet")  # what labelling leaves of 
 TARGETS = ("parquet", "coco")
 RAW, PREPARED = Path("raw"), Path("prepared")
 PARAMS = ("--params", "params.yaml")
+Widths = Literal["embedded", "paper"]
 
 app = App(name=f"python -m {HERE}", version_flags=[])
 
 
 @app.command
-def make(folder: Path, *, pairs: int, images: int) -> None:
+def make(folder: Path, *, pairs: int, images: int, widths: Widths) -> None:
     """Write a raw set, and a teacher for it."""
     from benchmarks.fabricated_pairs import fabricate
 
-    fabricate(folder, pairs=pairs, images=images)
+    fabricate(folder, pairs=pairs, images=images, widths=widths)
 
 
 @app.command
-def features(folder: Path) -> None:
+def features(folder: Path, *, widths: Widths) -> None:
     """Write the store of a prepared set."""
     from benchmarks.fabricated_pairs import write_features
 
-    write_features(folder / "prepared/images.parquet", folder / "features")
+    write_features(folder / "prepared/images.parquet", folder / "features", widths=widths)
 
 
-def begin(folder: Path, *, pairs: int, images: int) -> Watched:
+def begin(folder: Path, *, pairs: int, images: int, widths: Widths = "embedded") -> Watched:
     """Make a set, prepare it, and give it features; what preparing took."""
     folder.mkdir(parents=True)
-    watch([HERE, "make", folder, "--pairs", pairs, "--images", images], folder=folder)
+    watch([HERE, "make", folder, "--pairs", pairs, "--images", images, "--widths", widths], folder=folder)
     (prepare,) = watch(
         ["stages.prepare", "--dataset", "fabricated", "--raw", RAW, "--out", PREPARED, *PARAMS], folder=folder
     )
-    watch([HERE, "features", folder], folder=folder)
+    watch([HERE, "features", folder, "--widths", widths], folder=folder)
     return prepare
 
 
-def process(folder: Path, *, pairs: int, images: int, kills: int) -> dict[str, Any]:
+def process(folder: Path, *, pairs: int, images: int, kills: int, widths: Widths = "embedded") -> dict[str, Any]:
     """Take a set from its raw files to its exports; what every stage took."""
-    prepare = begin(folder, pairs=pairs, images=images)
+    prepare = begin(folder, pairs=pairs, images=images, widths=widths)
     taken: dict[str, Any] = {"prepare": prepare.facts() | {"disk_bytes": size_of(folder / PREPARED)}}
     taken["label"] = label(folder, pairs=pairs, kills=kills)
     labels = "labels/labels.parquet"
@@ -198,6 +199,7 @@ def million_pairs(
     images: int = 100_000,
     kills: int = 5,
     small: int = 10_000,
+    widths: Widths = "embedded",
     folder: Path | None = None,
     out: Path = Path("benchmarks/million_pairs.json"),
 ) -> None:
@@ -205,19 +207,23 @@ def million_pairs(
 
     Args:
         small: Pairs of the set that memory is compared with; as many about one image.
+        widths: Of features and teacher.
         folder: Where the sets go; it must not be there yet. By default a temporary one.
     """
     with tempfile.TemporaryDirectory(prefix="deixis-million-") as temporary:
         work = (folder or Path(temporary) / "work").absolute()
-        taken = {"small": process(work / "small", pairs=small, images=images * small // pairs, kills=0)}
-        taken["large"] = process(work / "large", pairs=pairs, images=images, kills=kills)
+        taken = {"small": process(work / "small", pairs=small, images=images * small // pairs, kills=0, widths=widths)}
+        taken["large"] = process(work / "large", pairs=pairs, images=images, kills=kills, widths=widths)
     growth = {
         stage: {what: round(facts[what] / taken["small"][stage][what], 3) for what in ("own_bytes", "resident_bytes")}
         for stage, facts in taken["large"].items()
         if isinstance(facts, dict)
     }
     machine = {"python": platform.python_version(), "machine": platform.machine()}
-    write_json({"pairs": pairs, "images": images} | taken | {"large_over_small": growth, "meta": machine}, out)
+    write_json(
+        {"pairs": pairs, "images": images, "widths": widths} | taken | {"large_over_small": growth, "meta": machine},
+        out,
+    )
     say(f"{out}: {growth}")
     counts = {name: found for name, found in taken["large"].items() if name.endswith(("missing", "twice", "unknown"))}
     if any(counts.values()):
