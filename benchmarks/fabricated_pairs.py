@@ -75,7 +75,7 @@ def fabricate(folder: Path, *, pairs: int, images: int, widths: Widths = "embedd
 
 
 def phrases() -> Iterator[str]:
-    """Phrases in an order that mixes them, over and over; about 17,000 read differently."""
+    """Phrases in an order that mixes them, over and over; 63,360 read differently."""
     things = [f"{size}{colour} {shape}" for size, colour, shape in itertools.product(SIZES, COLOURS, SHAPES)]
     for number in itertools.count():
         thing, other = things[number * 5 % len(things)], things[number // len(things) % len(things)]
