@@ -16,8 +16,9 @@ from deixis.core.progress import say
 from deixis.core.records import read_json
 from deixis.imaging.images import ImageReader
 from deixis.labelling.label_table import BOX_COLUMNS, finish_labels
+from deixis.labelling.labelled_parts import label_pairs
 from deixis.labelling.location_knowledge import LocationKnowledge, read_location_knowledge
-from deixis.labelling.rules import LabelParams, label_pairs
+from deixis.labelling.rules import LabelParams
 from deixis.labelling.segmenting import segment_table
 from deixis.language.tokens import cut_texts
 from models.frozen.detectors import load_detector
@@ -57,7 +58,7 @@ class TeacherAnswers:
             batch_size=self._rules.batch_size,
             device=self._at.device,
         )
-        boxes = label_pairs(matcher, pairs, self._rules, self._known).table
+        boxes = label_pairs(matcher, pairs, self._rules, self._known)
         boxes = boxes[[*BOX_COLUMNS, *(name for name in ("own_mask", "confidence") if name in boxes)]]
         if not with_masks or self._rules.masks == "none":
             return finish_labels(boxes, None, None, self._at.card)

@@ -20,8 +20,9 @@ from benchmarks.zero_shot_parts import calibration_error
 from deixis.batches.features import open_stores, stored_frames
 from deixis.batches.samples import grouped_pairs
 from deixis.core.progress import quietly
+from deixis.labelling.labelled_parts import label_pairs
 from deixis.labelling.matching import Matcher
-from deixis.labelling.rules import LabelParams, label_pairs
+from deixis.labelling.rules import LabelParams
 from deixis.measuring.metrics import box_array, box_iou
 from models.loading.teachers import feature_names, load_teacher
 
@@ -64,7 +65,7 @@ def answer(data: Path, dataset: str, teacher: str) -> dict[str, tuple[np.ndarray
     table = table[table["split"].isin(SPLITS)].reset_index(drop=True)
     matcher = Matcher(model, open_stores(features, feature_names(model)), frames, 128, torch.device("cpu"))
     with quietly():
-        labels = label_pairs(matcher, table, LabelParams()).table
+        labels = label_pairs(matcher, table, LabelParams())
     truth = pd.read_parquet(prepared / "truth.parquet").set_index("sample_id").loc[table["sample_id"], "box"]
     hits = box_iou(box_array(labels["box"]), box_array(truth)) > 0.5
     odds = logit(labels["confidence"].to_numpy().clip(1e-6, 1 - 1e-6))

@@ -18,8 +18,9 @@ import torch
 from deixis.batches.features import open_stores, stored_frames
 from deixis.batches.samples import grouped_pairs
 from deixis.core.progress import quietly
+from deixis.labelling.labelled_parts import label_pairs
 from deixis.labelling.matching import Matcher
-from deixis.labelling.rules import LabelParams, label_pairs
+from deixis.labelling.rules import LabelParams
 from deixis.measuring.metrics import box_array, box_iou
 from models.loading.teachers import feature_names, load_teacher
 
@@ -71,7 +72,7 @@ def _measure(
         model.config = replace(config, **{key: float(value) for key, value in changes.items()})
         model.location_weight = model.config.weight_place
         with quietly():
-            labels = label_pairs(matcher, table, LabelParams()).table
+            labels = label_pairs(matcher, table, LabelParams())
         hits = box_iou(box_array(labels["box"]), box_array(truth)) > 0.5
         of_split = {split: (table["split"] == split).to_numpy() for split in options.splits}
         if not changes:

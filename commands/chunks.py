@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,8 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from deixis.core.columns import check_columns, check_gaps
-from deixis.core.errors import DataError
-from deixis.core.foreign import foreign_bytes
+from deixis.core.columns import check_gaps
+from deixis.core.long_tables import check_schema, count_rows, row_batches, whole_file
 from deixis.core.records import write_atomically
 
 ROWS_PER_CHUNK = 128  # the most that a killed run does again; their images' features are in memory together
@@ -31,8 +29,7 @@ TYPES = {  # of columns whose kind a chunk without values does not tell
 
 def count_chunks(path: Path) -> int:
     """About how many chunks `chunks` yields."""
-    with _whole(path):
-        return max(1, math.ceil(pq.read_metadata(path).num_rows / ROWS_PER_CHUNK))
+    return max(1, math.ceil(count_rows(path, made_by="prepare") / ROWS_PER_CHUNK))
 
 
 def chunks(path: Path, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
@@ -41,7 +38,7 @@ def chunks(path: Path, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
     The index is the number of the row in the file.
     """
     held, start = pd.DataFrame(), 0
-    for rows in _batches(path, columns):
+    for rows in row_batches(path, columns, rows=ROWS_PER_CHUNK, made_by="prepare"):
         held = pd.concat([held, rows], ignore_index=True)
         other = np.flatnonzero((held["image_id"] != held["image_id"].iloc[-1]).to_numpy())
         cut = int(other[-1]) + 1 if len(other) else 0
@@ -54,25 +51,11 @@ def chunks(path: Path, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
         yield held.set_axis(pd.RangeIndex(start, start + len(held)))
 
 
-def _batches(path: Path, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
-    with _whole(path), pq.ParquetFile(path) as file:
-        _check_columns(file.schema_arrow, columns, path)
-        for batch in file.iter_batches(batch_size=ROWS_PER_CHUNK, columns=list(columns)):
-            batch.validate(full=True)
-            yield batch.to_pandas()
-
-
-def _check_columns(schema: pa.Schema, columns: Sequence[str], path: Path) -> None:
-    if missing := [name for name in columns if name not in schema.names]:
-        raise DataError(f"{path}: lacks {', '.join(missing)}; has {', '.join(schema.names)}. Run: dvc repro -f prepare")
-    check_columns(schema, columns, path=path, remedy="Run: dvc repro -f prepare")
-
-
 def rows_about(images: Path, image_ids: Sequence[Any], columns: Sequence[str]) -> pd.DataFrame:
     """Rows of a table of images with these ids, read without the others."""
-    with _whole(images):
+    with whole_file(images, "prepare"):
         dataset = ds.dataset(images, format="parquet")
-        _check_columns(dataset.schema, columns, images)
+        check_schema(dataset.schema, columns, path=images, made_by="prepare")
         table = dataset.to_table(columns=list(columns), filter=ds.field("image_id").isin(list(image_ids)))
         table.validate(full=True)
         rows = table.to_pandas()
@@ -109,9 +92,3 @@ def _groups(paths: Sequence[Path]) -> Iterator[pa.Table]:
             held = []
     if held:
         yield pa.concat_tables(held).combine_chunks()
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[None]:
-    with foreign_bytes(path, "a whole Parquet file", "Run: dvc repro -f prepare", missing="Run: dvc repro prepare"):
-        yield

@@ -17,6 +17,7 @@ from pydantic.dataclasses import dataclass
 from deixis.core.cli import run_stage
 from deixis.core.config import STRICT, read_section
 from deixis.core.errors import DataError
+from deixis.core.long_tables import rows_where
 from deixis.core.records import read_json, read_table, write_json, write_table
 from deixis.imaging.masks import decode_mask, mask_overlap
 from deixis.measuring.difficulty import difficulty
@@ -26,6 +27,7 @@ from deixis.weights.exposure import worst
 
 MASK_COLUMNS = tuple(f"{name}_mask" for name in OTHER_MASKS)
 BOX_COLUMNS = ("box", "match_box", "map_box")
+PREDICTED_BY = "segment_boxes or predict_student"
 NOWHERE = (-1, -1)  # a point outside of every image
 
 
@@ -81,15 +83,21 @@ def join_truth(predictions: Path, pairs: Path, truth: Path) -> pd.DataFrame:
 
     An expression without a prediction has no mask, no boxes, and a box and a point that never hit; `answered` says so.
     """
-    table = read_table(pairs, columns=("sample_id", "image_id", "expression", "text", "split"), made_by="prepare")
-    table = table[table["split"] != "train"]
-    known = read_table(truth, columns=("sample_id", "box", "mask"), made_by="prepare")
+    columns = ("sample_id", "image_id", "expression", "text", "split")
+    table = rows_where(pairs, columns, lambda rows: rows["split"] != "train", made_by="prepare")
+    asked = set(table["sample_id"])
+
+    def is_asked(rows: pd.DataFrame) -> pd.Series:
+        return rows["sample_id"].isin(asked)
+
+    known = rows_where(truth, ("sample_id", "box", "mask"), is_asked, made_by="prepare")
     known = known.rename(columns={"box": "true_box", "mask": "true_mask"})
-    predicted = read_table(
+    predicted = rows_where(
         predictions,
-        columns=("sample_id", "box", "mask", "score"),
+        ("sample_id", "box", "mask", "score"),
+        is_asked,
         optional=("margin", "confidence", *BOX_COLUMNS[1:], "boxes", "point", *MASK_COLUMNS),
-        made_by="segment_boxes or predict_student",
+        made_by=PREDICTED_BY,
     )
     samples = table.merge(known, on="sample_id", how="left", validate="one_to_one")
     if samples["true_box"].isna().any():
@@ -211,7 +219,8 @@ def describe(card: dict[str, Any], predictions: Path, seed: int) -> dict[str, An
     }
     meta |= {"training_seed": card["seed"]} if card.get("seed") not in (None, seed) else {}
     meta |= {name: card[name] for name in CARD_FACTS if name in card}
-    table = pd.read_parquet(predictions)
+    optional = ("accept", "reason", "supervision", "experts", "split")
+    table = read_table(predictions, columns=(), optional=optional, made_by=PREDICTED_BY)
     if "reason" in table:
         refused = table.loc[~table["accept"].astype(bool), "reason"].value_counts().sort_index()
         meta |= {"refused": {str(reason): int(count) for reason, count in refused.items()}} if len(refused) else {}

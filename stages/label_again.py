@@ -18,8 +18,9 @@ from deixis.core.config import read_section
 from deixis.core.records import read_json, read_table, write_table
 from deixis.core.runtime import Device, pick_device
 from deixis.imaging.images import ImageReader
+from deixis.labelling.labelled_parts import label_pairs
 from deixis.labelling.rating import RatingParams
-from deixis.labelling.rules import LabelParams, label_pairs
+from deixis.labelling.rules import LabelParams
 from models.frozen.detectors import load_detector
 from models.loading.teachers import load_teacher
 
@@ -49,7 +50,7 @@ def label_again(
     card = read_json(teacher / "config.json", made_by="train_teacher")
     arrays = encoder_arrays(model, detector, weights, hardware, survivors=survivors_of(card))
     matcher = live_matcher(model, arrays, reader, stored["image_id"], batch_size=rules.batch_size, device=hardware)
-    again = label_pairs(matcher, grouped_pairs(pairs), rules).table
+    again = label_pairs(matcher, grouped_pairs(pairs), rules)
     again = again[["sample_id", "box"]].rename(columns={"box": "box_again"})
     first = read_table(labels, columns=("sample_id", "box"), made_by="segment_boxes")
     write_table(first.merge(again, on="sample_id", validate="one_to_one"), out)

@@ -8,19 +8,23 @@ run     dvc repro segment_boxes@scenes-dvin
 """
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 from deixis.core.checkpoints import run_key
 from deixis.core.cli import run_stage
 from deixis.core.config import read_section
+from deixis.core.long_tables import parts_of_images, write_parts
 from deixis.core.pieces import end_of_share
 from deixis.core.progress import say
-from deixis.core.records import file_sha256, read_json, read_table, write_table
+from deixis.core.records import file_sha256, read_json, read_table
 from deixis.core.runtime import Device, pick_device
 from deixis.labelling.label_table import BOX_COLUMNS, finish_labels
 from deixis.labelling.rules import LabelParams
 from deixis.labelling.segmenting import segment_in_pieces
 from models.frozen.segmenters import load_segmenter
+
+ROWS_PER_PART = 8192  # of which the masks are in memory together
 
 
 def segment_boxes(
@@ -37,21 +41,21 @@ def segment_boxes(
     """Turn the teacher's boxes into masks, where the settings say that a segmenter knows the images."""
     rules = read_section(params, "labels", LabelParams)
     optional = ("own_mask", "supervision", "confidence")
-    table = read_table(boxes, columns=BOX_COLUMNS, optional=optional, made_by="write_pseudo_labels")
+    parts = partial(
+        parts_of_images, boxes, BOX_COLUMNS, optional=optional, rows=ROWS_PER_PART, made_by="write_pseudo_labels"
+    )
     card = read_json(teacher / "config.json", made_by="train_teacher")
     if rules.masks == "none":
         end_of_share()
         say(f"{out}: boxes alone, as labels.masks says")
-        write_table(finish_labels(table, None, None, card), out)
+        write_parts((finish_labels(table, None, None, card) for table in parts()), out)
         return
     paths = read_table(images, columns=("image_id", "path"), made_by="prepare").set_index("image_id")["path"]
     model = load_segmenter(segmenter, pick_device(device))
     checksum = file_sha256(segmenter / "model.safetensors")
-    scratch = Path("scratch/segment_boxes") / run_key(boxes, images, checksum, threads=False)
-    masks, quality = segment_in_pieces(
-        model, table, paths={image_id: image_root / path for image_id, path in paths.items()}, scratch=scratch
-    )
-    write_table(finish_labels(table, masks, quality, card), out)
+    scratch = Path("scratch/segment_boxes") / run_key(boxes, images, checksum, ROWS_PER_PART, threads=False)
+    drawn = segment_in_pieces(model, parts, path_of=lambda image_id: image_root / paths.loc[image_id], scratch=scratch)
+    write_parts((finish_labels(*part, card) for part in drawn), out)
     shutil.rmtree(scratch, ignore_errors=True)
 
 

@@ -7,7 +7,7 @@ set then moves into place.
 
 import math
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -144,9 +144,11 @@ class FeatureStore:
         if not ((index["row"] >= 0) & (index["row"] < rows)).all():
             raise DataError(f"{folder}: a mixed set: index.parquet names rows that no shard has. {self._remedy}")
         self._where = {image_id: (shard, row) for image_id, shard, row in index.itertuples(index=False)}
+        self._rows = stated
         self._shards = {
             name: [self._open(number, name, rows) for number, rows in enumerate(stated)] for name in self._arrays
         }
+        self._touched: set[int] = set()  # shards
 
     def __len__(self) -> int:
         """Number of images."""
@@ -176,6 +178,7 @@ class FeatureStore:
             ) from None
         shards, (number_of, row_of) = self._shards[array], places.unbind(1)
         numbers = number_of.unique().tolist()
+        self._touched.update(numbers)
         if len(numbers) == 1:
             return shards[numbers[0]].index_select(0, row_of)
         out = shards[0].new_empty(len(places), *shards[0].shape[1:])
@@ -188,6 +191,16 @@ class FeatureStore:
             here = (number_of == number).nonzero()[:, 0]
             out[here] = shards[number].index_select(0, row_of[here])
         return out
+
+    def release(self) -> None:
+        """Map anew what was read: pages of a map count as memory of this process until it is let go."""
+        for shards in self._shards.values():
+            for number in self._touched:
+                shards[number] = torch.empty(0)  # the old map goes before the new one comes
+        for name, shards in self._shards.items():
+            for number in self._touched:
+                shards[number] = self._open(number, name, self._rows[number])
+        self._touched.clear()
 
     def verify(self) -> None:
         """Read every shard and compare its checksum."""
@@ -227,20 +240,40 @@ def _header(path: Path) -> tuple[tuple[tuple[int, ...], np.dtype], int]:
         return (shape, dtype), stream.tell()
 
 
-def stored_frames(folder: Path, images: pd.DataFrame) -> dict[Any, Letterbox]:
-    """How each image lay in the square that a store's encoder saw: its meta.json says so.
+class StoredFrames(Mapping[Any, Letterbox]):
+    """How each image lay in the square that a store's encoder saw; of a million images it holds three numbers each."""
+
+    def __init__(self, sizes: pd.DataFrame, side: int, framing: Framing) -> None:
+        self._ids = pd.Index(sizes["image_id"])
+        self._sizes = sizes[["width", "height"]].to_numpy()
+        self._side, self._framing = side, framing
+
+    def __getitem__(self, image_id: Any) -> Letterbox:
+        """Of one image."""
+        width, height = self._sizes[self._ids.get_loc(image_id)].tolist()
+        return Letterbox(width, height, self._side, framing=self._framing)
+
+    def __iter__(self) -> Iterator[Any]:
+        """Image ids, in the table's order."""
+        return iter(self._ids.tolist())
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self._ids)
+
+
+def stored_frames(folder: Path, images: pd.DataFrame) -> StoredFrames:
+    """Read from a store's meta.json how its images were framed.
 
     Args:
         folder: Of the store.
         images: Columns image_id, width, height.
     """
     meta = read_json(folder / "meta.json", made_by="extract_features")
-    framing = TypeAdapter(Framing).validate_python(meta.get("framing", {}))
-    rows = images[["image_id", "width", "height"]].itertuples(index=False)
-    return {row[0]: Letterbox(int(row[1]), int(row[2]), meta["input_size"], framing=framing) for row in rows}
+    return StoredFrames(images, meta["input_size"], TypeAdapter(Framing).validate_python(meta.get("framing", {})))
 
 
-def open_stores(folder: Path, names: Sequence[str]) -> dict[str, ArrayStore]:
+def open_stores(folder: Path, names: Sequence[str]) -> dict[str, FeatureStore]:
     """Stores of one dataset by the name of their encoder; some have a stage of their own."""
     stages = {"box_masks": "segment_candidates", CLIP_CROPS: "extract_crops"}
     return {name: FeatureStore(folder / name, made_by=stages.get(name, "extract_features")) for name in names}

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -48,8 +50,7 @@ class PhraseReader:
         self.image_ids: list[int] = table["image_id"].tolist()
         self._images = ImageReader(images, root=image_root, side=side, stretch=stretch, cache_bytes=cache_bytes)
         self._tokens = encode(table["text"].tolist(), vocabulary, length)
-        boxes = table["box"] if "box" in table else [None] * len(table)
-        self._boxes = [None if box is None else torch.tensor(list(box), dtype=torch.float32) for box in boxes]
+        self._boxes = _as_tensor(table["box"]) if "box" in table else None
         self._masks = table["mask"].tolist() if "mask" in table else None
         self._candidates = candidates
         self._places = {image_id: place for place, image_id in enumerate(dict.fromkeys(self.image_ids))}
@@ -65,14 +66,10 @@ class PhraseReader:
         ids, image_of = unique_images([self.image_ids[row] for row in rows])
         letterboxes = [self._images.letterbox(image_id) for image_id in ids]
         content = torch.stack([box.boxes_to_input(_whole(box.width, box.height)) for box in letterboxes])
-        targets = [self._boxes[row] for row in rows]
         boxes = None
-        if all(target is not None for target in targets):
-            corners = [
-                letterboxes[image].boxes_to_input(target)
-                for image, target in zip(image_of.tolist(), targets, strict=True)
-                if target is not None
-            ]
+        if self._boxes is not None and not (targets := self._boxes[list(rows)]).isnan().any():
+            pairs = zip(image_of.tolist(), targets, strict=True)
+            corners = [letterboxes[image].boxes_to_input(target) for image, target in pairs]
             boxes = (xyxy_to_cxcywh(torch.stack(corners).clamp(0, self.side)) / self.side).to(self._device)
         return StudentBatch(
             squares=self._images.squares(ids).to(self._device),
@@ -130,6 +127,15 @@ class PhraseReader:
         """Boxes of some phrases from the square back to stored pixels."""
         pairs = zip(rows, boxes_xyxy.cpu(), strict=True)
         return torch.stack([self._images.letterbox(self.image_ids[row]).boxes_to_image(box) for row, box in pairs])
+
+
+def _as_tensor(boxes: pd.Series) -> Float[Tensor, "phrases 4"]:
+    """Boxes in 16 bytes each; not numbers where there is none."""
+    corners = np.full((len(boxes), 4), np.nan, dtype=np.float32)
+    for row, box in enumerate(boxes):
+        if box is not None:
+            corners[row] = box
+    return torch.from_numpy(corners)
 
 
 def _whole(width: int, height: int) -> Tensor:

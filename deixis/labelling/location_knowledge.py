@@ -7,7 +7,6 @@ names beside its place. Labelling a set finds both; phrases that come later are 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,11 +22,12 @@ from deixis.labelling.location_scores import (
     location_scores,
     look_scores,
     named_kinds,
-    pooled,
 )
 from deixis.labelling.matching import Matched, Matcher
+from deixis.labelling.named_kinds import KindSums
 from deixis.language.location_words import LocationWords, parse_location_words
 
+PHRASES_AT_ONCE = 512  # whose candidates are compared in pairs
 Kinds = Mapping[str, Float[Tensor, " classes"]]
 
 
@@ -45,67 +45,70 @@ class LocationKnowledge:
 
 
 @dataclass(frozen=True)
-class Placed:
-    """Scores [phrases, candidates] with location words weighed in, how that was done, and what it taught."""
+class Places:
+    """Phrases with location words, as a teacher sees them: [phrases, candidates].
 
-    scores: Tensor
-    facts: dict[str, Any]
-    kinds: dict[str, Tensor]
+    Attributes:
+        rows: Of the table that they are from.
+        rest: What each says beside its place, put to the teacher as a phrase.
+        weighed: Of those.
+        place: How well candidates fit the location words.
+        is_train: Whether it is one of the training split.
+    """
+
+    rows: list[int]
+    rest: list[str]
+    weighed: Matched
+    place: Tensor
+    is_train: Tensor
+
+    def looks(self, named: Tensor) -> Tensor:
+        """How plausible each candidate is by its look.
+
+        Args:
+            named: Shares of the categories that each phrase names.
+        """
+        return look_scores(self.weighed.scores, self.weighed.objectness, self.weighed.classes.float(), named)
+
+    def own_kinds(self) -> Tensor:
+        """What each phrase names by its own candidates alone, [phrases, classes]."""
+        return named_kinds(self.weighed.scores, self.weighed.classes.float())
+
+    def who_choose(self) -> Tensor:
+        """Whose answers choose the weight of place: training phrases; where there are none, all. Bool [phrases]."""
+        return self.is_train | ~self.is_train.any()
+
+    def scores(self, matched: Tensor, looks: Tensor, weight: float | Tensor) -> Tensor:
+        """Match scores of the whole table with place weighed in where a phrase has a word of it."""
+        unit = self.weighed.scores.std(1, keepdim=True) / MATCH_SHARE  # back to the scale of the match scores
+        scores = matched.clone()
+        scores[self.rows] = self.weighed.scores.amax(1, keepdim=True) + unit * (looks + weight * self.place)
+        return scores
+
+    def added(self, matched: Tensor, weight: float) -> Tensor:
+        """The same for a teacher whose scores are log-plausibilities: place is added to them."""
+        scores = matched.clone()
+        scores[self.rows] = self.weighed.scores + weight * self.place
+        return scores
 
 
-def with_location_words(
-    matched: Matched, table: pd.DataFrame, matcher: Matcher, known: LocationKnowledge | None = None
-) -> Placed:
-    """Match scores with location words weighed in where a phrase has some.
+def ask_about_places(table: pd.DataFrame, matcher: Matcher) -> Places | None:
+    """Put to the teacher what phrases say beside their place, and the landmarks that they name.
 
-    What a phrase says beside its place, and the landmark that it names, are put to the teacher as phrases.
-
-    Args:
-        known: From another set. An answer then depends on nothing but its phrase and its image: what is not known is
-            asked of the phrase alone. Without it the phrases of the table teach each other.
+    None where no phrase has a word of place.
     """
     words = [parse_location_words(text) for text in table["text"]]
     rows = [row for row, word in enumerate(words) if not word.is_empty]
-    facts: dict[str, Any] = {"phrases": len(rows)}
     if not rows:
-        return Placed(matched.scores, facts, {})
-    placed, about = [words[row] for row in rows], table.iloc[rows]
-    rest = [word.rest or text for word, text in zip(placed, about["text"], strict=True)]
+        return None
+    words, about = [words[row] for row in rows], table.iloc[rows]
+    rest = [word.rest or text for word, text in zip(words, about["text"], strict=True)]
     weighed = matcher.weigh(about.assign(text=rest))
-    if matcher.location_weight is not None:
-        return _placed_at_once(matched, weighed, placed, about, rows, matcher, weight=matcher.location_weight)
-    classes = weighed.classes.float()
-    named = named_kinds(weighed.scores, classes)
-    named = pooled(named, rest) if known is None else _recalled(named, rest, known.kinds)
-    looks, boxes = look_scores(weighed.scores, weighed.objectness, classes, named), weighed.boxes_as_shares()
-    place = location_scores(placed, boxes, weighed.scores, _landmark_scores(placed, about, weighed.scores, matcher))
-    if known is None:
-        weight, learned = _learn_weight(looks, place, boxes, split=about["split"])
-        facts |= learned
-    else:
-        weight = known.weight if known.weight is not None else _weight_of_each(looks, place, boxes)
-    unit = weighed.scores.std(1, keepdim=True) / MATCH_SHARE  # back to the scale of the match scores
-    scores = matched.scores.clone()
-    scores[rows] = weighed.scores.amax(1, keepdim=True) + unit * (looks + weight * place)
-    return Placed(scores, facts, dict(zip(rest, named, strict=True)))
-
-
-def _placed_at_once(
-    matched: Matched,
-    weighed: Matched,
-    words: list[LocationWords],
-    about: pd.DataFrame,
-    rows: list[int],
-    matcher: Matcher,
-    *,
-    weight: float,
-) -> Placed:
-    """For a teacher whose scores are log-plausibilities: place is added to them, and the phrases teach nothing."""
     landmarks = _landmark_scores(words, about, weighed.scores, matcher)
-    place = location_scores(words, weighed.boxes_as_shares(), weighed.scores, landmarks)
-    scores = matched.scores.clone()
-    scores[rows] = weighed.scores + weight * place
-    return Placed(scores, {"phrases": len(rows), "weight": weight}, {})
+    boxes = weighed.boxes_as_shares()
+    parts = [slice(start, start + PHRASES_AT_ONCE) for start in range(0, len(rows), PHRASES_AT_ONCE)]
+    place = [location_scores(words[part], boxes[part], weighed.scores[part], landmarks[part]) for part in parts]
+    return Places(rows, rest, weighed, torch.cat(place), torch.tensor((about["split"] == "train").tolist()))
 
 
 def _landmark_scores(words: list[LocationWords], about: pd.DataFrame, own: Tensor, matcher: Matcher) -> Tensor:
@@ -115,13 +118,15 @@ def _landmark_scores(words: list[LocationWords], about: pd.DataFrame, own: Tenso
     return matcher.weigh(about.assign(text=[word.landmark or word.rest for word in words])).scores
 
 
-def _learn_weight(looks: Tensor, place: Tensor, boxes: Tensor, *, split: pd.Series) -> tuple[float, dict[str, Any]]:
-    """The weight that the training phrases choose, and how well each weight parted a phrase from its opposite."""
-    is_train = split.eq("train").to_numpy()
-    is_train = is_train | (not is_train.any())  # a set without a training split: all of its phrases choose the weight
-    train = torch.from_numpy(is_train)
-    weight, separation = choose_location_weight(looks[train], place[train], boxes[train])
-    return weight, {"weight": weight, "separation": {str(key): round(share, 6) for key, share in separation.items()}}
+def known_scores(places: Places, matched: Tensor, known: LocationKnowledge) -> Tensor:
+    """Scores by what another set taught: they depend on nothing but each phrase and its image.
+
+    What is not known is asked of the phrase alone.
+    """
+    looks = places.looks(_recalled(places.own_kinds(), places.rest, known.kinds))
+    boxes = places.weighed.boxes_as_shares()
+    weight = known.weight if known.weight is not None else _weight_of_each(looks, places.place, boxes)
+    return places.scores(matched, looks, weight)
 
 
 def _weight_of_each(looks: Tensor, place: Tensor, boxes: Tensor) -> Tensor:
@@ -135,11 +140,12 @@ def _recalled(guessed: Tensor, texts: list[str], kinds: Kinds) -> Tensor:
     return torch.stack([kinds.get(text, guess) for text, guess in zip(texts, guessed, strict=True)])
 
 
-def write_kinds(kinds: Kinds, path: Path) -> None:
+def write_kinds(kinds: KindSums | None, path: Path) -> None:
     """Write the table of what phrases name, by text."""
-    texts = sorted(kinds)
+    texts = sorted(kinds.texts) if kinds else []
     column = pd.Series(texts, dtype="string")  # of text even where there is none
-    write_table(pd.DataFrame({"text": column, "kinds": [kinds[text].numpy() for text in texts]}), path)
+    shares = list(kinds.means(texts).numpy()) if kinds else []
+    write_table(pd.DataFrame({"text": column, "kinds": shares}), path)
 
 
 def read_location_knowledge(folder: Path) -> LocationKnowledge:

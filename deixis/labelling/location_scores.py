@@ -5,7 +5,7 @@ Positions are shares of the image: 0 is the left or top edge, 1 the right or bot
 0 for the most plausible candidate of a phrase, less for the others.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Float
@@ -37,7 +37,7 @@ def look_scores(
     that read the same.
 
     Args:
-        named: Shares of the categories that each phrase names beside its place: `named_kinds`, `pooled`.
+        named: Shares of the categories that each phrase names beside its place: of `named_kinds`, the mean over them.
     """
     is_kind = torch.einsum("pk,pck->pc", named, _shares(classes))
     looks = MATCH_SHARE * _relative(match) + (is_kind + SURE).log() + OBJECT_SHARE * (objectness + SURE).log()
@@ -60,14 +60,6 @@ def _shares(classes: Tensor) -> Tensor:
     return classes / classes.sum(-1, keepdim=True).clamp(min=1e-6)
 
 
-def pooled(values: Float[Tensor, "phrases n"], texts: Sequence[str]) -> Float[Tensor, "phrases n"]:
-    """Of each phrase, the mean over all phrases that read the same."""
-    number = {text: place for place, text in enumerate(dict.fromkeys(texts))}
-    of = torch.tensor([number[text] for text in texts])
-    sums = values.new_zeros(len(number), values.shape[1]).index_add_(0, of, values)
-    return (sums / of.bincount()[:, None]).index_select(0, of)
-
-
 def choose_location_weight(
     looks: Float[Tensor, "phrases candidates"],
     place: Float[Tensor, "phrases candidates"],
@@ -80,10 +72,24 @@ def choose_location_weight(
     taken.
 
     Returns:
-        The weight, and for every weight the mean plausibility of the two answers where they differ, in [0, 1].
+        The weight, and for every weight its separation.
     """
-    separation = {weight: _separation(looks, place, boxes, weight) for weight in WEIGHTS}
-    return max(WEIGHTS, key=lambda weight: separation[weight]), separation
+    separation = dict(zip(WEIGHTS, separations(looks, place, boxes), strict=True))
+    return best_weight(separation), separation
+
+
+def best_weight(separation: Mapping[float, float]) -> float:
+    """The weight that parts phrases from their opposites best; the smallest of equal ones."""
+    return max(WEIGHTS, key=lambda weight: separation[weight])
+
+
+def separations(
+    looks: Float[Tensor, "phrases candidates"],
+    place: Float[Tensor, "phrases candidates"],
+    boxes: Float[Tensor, "phrases candidates 4"],
+) -> list[float]:
+    """For every weight, the mean plausibility of the phrases' two answers where they differ, in [0, 1]."""
+    return [_separation(looks, place, boxes, weight) for weight in WEIGHTS]
 
 
 def _separation(looks: Tensor, place: Tensor, boxes: Tensor, weight: float) -> float:

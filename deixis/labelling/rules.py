@@ -1,7 +1,7 @@
 """The rules that make labels of a teacher's scores: which candidate, and whether it is good enough to learn from."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -13,9 +13,8 @@ from torch import Tensor
 from deixis.boxes import paired_iou
 from deixis.core.config import STRICT
 from deixis.labelling.distinct_objects import choose_distinct
-from deixis.labelling.location_knowledge import LocationKnowledge, Placed, with_location_words
 from deixis.labelling.location_scores import SAME_OBJECT
-from deixis.labelling.matching import Matched, Matcher
+from deixis.labelling.matching import Matched
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -32,31 +31,6 @@ class LabelParams:
     min_side: float = 0.0  # pixels of the stored image
     masks: Literal["segmenter", "none"] = "segmenter"  # none: boxes alone, where no segmenter knows the images
     batch_size: int = 128
-
-
-class Labelled(NamedTuple):
-    """One label per pair, and what its pairs taught about location words."""
-
-    table: pd.DataFrame
-    location_facts: dict[str, Any]
-    kinds: dict[str, Tensor]
-
-
-def label_pairs(
-    matcher: Matcher, pairs: pd.DataFrame, rules: LabelParams, known: LocationKnowledge | None = None
-) -> Labelled:
-    """Let a teacher answer every pair, and choose its labels by the rules.
-
-    Args:
-        pairs: As `grouped_pairs` reads them; `group` is read only where different objects get different boxes.
-        known: About location words, from another set; without it the pairs teach each other.
-    """
-    matched = matcher.weigh(pairs)
-    placed = Placed(matched.scores, {}, {})
-    if rules.location_words != "off":
-        placed = with_location_words(matched, pairs, matcher, known)
-    labels = choose_labels(matched, placed.scores, pairs, rules, calibration=matcher.calibration)
-    return Labelled(without_unknown(labels, matcher.knows(pairs["text"].tolist())), placed.facts, placed.kinds)
 
 
 def without_unknown(labels: pd.DataFrame, known: Sequence[bool]) -> pd.DataFrame:
@@ -76,7 +50,7 @@ def choose_labels(
     *,
     calibration: tuple[float, float] | None = None,
 ) -> pd.DataFrame:
-    """One label per pair: the best candidate that the rules leave to it."""
+    """One label per pair: the best candidate that the rules leave to it. What `coverage` refuses is not yet refused."""
     row = torch.arange(len(table))
     by_match = matched.scores.argmax(1)
     contradicted = paired_iou(matched.boxes[row, by_match], matched.boxes[row, scores.argmax(1)]) < SAME_OBJECT
@@ -113,11 +87,25 @@ def choose_labels(
     labelled.loc[outside.numpy(), "reason"] = "outside"
     if rules.min_margin is not None:
         labelled.loc[labelled["margin"] < rules.min_margin, "reason"] = "margin"
-    sureness = labelled.loc[labelled["split"] == "train", "margin"].rank(pct=True, method="first")
-    labelled.loc[sureness.index[sureness <= 1 - rules.coverage], "reason"] = "coverage"
     if rules.location_words == "filter":
         labelled.loc[contradicted.numpy(), "reason"] = "place"
     return labelled.assign(accept=labelled["reason"] == "")
+
+
+def least_sure(margins: pd.Series, coverage: float) -> np.ndarray:
+    """Which labels are refused where only a share of them is wanted: those with the smallest margins; bool [labels]."""
+    return (margins.rank(pct=True, method="first") <= 1 - coverage).to_numpy()
+
+
+def refuse(labels: pd.DataFrame, rows: np.ndarray) -> pd.DataFrame:
+    """Labels as they are, but rows of them are refused for the rest's greater margins.
+
+    Args:
+        rows: Bool [labels].
+    """
+    stronger = labels["reason"].isin(["place", "words"])  # whatever the margin is
+    labels.loc[rows & ~stronger.to_numpy(), "reason"] = "coverage"
+    return labels.assign(accept=labels["reason"] == "")
 
 
 def chances(

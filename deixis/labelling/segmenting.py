@@ -1,6 +1,6 @@
 """Prompts of a whole table to masks, image by image, so that each image is encoded once for all its phrases."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from deixis.core.pieces import do_pieces
+from deixis.core.pieces import end_of_share, is_mine
 from deixis.core.progress import track
 from deixis.core.records import read_json, write_json
 from deixis.imaging.decoding import open_image
@@ -40,29 +40,59 @@ def segment_table(
 
 
 def segment_in_pieces(
-    model: Segmenter, table: pd.DataFrame, *, paths: dict[Any, Path], scratch: Path
-) -> tuple[list[RLE | None], list[float]]:
+    model: Segmenter,
+    parts: Callable[[], Iterator[pd.DataFrame]],
+    *,
+    path_of: Callable[[Any], Path],
+    scratch: Path,
+) -> Iterator[tuple[pd.DataFrame, list[RLE | None], list[float]]]:
     """As `segment_table`, some images at a time, so that a killed run goes on and several processes may share the work.
 
     Args:
+        parts: Reads the table from its beginning, some rows at a time.
+        path_of: Image id -> file.
         scratch: Folder of this very table and segmenter (its name is the hash of all inputs).
+
+    Returns:
+        Every part with its masks and their predicted quality.
     """
+    number = 0
+    for table in parts():
+        for rows in _pieces(table):
+            file = _file(scratch, number)
+            number += 1
+            if is_mine(number - 1) and not file.exists():
+                piece = table.iloc[rows]
+                paths = {image_id: path_of(image_id) for image_id in piece["image_id"].unique()}
+                masks, quality = segment_table(model, piece, paths=paths)
+                write_json({"masks": masks, "quality": quality}, file)
+    end_of_share()
+    return _with_masks(parts(), scratch)
+
+
+def _pieces(table: pd.DataFrame) -> list[np.ndarray]:
+    """Rows about each so many images, by number."""
     numbers = table["image_id"].factorize()[0] // IMAGES_PER_PIECE
-    rows_of = [np.flatnonzero(numbers == number) for number in range(numbers.max(initial=-1) + 1)]
-    files = [scratch / f"{number:06d}.json" for number in range(len(rows_of))]
+    return [np.flatnonzero(numbers == number) for number in range(numbers.max(initial=-1) + 1)]
 
-    def segment(number: int) -> None:
-        masks, quality = segment_table(model, table.iloc[rows_of[number]], paths=paths)
-        write_json({"masks": masks, "quality": quality}, files[number])
 
-    do_pieces(len(files), lambda number: files[number].exists(), segment)
-    masks: list[RLE | None] = [None] * len(table)
-    quality = [0.0] * len(table)
-    for rows, file in zip(rows_of, files, strict=True):
-        piece = read_json(file, made_by="segment_boxes")
-        for row, mask, score in zip(rows.tolist(), piece["masks"], piece["quality"], strict=True):
-            masks[row], quality[row] = mask, score
-    return masks, quality
+def _file(scratch: Path, number: int) -> Path:
+    return scratch / f"{number:06d}.json"
+
+
+def _with_masks(
+    parts: Iterator[pd.DataFrame], scratch: Path
+) -> Iterator[tuple[pd.DataFrame, list[RLE | None], list[float]]]:
+    number = 0
+    for table in parts:
+        masks: list[RLE | None] = [None] * len(table)
+        quality = [0.0] * len(table)
+        for rows in _pieces(table):
+            piece = read_json(_file(scratch, number), made_by="segment_boxes")
+            number += 1
+            for row, mask, score in zip(rows.tolist(), piece["masks"], piece["quality"], strict=True):
+                masks[row], quality[row] = mask, score
+        yield table, masks, quality
 
 
 def segment_points(model: Segmenter, table: pd.DataFrame, *, paths: dict[Any, Path]) -> tuple[list[RLE], list[float]]:

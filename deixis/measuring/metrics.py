@@ -12,6 +12,7 @@ OTHER_MASKS = ("prompted", "map", "proposal")
 SPLITS = ("val", "testA", "testB", "test")  # of evaluation, in the order in which they are shown
 COVERAGES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 MASK_PERCENTS = (50, 60, 70, 80, 90)
+DRAWS_AT_ONCE = 1 << 22  # numbers of the bootstrap in memory together
 
 CARD_FACTS = {  # what belongs beside the numbers of those whose card has it
     "epoch": "what an epoch of training went through, where it was not every phrase",
@@ -143,9 +144,7 @@ def _with_intervals(
 ) -> dict[str, float]:
     """Means and ratios of sums, and the same over resampled images; gaps count for nothing."""
     per_image = _sums_per_image(samples, columns, {part for pair in ratios.values() for part in pair})
-    images = len(per_image)
-    draws = np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), size=resamples)
-    totals = pd.DataFrame(draws @ per_image.to_numpy(), columns=per_image.columns)
+    totals = pd.DataFrame(_resampled(per_image.to_numpy(), resamples, seed=seed), columns=per_image.columns)
     whole = per_image.sum()
 
     result = {}
@@ -156,6 +155,15 @@ def _with_intervals(
         low, high = np.percentile(totals.loc[drawn, top] / totals.loc[drawn, bottom], (2.5, 97.5))
         result |= {name: _round(whole[top] / whole[bottom]), f"{name}_lo": _round(low), f"{name}_hi": _round(high)}
     return result
+
+
+def _resampled(per_image: np.ndarray, resamples: int, *, seed: int) -> np.ndarray:
+    """Sums over the images of each resample, [resamples, columns]; some resamples at a time, else 8 GB per million."""
+    images, rng = len(per_image), np.random.default_rng(seed)
+    at_once = max(1, DRAWS_AT_ONCE // images)
+    counts = [min(at_once, resamples - start) for start in range(0, resamples, at_once)]
+    shares = np.full(images, 1 / images)
+    return np.concatenate([rng.multinomial(images, shares, size=count) @ per_image for count in counts])
 
 
 def _sums_per_image(samples: pd.DataFrame, columns: dict[str, pd.Series], added: set[str]) -> pd.DataFrame:

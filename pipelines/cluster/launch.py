@@ -42,8 +42,9 @@ def launch(module: str, arguments: Sequence[str]) -> int:
             shares = needs.shares(nodes) if needs.pieces else 1
             if shares > 1 and module in COMMANDS and (code := tasks.run([Task(_with_piece(job, NO_PIECE))])):
                 return code
-            if shares > 1 and (code := tasks.run([_share(job, share, shares) for share in range(shares)])):
-                return code
+            for _ in range(needs.pieces if shares > 1 else 0):
+                if code := tasks.run([_share(job, share, shares) for share in range(shares)]):
+                    return code
             return tasks.run([Task(job)])
     except KeyboardInterrupt:
         return 128 + signal.SIGINT

@@ -14,9 +14,13 @@ from pipelines.cluster.nodes import Node
 
 AUTO = "auto"
 UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
-ALLOWED = "gpus: a number or auto, cpus: a number, memory: as 8GB, pieces: true or false, ranks: a whole number"
+ALLOWED = (
+    "gpus: a number or auto, cpus: a number, memory: as 8GB, pieces: true, false or a number of rounds, "
+    "ranks: a whole number"
+)
 # Commands that are no stages, by the module that runs them
 COMMANDS = {"deixis": {"gpus": AUTO, "pieces": True}}
+MOST_ROUNDS = 9
 
 
 @dataclass(frozen=True)
@@ -26,14 +30,15 @@ class Needs:
     Attributes:
         gpus: Of one node; "auto" for one where any node has one, else none.
         memory: Bytes.
-        pieces: Whether several tasks may do pieces of the work beforehand.
+        pieces: In how many rounds several tasks do pieces of the work beforehand; a round begins when all of the last
+            one is done.
         ranks: How many processes train together (pipelines/training_ranks.py), each with `cpus`.
     """
 
     gpus: float | str = 0
     cpus: float = 1
     memory: int = 0
-    pieces: bool = False
+    pieces: int = 0
     ranks: int = 1
 
     def __str__(self) -> str:
@@ -130,8 +135,9 @@ def _parsed(meta: Any, stage: str) -> Needs:
         if not size:
             raise ConfigError(f'{stage}: meta.memory is "{meta["memory"]}". Allowed: {ALLOWED}. Fix dvc.yaml')
         needs["memory"] = int(float(size[1]) * UNITS[size[2]])
-    if not isinstance(meta.get("pieces", False), bool):
+    needs["pieces"] = meta.get("pieces", 0)
+    if needs["pieces"] not in range(MOST_ROUNDS + 1):
         raise ConfigError(f'{stage}: meta.pieces is "{meta["pieces"]}". Allowed: {ALLOWED}. Fix dvc.yaml')
     if type(meta.get("ranks", 1)) is not int or meta.get("ranks", 1) < 1:
         raise ConfigError(f'{stage}: meta.ranks is "{meta["ranks"]}". Allowed: {ALLOWED}. Fix dvc.yaml')
-    return Needs(**needs)
+    return Needs(**needs | {"pieces": int(needs["pieces"])})

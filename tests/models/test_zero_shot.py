@@ -19,8 +19,9 @@ from deixis.core.records import write_json
 from deixis.cues.things import read_things
 from deixis.imaging.colour_names import COLOURS, PARTS
 from deixis.imaging.letterbox import Framing, Letterbox
+from deixis.labelling.labelled_parts import label_pairs
 from deixis.labelling.matching import Matcher
-from deixis.labelling.rules import LabelParams, label_pairs
+from deixis.labelling.rules import LabelParams
 from deixis.language.text import build_vocabulary
 from deixis.language.tokens import encode
 from deixis.types import Detections, TeacherBatch
@@ -274,7 +275,7 @@ def labels(teacher, phrases, *things) -> pd.DataFrame:
     table = pd.DataFrame({"image_id": 0, "expression": phrases, "text": phrases, "split": "train"})
     table = table.assign(sample_id=[str(number) for number in range(len(phrases))], group=range(len(phrases)))
     matcher = Matcher(teacher, {"detector": Stored(list(things))}, {0: frame}, 3, CPU)
-    return label_pairs(matcher, table, LabelParams()).table
+    return label_pairs(matcher, table, LabelParams())
 
 
 def test_places_are_weighed_beside_it(teacher):

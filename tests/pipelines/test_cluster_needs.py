@@ -36,10 +36,10 @@ def checkout(tmp_path, monkeypatch) -> Path:
         ("stages.train", "second@a", Needs(gpus=0.5, cpus=3, memory=1_500_000_000)),
         ("stages.train", "dvc.yaml:second@a", Needs(gpus=0.5, cpus=3, memory=1_500_000_000)),
         ("stages.train", "", Needs(gpus=2)),
-        ("stages.draw", "", Needs(gpus=AUTO, pieces=True)),
+        ("stages.draw", "", Needs(gpus=AUTO, pieces=1)),
         ("stages.plain", "plain", Needs()),
         ("stages.unknown", "", Needs()),
-        ("deixis", "", Needs(gpus=AUTO, pieces=True)),
+        ("deixis", "", Needs(gpus=AUTO, pieces=1)),
     ],
 )
 def test_needs_are_those_of_the_stage_or_else_of_its_module(checkout, module, stage, expected):
@@ -65,7 +65,8 @@ def test_a_stage_of_another_graph_is_found_there(checkout):
         ("{cpus: true}", 'meta.cpus is "True"'),
         ("{memory: 8}", 'meta.memory is "8"'),
         ("{memory: 8 gigs}", 'meta.memory is "8 gigs"'),
-        ("{pieces: 3}", 'meta.pieces is "3"'),
+        ("{pieces: 10}", 'meta.pieces is "10"'),
+        ("{pieces: maybe}", 'meta.pieces is "maybe"'),
         ("{ranks: 0}", 'meta.ranks is "0"'),
         ("{ranks: 1.5}", 'meta.ranks is "1.5"'),
     ],
@@ -85,7 +86,8 @@ def test_a_graph_that_cannot_be_read_is_named(checkout, text):
 
 def test_every_stage_of_ours_can_be_read(monkeypatch):
     monkeypatch.chdir(ROOT)
-    assert needs_of("stages.extract_features", "extract_features@scenes-detector") == Needs(gpus=AUTO, pieces=True)
+    assert needs_of("stages.extract_features", "extract_features@scenes-detector") == Needs(gpus=AUTO, pieces=1)
+    assert needs_of("stages.write_pseudo_labels", "write_pseudo_labels@scenes-dvin") == Needs(gpus=AUTO, pieces=3)
     assert needs_of("claims.run_teacher", "") == needs_of("stages.train_teacher", "") == Needs(gpus=AUTO)
     assert needs_of("stages.evaluate", "evaluate_teacher@scenes-dvin") == Needs()
 

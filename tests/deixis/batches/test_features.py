@@ -242,3 +242,14 @@ def test_shares_make_the_store_that_one_process_makes(tmp_path, monkeypatch):
     last = Encoder()
     assert contents(build(tmp_path, encode=last, shard_rows=4, name="shared")) == expected
     assert not last.asked
+
+
+def test_what_was_read_is_let_go_and_read_again(tmp_path):
+    def mapped() -> int:
+        return sum("store/shard" in line for line in Path("/proc/self/maps").read_text().splitlines())
+
+    store = FeatureStore(build(tmp_path))
+    before, first = mapped(), store.read("map", IDS)
+    store.release()
+    assert mapped() == before  # nothing keeps the old maps
+    assert torch.equal(store.read("map", IDS), first)

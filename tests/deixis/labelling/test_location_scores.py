@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from deixis.labelling.location_scores import choose_location_weight, location_scores, look_scores, named_kinds, pooled
+from deixis.labelling.location_scores import choose_location_weight, location_scores, look_scores, named_kinds
+from deixis.labelling.named_kinds import sum_kinds
 from deixis.language.location_words import parse_location_words
 
 
@@ -16,7 +17,7 @@ ROW = [square(x, 0.5) for x in (0.7, 0.1, 0.9, 0.3, 0.5)]
 
 
 def looks_of(match: torch.Tensor, objectness: torch.Tensor, classes: torch.Tensor, texts: list[str]) -> torch.Tensor:
-    return look_scores(match, objectness, classes, pooled(named_kinds(match, classes), texts))
+    return look_scores(match, objectness, classes, sum_kinds(named_kinds(match, classes), texts).means(texts))
 
 
 def best(text: str, boxes: list[list[float]], *, match=None, landmark=None) -> int:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from deixis.labelling.matching import Matched
-from deixis.labelling.rules import LabelParams, chances, choose_labels, without_unknown
+from deixis.labelling.rules import LabelParams, chances, choose_labels, least_sure, refuse, without_unknown
 
 BOXES = torch.tensor([[0.0, 0, 10, 10], [20.0, 0, 30, 10], [40.0, 0, 50, 10]])
 SCORES = torch.tensor([[3.0, 1.0, 0.0], [2.0, 1.9, 0.0], [0.0, 1.0, 5.0]])
@@ -45,8 +45,13 @@ def test_distinct_objects_get_distinct_boxes_and_the_labels_say_so():
     assert set(table["supervision"]) == {"image-phrase pairs, grouped by object"}
 
 
-def test_coverage_keeps_the_most_confident_training_labels():
-    assert labels(coverage=0.5)["reason"].tolist() == ["", "coverage", ""]  # answers of other splits stay
+def test_the_least_sure_are_refused_unless_there_is_a_stronger_reason():
+    margins = pd.Series([2.0, 0.1, 0.1, 4.0])
+    assert least_sure(margins, 1.0).tolist() == [False] * 4
+    assert least_sure(margins, 0.5).tolist() == [False, True, True, False]
+    assert least_sure(margins, 0.75).tolist() == [False, True, False, False]  # of equal ones the first
+    table = refuse(labels().assign(reason=["size", "place", "words"]), np.array([True, True, True]))
+    assert table["reason"].tolist() == ["coverage", "place", "words"] and not table["accept"].any()
 
 
 def test_labels_without_margin_are_refused_where_one_is_asked_for():

@@ -49,13 +49,23 @@ def paths_in(folder: Path) -> dict[int, Path]:
     return {number: folder / f"{number}.png" for number in range(IMAGES)}
 
 
+def in_pieces(model, folder: Path, *parts: pd.DataFrame) -> tuple[list, list]:
+    """Masks and quality of all parts."""
+    drawn = list(
+        segment_in_pieces(
+            model, lambda: iter(parts), path_of=lambda number: folder / f"{number}.png", scratch=folder / "scratch"
+        )
+    )
+    return [mask for _, masks, _ in drawn for mask in masks], [score for *_, quality in drawn for score in quality]
+
+
 def test_pieces_together_are_the_whole_and_are_done_once(table, tmp_path):
     expected = segment_table(Counting(), table, paths=paths_in(tmp_path))
     assert expected[0].count(None) == 1
-    model, scratch = Counting(), tmp_path / "scratch"
-    assert segment_in_pieces(model, table, paths=paths_in(tmp_path), scratch=scratch) == expected
-    assert model.images == IMAGES and len(list(scratch.iterdir())) == 3
-    assert segment_in_pieces(model, table, paths=paths_in(tmp_path), scratch=scratch) == expected
+    model = Counting()
+    assert in_pieces(model, tmp_path, table) == expected
+    assert model.images == IMAGES and len(list((tmp_path / "scratch").iterdir())) == 3
+    assert in_pieces(model, tmp_path, table) == expected
     assert model.images == IMAGES
 
 
@@ -65,12 +75,19 @@ def test_shares_leave_what_the_last_process_finds(table, tmp_path, monkeypatch):
     for share in ("1/2", "0/2"):
         monkeypatch.setenv(PIECE, share)
         with pytest.raises(SystemExit):
-            segment_in_pieces(model, table, paths=paths_in(tmp_path), scratch=tmp_path / "scratch")
+            in_pieces(model, tmp_path, table)
     monkeypatch.delenv(PIECE)
     assert model.images == IMAGES
-    assert segment_in_pieces(model, table, paths=paths_in(tmp_path), scratch=tmp_path / "scratch") == expected
+    assert in_pieces(model, tmp_path, table) == expected
     assert model.images == IMAGES
 
 
 def test_a_table_without_rows_has_no_masks(table, tmp_path):
-    assert segment_in_pieces(Counting(), table[:0], paths={}, scratch=tmp_path / "scratch") == ([], [])
+    assert in_pieces(Counting(), tmp_path, table[:0]) == ([], [])
+
+
+def test_parts_of_a_table_have_the_masks_of_the_whole(table, tmp_path):
+    table = table.sort_values("image_id", ignore_index=True)
+    model, parts = Counting(), [table[:4], table[4:].reset_index(drop=True)]
+    assert in_pieces(model, tmp_path, *parts) == segment_table(Counting(), table, paths=paths_in(tmp_path))
+    assert model.images == IMAGES

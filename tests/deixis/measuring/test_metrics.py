@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from deixis.measuring import metrics
 from deixis.measuring.difficulty import difficulty
 from deixis.measuring.metrics import box_iou, calibration_error, coverage_curve, summarise
 
@@ -170,6 +171,14 @@ def test_same_seed_same_interval_and_row_order_is_irrelevant():
     assert summarise(table.sample(frac=1, random_state=2), resamples=100, seed=5) == first
     assert summarise(table, resamples=100, seed=6)["acc50_lo"] != first["acc50_lo"]
     assert first["acc50_lo"] <= first["acc50"] <= first["acc50_hi"]
+
+
+def test_the_interval_does_not_depend_on_how_many_resamples_are_in_memory(monkeypatch):
+    rng = np.random.default_rng(1)
+    table = samples(list(rng.random(80)), image_ids=list(rng.integers(0, 17, 80)))
+    whole = summarise(table, resamples=100, seed=5)
+    monkeypatch.setattr(metrics, "DRAWS_AT_ONCE", 17 * 30)
+    assert summarise(table, resamples=100, seed=5) == whole
 
 
 def test_groups_carry_their_size_and_share():
