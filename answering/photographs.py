@@ -92,7 +92,7 @@ def write_zero_shot(out: Path, weights: Path, params: Path, *, survivors: Surviv
     card |= {"survivors": asdict(survivors)}
     rules = {"rules": asdict(_rules(params, weights)), "location_words": {}}
     write_json(rules, out / "labelling.json")  # as labelling a set would have; the phrases of a set teach it nothing
-    write_kinds({}, out / "location_kinds.parquet")
+    write_kinds(None, out / "location_kinds.parquet")
     save_untrained(model, out, weights=weights, device=torch.device("cpu"), card=card)
 
 

@@ -1,6 +1,6 @@
 """What students that read a whole image at once share: sizes, and one set of maps per phrase."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import field
 from typing import Protocol, runtime_checkable
 
@@ -58,19 +58,32 @@ def build_backbone(config: OneStageConfig) -> Backbone:
     return backbone
 
 
-def training_maps(backbone: Backbone, batch: StudentBatch, config: Resizing, *, side: int) -> Sequence[Tensor]:
+def training_maps(
+    backbone: Backbone,
+    batch: StudentBatch,
+    config: Resizing,
+    *,
+    side: int,
+    show: Callable[[Tensor, int], Tensor] | None = None,
+) -> Sequence[Tensor]:
     """Fine, middle and coarse map of each of the batch's images, resampled to `side` pixels, one of the config's.
 
     What is frozen in the backbone is computed once per image and side, as far as the batch has a memory with room.
+
+    Args:
+        show: Images in the view of a number, where the batch has several of each.
     """
 
-    def begin(squares: Tensor, turned: int = 0) -> Sequence[Tensor]:
-        squares = squares.flip(-1) if turned else squares
+    def begin(squares: Tensor) -> Sequence[Tensor]:
         return backbone.begin(as_input(resized(squares, side, mode=config.resize_mode)))
 
     if batch.memory is None or not config.frozen_backbone:
         return backbone.finish(begin(batch.squares))
-    return backbone.finish(batch.memory.maps(begin, kind=side, kinds=len(config.resize_sides)))
+
+    def look(squares: Tensor, view: int) -> Sequence[Tensor]:
+        return begin(show(squares, view) if show else squares)
+
+    return backbone.finish(batch.memory.maps(look, kind=side, kinds=len(config.resize_sides)))
 
 
 def phrase_maps(

@@ -22,12 +22,14 @@ from models.blocks.csp_darknet import as_input
 from models.blocks.garan import Attended, GlobalAttention, Orientation, TextProduct
 from models.student_blocks.cell_head import TERM_WEIGHTS, CellHead, best_cell, detection_terms
 from models.student_blocks.feature_selection import FeatureSelection, iou_heat_map
-from models.student_blocks.one_stage import OneStageConfig, build_backbone, phrase_maps, training_maps
+from models.student_blocks.mirror import mirrored_words
+from models.student_blocks.one_stage import build_backbone, phrase_maps, training_maps
+from models.student_blocks.varied import VariedConfig, varied, viewer
 from models.text.gru_attention import GRUAttentionEncoder
 
 
 @dataclass(frozen=True, config=STRICT)
-class RealGINConfig(OneStageConfig):
+class RealGINConfig(VariedConfig):
     """Sizes; the defaults are those of SimREC's framework."""
 
     selection_width: int = 256  # inside adaptive feature selection
@@ -69,6 +71,7 @@ class RealGIN(nn.Module):
         )
         self.product = TextProduct(width, config.text.width, config.product_width)
         self.head = CellHead(config.product_width, config.head_width)
+        self.register_buffer("mirrored_words", mirrored_words(vocabulary), persistent=False)
 
     @property
     def term_weights(self) -> dict[str, float]:
@@ -77,9 +80,10 @@ class RealGIN(nn.Module):
 
     def loss(self, batch: StudentBatch) -> dict[str, Float[Tensor, ""]]:
         """SimREC's `box` and `objectness`, and `attention`: where the phrase collected, against a heat map."""
+        batch, side = varied(batch, self.mirrored_words, self.config), draw_side(self.config.resize_sides)
         assert batch.boxes_norm is not None
-        side = draw_side(self.config.resize_sides)
-        attended, outputs = self._forward(training_maps(self.backbone, batch, self.config, side=side), batch)
+        maps = training_maps(self.backbone, batch, self.config, side=side, show=viewer(self.config))
+        attended, outputs = self._forward(maps, batch)
         outputs, logits, boxes = gathered((outputs, attended.logits, batch.boxes_norm))
         heat = iou_heat_map(boxes, side=attended.map.shape[-1])
         attention = F.binary_cross_entropy_with_logits(logits.float(), heat)

@@ -20,19 +20,19 @@ from models.blocks.garan import GlobalAttention, Orientation, TextProduct
 from models.blocks.layers import MultiScaleFusion
 from models.student_blocks.cell_head import TERM_WEIGHTS, CellHead, best_cell, detection_terms
 from models.student_blocks.gaze import attention_term
-from models.student_blocks.mirror import mirror, mirrored_words
-from models.student_blocks.one_stage import OneStageConfig, build_backbone, phrase_maps, training_maps
+from models.student_blocks.mirror import mirrored_words
+from models.student_blocks.one_stage import build_backbone, phrase_maps, training_maps
+from models.student_blocks.varied import VariedConfig, varied, viewer
 from models.text.gru_attention import GRUAttentionEncoder
 
 FINEST_FIRST = SCALES[::-1]  # as the backbone gives its maps
 
 
 @dataclass(frozen=True, config=STRICT)
-class SimRECConfig(OneStageConfig):
+class SimRECConfig(VariedConfig):
     """Sizes; the defaults are the published model."""
 
     weight_choice: float = 0.0  # of a term in which cells compete for the target's centre; in no release
-    mirror_share: float = 0.0  # of the images, in training; left and right then change places in the phrase
     fused_width: int = 512
     attention_heads: int = 2
     attention_orientation: Orientation = "correct"  # the release swaps rows and columns
@@ -78,10 +78,9 @@ class SimREC(nn.Module):
 
     def loss(self, batch: StudentBatch) -> dict[str, Float[Tensor, ""]]:
         """`box`: 1 - IoU^2 over assigned cells; `objectness`: BCE over all cells; both per assigned cell."""
-        if self.config.mirror_share:
-            batch = mirror(batch, self.mirrored_words, share=self.config.mirror_share)
-        side = draw_side(self.config.resize_sides)
-        raw = self._forward(training_maps(self.backbone, batch, self.config, side=side), batch)
+        batch, side = varied(batch, self.mirrored_words, self.config), draw_side(self.config.resize_sides)
+        maps = training_maps(self.backbone, batch, self.config, side=side, show=viewer(self.config))
+        raw = self._forward(maps, batch)
         raw, boxes = gathered((raw, batch.boxes_norm))
         terms = detection_terms(raw, boxes, stride=self.config.backbone.stride)
         if self.config.weight_choice:

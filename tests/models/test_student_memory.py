@@ -49,8 +49,10 @@ def test_a_frozen_backbone_looks_once_and_another_each_time(frozen):
     assert len(looks) == (2 if frozen else 3)  # of the two one tells the sizes
 
 
-def test_memory_knows_turned_images():
-    model = student("simrec", frozen_backbone=True, mirror_share=0.5).train()
+@pytest.mark.parametrize("name", ["simrec", "realgin"])
+@pytest.mark.parametrize("views", [{"mirror_share": 0.5}, {"placings": 3}, {"mirror_share": 0.5, "placings": 3}])
+def test_memory_knows_turned_and_placed_images(name, views):
+    model = student(name, frozen_backbone=True, **views).train()
     batch, losses = student_batch(3), []
     remembering = with_memory(batch)
     for step in range(4):
