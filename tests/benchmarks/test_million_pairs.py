@@ -76,7 +76,7 @@ def test_pairs_that_are_missing_or_there_twice_are_counted(tmp_path):
 
 
 def test_a_watched_command_says_its_memory_and_dies_when_told(tmp_path):
-    (one,) = watch(["json.tool", "--help"], folder=tmp_path)
+    (one,) = watch(["timeit", "-n1", "-r1", "import time; time.sleep(0.5)"], folder=tmp_path)
     assert one.process.returncode == 0 and one.resident_bytes > one.own_bytes > 1 << 20
     (killed,) = watch(["http.server", "0"], folder=tmp_path, until=lambda: True)
     assert killed.process.returncode == -signal.SIGKILL
