@@ -19,7 +19,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.networks import (
     RATE,
@@ -37,6 +36,7 @@ from benchmarks.networks import (
     training_step,
 )  # fmt: skip
 from benchmarks.sizes import PAPER, SMALL, Sizes
+from benchmarks.timing import gflop
 from deixis.batches.features import CPU, FeatureStore
 from deixis.core.freed_memory import keep_freed_memory
 from deixis.core.progress import say
@@ -115,9 +115,7 @@ def in_turns(sides: Mapping[str, Side], repeats: int) -> dict[str, dict[str, flo
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     found = {}
     for name, side in sides.items():
-        with FlopCounterMode(display=False) as counter:
-            side()
-        found[name] = {"gflop": counter.get_total_flops() / 1e9}
+        found[name] = {"gflop": gflop(side)}
     for _ in range(repeats):
         for name, side in sides.items():
             start = time.process_time()
