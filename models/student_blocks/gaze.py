@@ -30,3 +30,8 @@ def attention_term(gaze: Float[Tensor, "batch cells"], target: Float[Tensor, "ba
     distance = (cell_centres(gaze.shape[1], gaze.device) - target[:, None, :2].clamp(0.5 / side, 1 - 0.5 / side)).abs()
     nearness = (1 - side * distance).clamp(min=0).prod(-1)
     return -(nearness * (gaze + 1e-6).log()).sum(1).mean()
+
+
+def choice_term(logits: Float[Tensor, "batch cells"], target: Float[Tensor, "batch 4"]) -> dict[str, Float[Tensor, ""]]:
+    """`choice`: the same of cells that compete: of the softmax over what each gives for being the answer."""
+    return {"choice": attention_term(logits.float().softmax(1), target)}

@@ -46,15 +46,15 @@ def place_squares(
     squares: UInt8[Tensor, "images 3 side side"], placing: Placing
 ) -> Float[Tensor, "images 3 side side"]:
     """Images on their canvases; what they leave free is grey."""
-    scale, corner = placing.scale, placing.corner
-    # The grid maps output places to input places, both in [-1, 1]: x_in = (x_out - shift) / scale.
-    shift = 2 * corner + scale - 1
-    theta = torch.zeros(len(squares), 2, 3, device=squares.device)
-    theta[:, 0, 0] = theta[:, 1, 1] = 1 / scale[:, 0]
-    theta[:, :, 2] = -shift / scale
-    grid = F.affine_grid(theta, list(squares.shape), align_corners=False)
     grey = torch.tensor(IMAGENET_MEAN, device=squares.device).view(3, 1, 1) * 255  # standardises to zero
-    return F.grid_sample(squares.float() - grey, grid, padding_mode="zeros", align_corners=False) + grey
+    return _resampled(squares.float() - grey, placing) + grey
+
+
+def place_masks(
+    masks: Float[Tensor, "phrases side side"], image_of: Int[Tensor, " phrases"], placing: Placing
+) -> Float[Tensor, "phrases side side"]:
+    """Each phrase's mask where its image goes."""
+    return _resampled(masks[:, None], placing[image_of])[:, 0]
 
 
 def place_boxes(
@@ -71,3 +71,15 @@ def place_boxes(
     scale, corner = scale[image_of], corner[image_of]
     centre, size = boxes_norm[:, :2] * scale + corner, boxes_norm[:, 2:] * scale
     return content, torch.cat([centre, size], 1)
+
+
+def _resampled(x: Float[Tensor, "images channels side side"], placing: Placing) -> Tensor:
+    """What was in the whole square, in a part of it; the rest is zero."""
+    scale, corner = placing.scale, placing.corner
+    # The grid maps output places to input places, both in [-1, 1]: x_in = (x_out - shift) / scale.
+    shift = 2 * corner + scale - 1
+    theta = torch.zeros(len(x), 2, 3, device=x.device)
+    theta[:, 0, 0] = theta[:, 1, 1] = 1 / scale[:, 0]
+    theta[:, :, 2] = -shift / scale
+    grid = F.affine_grid(theta, list(x.shape), align_corners=False)
+    return F.grid_sample(x, grid, padding_mode="zeros", align_corners=False)

@@ -1,4 +1,4 @@
-"""More images than there are: in training each is turned left to right, or put elsewhere on its canvas.
+"""Help for students of few images: in training each is turned left to right, or put elsewhere on its canvas.
 
 Of each image there are a few such views, always the same, so that what a frozen backbone makes of them can be kept.
 """
@@ -17,20 +17,26 @@ from deixis.training.draws import drawn_rows
 from deixis.types import StudentBatch
 from models.student_blocks.mirror import mirror
 from models.student_blocks.one_stage import OneStageConfig
-from models.student_blocks.placing import Placing, few_placings, place_boxes, place_squares
+from models.student_blocks.placing import Placing, few_placings, place_boxes, place_masks, place_squares
 
 
 @dataclass(frozen=True, config=STRICT)
 class VariedConfig(OneStageConfig):
-    """Which views there are; by default the image as it is, as published."""
+    """What makes the most of few images. By default none of it, as published."""
 
     mirror_share: float = 0.0  # of the images; left and right then change places in the phrase
     placings: NonNegativeInt = 0  # of an image on its canvas, of which one is drawn each time; 0: it stays in its place
     scale_range: tuple[float, float] = (0.8, 1.0)  # of an image that is placed: its new side over the canvas's
+    weight_choice: float = 0.0  # of a term in which cells compete for the target's centre
+
+    @property
+    def choice(self) -> dict[str, float]:
+        """Factor of that term, where there is one."""
+        return {"choice": self.weight_choice} if self.weight_choice else {}
 
 
 def varied(batch: StudentBatch, words: Int[Tensor, " words"], config: VariedConfig) -> StudentBatch:
-    """The batch with a view of each image, with its boxes and the words of its phrases.
+    """The batch with a view of each image, with its boxes, masks and the words of its phrases.
 
     Args:
         words: What each word becomes when an image is turned.
@@ -55,15 +61,16 @@ def viewer(config: VariedConfig) -> Callable[[Tensor, int], Tensor]:
 
 
 def _placed(batch: StudentBatch, config: VariedConfig) -> StudentBatch:
-    assert batch.boxes_norm is not None and batch.masks is None and batch.candidates is None
+    assert batch.boxes_norm is not None and batch.candidates is None
     drawn = drawn_rows(len(batch.squares), lambda images: torch.randint(config.placings, (images,)))
     placing = few_placings(config.placings, config.scale_range)[drawn].to(batch.squares.device)
     side = batch.squares.shape[-1]
     content, boxes = place_boxes(batch.content_xyxy, batch.boxes_norm, batch.image_of, placing, side=side)
+    masks = None if batch.masks is None else place_masks(batch.masks, batch.image_of, placing)
+    placed = replace(batch, content_xyxy=content, boxes_norm=boxes, masks=masks)
     if batch.memory is not None and config.frozen_backbone:  # which looks at the squares of a view by itself
-        memory = batch.memory.views(drawn, of=config.placings)
-        return replace(batch, content_xyxy=content, boxes_norm=boxes, memory=memory)
-    return replace(batch, content_xyxy=content, boxes_norm=boxes, squares=_levels(batch.squares, placing))
+        return replace(placed, memory=batch.memory.views(drawn, of=config.placings))
+    return replace(placed, squares=_levels(batch.squares, placing))
 
 
 def _levels(squares: Tensor, placing: Placing) -> Tensor:

@@ -23,7 +23,10 @@ from models.blocks.aspp import ASPP
 from models.blocks.csp_darknet import as_input
 from models.blocks.garan import GlobalAttention, Orientation, TextProduct
 from models.blocks.layers import MultiScaleFusion
-from models.student_blocks.one_stage import OneStageConfig, build_backbone, phrase_maps, training_maps
+from models.student_blocks.gaze import choice_term
+from models.student_blocks.mirror import mirrored_words
+from models.student_blocks.one_stage import build_backbone, phrase_maps, training_maps
+from models.student_blocks.varied import VariedConfig, varied, viewer
 from models.text.gru_attention import GRUAttentionEncoder, TextConfig
 
 IGNORED_OVERLAP = 0.5  # a wrong anchor that overlaps the target more than this is not told to be silent
@@ -31,7 +34,7 @@ MASK_LOSS_DIVISOR = 640.0  # the published sum over 52 x 52 positions, times a t
 
 
 @dataclass(frozen=True, config=STRICT)
-class MCNConfig(OneStageConfig):
+class MCNConfig(VariedConfig):
     """Sizes; the defaults are the published model's, on SimREC's backbone."""
 
     fused_width: int = 512
@@ -75,17 +78,22 @@ class MCN(nn.Module):
         self.boxes = nn.Conv2d(width, 5 * len(config.anchors), 1)
         self.mask = ASPP(width, config.aspp_width, rates=config.aspp_rates)
         self.box_energy, self.mask_energy = (nn.Conv2d(width, 1, 3, padding=1) for _ in range(2))
+        self.register_buffer("mirrored_words", mirrored_words(vocabulary), persistent=False)
 
     @property
     def term_weights(self) -> dict[str, float]:
         """Factors of the loss terms."""
-        return {"size": 0.5, "consistency": self.config.weight_consistency}
+        return {"size": 0.5, "consistency": self.config.weight_consistency} | self.config.choice
 
     def loss(self, batch: StudentBatch) -> dict[str, Float[Tensor, ""]]:
-        """`centre`, `size`, `objectness`, `mask` and `consistency`, each a mean over phrases of sums over places."""
+        """`centre`, `size`, `objectness`, `mask` and `consistency`, each a mean over phrases of sums over places.
+
+        Where switched on also `choice`: a cell's logit is then that of its strongest anchor.
+        """
+        batch, side = varied(batch, self.mirrored_words, self.config), draw_side(self.config.resize_sides)
         assert batch.boxes_norm is not None and batch.masks is not None
-        side = draw_side(self.config.resize_sides)
-        boxes, mask = self._attend(training_maps(self.backbone, batch, self.config, side=side), batch)
+        maps = training_maps(self.backbone, batch, self.config, side=side, show=viewer(self.config))
+        boxes, mask = self._attend(maps, batch)
         raw = self._box_outputs(boxes)
         target = F.interpolate(batch.masks[:, None], size=(side, side), mode="area")[:, 0]
         entropy = F.binary_cross_entropy_with_logits(self._mask_logits(mask, side), target, reduction="none")
@@ -94,6 +102,8 @@ class MCN(nn.Module):
         of_phrases = raw, batch.boxes_norm, entropy.sum((1, 2)) * drawn, agreement * drawn
         raw, boxes_norm, masks, agreement = gathered(of_phrases)
         terms = anchor_terms(raw, boxes_norm, anchors=self._anchors(raw), stride=self.config.backbone.stride)
+        if self.config.choice:
+            terms |= choice_term(raw[..., 4].amax(2), boxes_norm)
         return terms | {
             "mask": masks.mean() / MASK_LOSS_DIVISOR * (self.config.input_size / side) ** 2,
             "consistency": agreement.mean(),

@@ -22,6 +22,7 @@ from models.blocks.csp_darknet import as_input
 from models.blocks.garan import Attended, GlobalAttention, Orientation, TextProduct
 from models.student_blocks.cell_head import TERM_WEIGHTS, CellHead, best_cell, detection_terms
 from models.student_blocks.feature_selection import FeatureSelection, iou_heat_map
+from models.student_blocks.gaze import choice_term
 from models.student_blocks.mirror import mirrored_words
 from models.student_blocks.one_stage import build_backbone, phrase_maps, training_maps
 from models.student_blocks.varied import VariedConfig, varied, viewer
@@ -76,10 +77,10 @@ class RealGIN(nn.Module):
     @property
     def term_weights(self) -> dict[str, float]:
         """Factors of the loss terms."""
-        return TERM_WEIGHTS | {"attention": self.config.weight_attention}
+        return TERM_WEIGHTS | {"attention": self.config.weight_attention} | self.config.choice
 
     def loss(self, batch: StudentBatch) -> dict[str, Float[Tensor, ""]]:
-        """SimREC's `box` and `objectness`, and `attention`: where the phrase collected, against a heat map."""
+        """SimREC's terms, and `attention`: where the phrase collected, against a heat map."""
         batch, side = varied(batch, self.mirrored_words, self.config), draw_side(self.config.resize_sides)
         assert batch.boxes_norm is not None
         maps = training_maps(self.backbone, batch, self.config, side=side, show=viewer(self.config))
@@ -88,6 +89,8 @@ class RealGIN(nn.Module):
         heat = iou_heat_map(boxes, side=attended.map.shape[-1])
         attention = F.binary_cross_entropy_with_logits(logits.float(), heat)
         terms = detection_terms(outputs, boxes, stride=self.config.backbone.stride)
+        if self.config.choice:
+            terms |= choice_term(outputs[..., 4], boxes)
         return terms | {"attention": attention}
 
     @torch.no_grad()

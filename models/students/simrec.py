@@ -19,7 +19,7 @@ from models.blocks.csp_darknet import as_input
 from models.blocks.garan import GlobalAttention, Orientation, TextProduct
 from models.blocks.layers import MultiScaleFusion
 from models.student_blocks.cell_head import TERM_WEIGHTS, CellHead, best_cell, detection_terms
-from models.student_blocks.gaze import attention_term
+from models.student_blocks.gaze import choice_term
 from models.student_blocks.mirror import mirrored_words
 from models.student_blocks.one_stage import build_backbone, phrase_maps, training_maps
 from models.student_blocks.varied import VariedConfig, varied, viewer
@@ -32,7 +32,6 @@ FINEST_FIRST = SCALES[::-1]  # as the backbone gives its maps
 class SimRECConfig(VariedConfig):
     """Sizes; the defaults are the published model."""
 
-    weight_choice: float = 0.0  # of a term in which cells compete for the target's centre; in no release
     fused_width: int = 512
     attention_heads: int = 2
     attention_orientation: Orientation = "correct"  # the release swaps rows and columns
@@ -73,18 +72,20 @@ class SimREC(nn.Module):
     @property
     def term_weights(self) -> dict[str, float]:
         """Factors of the loss terms."""
-        weight = self.config.weight_choice
-        return TERM_WEIGHTS | ({"choice": weight} if weight else {})
+        return TERM_WEIGHTS | self.config.choice
 
     def loss(self, batch: StudentBatch) -> dict[str, Float[Tensor, ""]]:
-        """`box`: 1 - IoU^2 over assigned cells; `objectness`: BCE over all cells; both per assigned cell."""
+        """`box`: 1 - IoU^2 over assigned cells; `objectness`: BCE over all cells; both per assigned cell.
+
+        Where switched on also `choice`: see `choice_term`.
+        """
         batch, side = varied(batch, self.mirrored_words, self.config), draw_side(self.config.resize_sides)
         maps = training_maps(self.backbone, batch, self.config, side=side, show=viewer(self.config))
         raw = self._forward(maps, batch)
         raw, boxes = gathered((raw, batch.boxes_norm))
         terms = detection_terms(raw, boxes, stride=self.config.backbone.stride)
-        if self.config.weight_choice:
-            terms["choice"] = attention_term(raw[..., 4].float().softmax(1), boxes)
+        if self.config.choice:
+            terms |= choice_term(raw[..., 4], boxes)
         return terms
 
     @torch.no_grad()

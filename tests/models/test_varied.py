@@ -34,6 +34,17 @@ def test_what_lies_under_a_box_still_does():
     assert (batch.content_xyxy[:, 2:] - batch.content_xyxy[:, :2] <= 64).all()
 
 
+def test_a_mask_goes_where_its_box_goes():
+    given = with_target(16)
+    masks = (given.squares[:, 0] > 127).float()
+    batch = varied(replace(given, masks=masks), WORDS, VariedConfig(mirror_share=0.5, placings=5))
+    assert batch.masks is not None
+    shown = batch.squares[:, 0].float() / 255
+    of_target = (batch.masks > 0) | (shown > 0.5)  # not so the grey round the image
+    assert ((batch.masks - shown).abs() * of_target).max() < 0.01
+    assert not torch.equal(batch.masks, masks)
+
+
 def test_places_are_few_and_always_the_same():
     config = VariedConfig(placings=2)
     batches = [varied(with_target(32), WORDS, config) for _ in range(2)]
