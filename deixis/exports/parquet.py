@@ -1,6 +1,7 @@
 """Parquet: one row per label with everything that is known of it, in full precision, for loaders of data sets."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from deixis.exports.types import ExportedImage, Label, LabelledImage, Options
 from deixis.imaging.masks import area
 from deixis.language.text import normalise
 
-ROWS_AT_ONCE = 1024
+ROWS_AT_ONCE = 1024  # as Python's objects
+ROWS_PER_GROUP = 16384  # every group adds to what the file, its writer and all readers hold
 RECORD_VERSION = "1"
 CONVENTIONS = {
     "bbox_xyxy": "pixels of the stored image, exclusive right and bottom, as the teacher gave them",
@@ -27,13 +29,13 @@ def write(images: Iterable[LabelledImage], folder: Path, options: Options) -> No
     """Write `labels.parquet`; what a column means is in the file's own metadata."""
     schema = _schema(per_object=options.per_object)
     with pq.ParquetWriter(folder / "labels.parquet", schema) as writer:
-        waiting: list[dict[str, Any]] = []
-        for labelled in images:
-            waiting += [_record(labelled.image, label, per_object=options.per_object) for label in labelled.labels]
-            if len(waiting) >= ROWS_AT_ONCE:
-                writer.write_table(pa.Table.from_pylist(waiting, schema))
-                waiting.clear()
-        writer.write_table(pa.Table.from_pylist(waiting, schema))
+        records, group = _records(images, per_object=options.per_object), []
+        while rows := list(islice(records, ROWS_AT_ONCE)):
+            group.append(pa.Table.from_pylist(rows, schema))
+            if len(group) * ROWS_AT_ONCE == ROWS_PER_GROUP:
+                writer.write_table(pa.concat_tables(group))
+                group.clear()
+        writer.write_table(pa.concat_tables([*group, schema.empty_table()]))
 
 
 def _schema(*, per_object: bool) -> pa.Schema:
@@ -63,6 +65,11 @@ def _schema(*, per_object: bool) -> pa.Schema:
         "config_sha256": pa.string(),
     }
     return pa.schema(fields, metadata=CONVENTIONS)
+
+
+def _records(images: Iterable[LabelledImage], *, per_object: bool) -> Iterator[dict[str, Any]]:
+    for labelled in images:
+        yield from (_record(labelled.image, label, per_object=per_object) for label in labelled.labels)
 
 
 def _record(image: ExportedImage, label: Label, *, per_object: bool) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from deixis.core.errors import DataError
 from deixis.core.records import read_table
@@ -67,8 +68,8 @@ class LabelReader:
         self._everything, self._min_score = everything, min_score
         self._image_table = read_images(images)
         index = pd.Index(self._image_table["image_id"])
-        paths = self._image_table["path"].tolist()
-        self._names, self.names_root = name_images(paths, images=images, root=image_root)
+        self._name_of = name_images(self._image_table["path"], images=images, root=image_root)
+        self.names_root = self._name_of.top
         self._groups = None if pairs is None else _groups(pairs)
         self._rows = LabelRows(labels, index, images=images)
         self.tally = Tally()
@@ -94,7 +95,7 @@ class LabelReader:
         image_id = row["image_id"]
         return ExportedImage(
             image_id=image_id.item() if isinstance(image_id, np.generic) else image_id,
-            path=self._names[place],
+            path=self._name_of(row["path"]),
             width=int(row["width"]),
             height=int(row["height"]),
             number=place,
@@ -188,7 +189,9 @@ def read_images(images: Path) -> pd.DataFrame:
             "folder that `deixis label` wrote, or data/prepared/<dataset>/images.parquet (dvc repro prepare). "
             "Name it with --images"
         )
-    table = read_table(images, columns=IMAGE_COLUMNS, optional=("sha256", "licence"), made_by="prepare")
+    columns, optional = IMAGE_COLUMNS, ("sha256", "licence")
+    table = read_table(images, columns=columns, optional=optional, made_by="prepare", compact=True)
+    pa.default_memory_pool().release_unused()  # Arrow keeps what decoding took, which is twice the table
     index = pd.Index(table["image_id"])
     if not index.is_unique:
         twice = index[index.duplicated()][0]

@@ -54,11 +54,13 @@ class LabelRows:
     @property
     def image_count(self) -> int:
         """Number of images that the rows name."""
-        return len(np.unique(self._places))
+        is_named = np.zeros(self._known, bool)
+        is_named[self._places] = True
+        return int(is_named.sum())
 
     def by_image(self) -> Iterator[dict[str, Any]]:
         """Every row once, with the `place` of its image; rows of one image follow each other."""
-        changes = np.count_nonzero(np.diff(self._places))
+        changes = np.count_nonzero(self._places[1:] != self._places[:-1])
         if not len(self._places) or changes + 1 == self.image_count:
             for batch in self._batches():
                 yield from batch.to_pylist()
@@ -66,7 +68,7 @@ class LabelRows:
             yield from self._sorted()
 
     def _places_of_rows(self, image_ids: pd.Index, labels: Path, images: Path) -> np.ndarray:
-        parts = []
+        of_rows, filled = np.zeros(self._file.metadata.num_rows, np.int32), 0
         for batch in self._whole_batches(ROWS_PER_BUCKET, ["image_id"]):
             with foreign_bytes(labels, "a table of labels", AGAIN):
                 ids = pd.Index(batch.column(0).to_pandas())
@@ -77,8 +79,9 @@ class LabelRows:
                     f"{labels}: image {missing} is not in {images}. "
                     "Name the images.parquet that the labels were made with: --images"
                 )
-            parts.append(places.astype(np.int64))
-        return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+            of_rows[filled : filled + len(places)] = places
+            filled += len(places)
+        return of_rows
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
         columns = [*COLUMNS, *(column for column in OPTIONAL if column in self._file.schema_arrow.names)]

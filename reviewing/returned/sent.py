@@ -109,7 +109,7 @@ def read_sent(
     if (twice := table["sample_id"].duplicated()).any():
         raise DataError(f"{labels}: {table['sample_id'][twice].iloc[0]} is there twice. {remedy}")
     listed = read_images(images)
-    names, _ = name_images(listed["path"].tolist(), images=images, root=image_root)
+    names = map(name_images(listed["path"], images=images, root=image_root), listed["path"])
     sizes = zip(listed["width"].astype(int), listed["height"].astype(int), strict=True)
     about = {key: (name, size) for key, name, size in zip(listed["image_id"], names, sizes, strict=True)}
     rows = defaultdict(list)
