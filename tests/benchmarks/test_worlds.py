@@ -1,10 +1,16 @@
 """Numbers of several worlds: what all of them have, with a mean and its interval."""
 
+from pathlib import Path
+
 import pytest
 
-from benchmarks.worlds import as_table, interval, main
+from benchmarks.worlds import CELLS, HELPED, as_table, interval, main
+from deixis.core.config import load_params
 from deixis.core.errors import ConfigError
 from deixis.core.records import read_json, write_json
+from pipelines._settings import experiment
+
+ROOT = Path(__file__).parents[2]
 
 
 def world(folder, **scores) -> None:
@@ -27,6 +33,25 @@ def test_what_all_worlds_have_is_summed_up(tmp_path, capsys):
     assert stated["worlds"]["scenes"]["simrec"]["miou"]["interval"] == [30.0, 30.0]
     assert set(stated["worlds"]["scenes"]) == {"dvin", "simrec"}  # transvg is of one world
     assert "| `dvin` | 75.0 [62.6, 87.4]: 70.0, 80.0, 75.0 |" in capsys.readouterr().out
+
+
+def test_a_student_is_compared_with_its_teacher_world_by_world(tmp_path, capsys):
+    world(tmp_path / "1", **{"dvin": 0.7, "dvin-simrec": 0.65, "truth-simrec": 0.9})
+    world(tmp_path / "2", **{"dvin": 0.8, "dvin-simrec": 0.77, "truth-simrec": 0.9})
+    main(seeds=(1, 2), folder=tmp_path, out=tmp_path / "worlds.json", build=False)
+    of = read_json(tmp_path / "worlds.json", made_by="this test")["worlds"]["scenes"]
+    assert of["dvin-simrec"]["acc50_less_teacher"] == {"each": [-5.0, -3.0], "mean": -4.0, "interval": [-16.7, 8.7]}
+    assert "acc50_less_teacher" not in of["dvin"] | of["truth-simrec"]
+    assert "65.0, 77.0; less its teacher -4.0 [-16.7, 8.7] |" in capsys.readouterr().out
+
+
+def test_every_setting_has_a_value_in_params(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text((ROOT / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    with experiment(HELPED, path, tmp_path / "kept.json"):
+        params = load_params(path)
+    assert params["students"]["transvg"]["recipe"]["epochs"] == 40
+    assert params["students"]["realgin"]["model"] == params["students"]["realgin"]["model"] | CELLS
 
 
 def test_an_interval_is_students():
