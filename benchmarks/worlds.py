@@ -5,7 +5,7 @@ teachers of `scenes`, and students with the help and the time that they need, of
 Each world is a clone of the last commit under --folder, built by the flow; a second call builds what a newer commit
 made stale. Truth is read by the clones' own evaluation stages.
 
-run     python -m benchmarks.worlds [--seeds 1 2 3] [--settings run.students=[simrec,mcn] ...]
+run     python -m benchmarks.worlds [--seeds 1 2 3] [--settings=run.students=[simrec,mcn] ...]
 """
 
 import json
@@ -67,13 +67,17 @@ def main(
         clone = folder / str(seed)
         check_out(clone, commit)
         say(f"world {seed}: {clone}")
-        command = [sys.executable, "-m", "pipelines.rebuild", "--settings", f"seed={seed}", *settings]
-        subprocess.run(command, cwd=clone, check=True)
+        subprocess.run(rebuilding(f"seed={seed}", *settings), cwd=clone, check=True)
     scores = read_scores([folder / str(seed) for seed in seeds])
     summary = {dataset: summarise_all(predictors) for dataset, predictors in scores.items()}
     stated: dict[str, Any] = {"commit": commit, "seeds": list(seeds), "settings": list(settings)}
     write_json(stated | {"worlds": summary}, out)
     print(as_table(summary))
+
+
+def rebuilding(*settings: str) -> list[str]:
+    """Command line of the flow with other values in params.yaml."""
+    return [sys.executable, "-m", "pipelines.rebuild", *(f"--settings={setting}" for setting in settings)]
 
 
 def check_out(clone: Path, commit: str) -> None:

@@ -3,12 +3,14 @@
 from pathlib import Path
 
 import pytest
+from cyclopts import App
 
-from benchmarks.worlds import CELLS, HELPED, as_table, interval, main
+from benchmarks.worlds import CELLS, HELPED, as_table, interval, main, rebuilding
 from deixis.core.config import load_params
 from deixis.core.errors import ConfigError
 from deixis.core.records import read_json, write_json
 from pipelines._settings import experiment
+from pipelines.rebuild import main as rebuild
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,6 +54,13 @@ def test_every_setting_has_a_value_in_params(tmp_path):
         params = load_params(path)
     assert params["students"]["transvg"]["recipe"]["epochs"] == 40
     assert params["students"]["realgin"]["model"] == params["students"]["realgin"]["model"] | CELLS
+
+
+def test_the_flow_reads_every_setting():
+    program, *arguments = rebuilding("seed=1", *HELPED)[2:]
+    assert program == "pipelines.rebuild"
+    _, bound, _ = App(default_command=rebuild).parse_args(arguments)
+    assert tuple(bound.arguments["settings"]) == ("seed=1", *HELPED)
 
 
 def test_an_interval_is_students():
