@@ -8,6 +8,7 @@ from torch import Tensor
 
 from deixis.anchors import Survivors, best_boxes
 from deixis.batches.features import BOXES, CPU, SURVIVORS, chunks
+from deixis.batches.pooled import pool_detector, pool_expert
 from deixis.batches.survivors import surviving
 from deixis.core.runtime import autocast
 from deixis.imaging.images import ImageReader
@@ -31,17 +32,21 @@ def encode_squares(arrays: Arrays, squares: torch.Tensor, device: torch.device) 
     return {name: tensor.float().cpu().numpy().astype(dtype) for name, (tensor, dtype) in outputs.items()}
 
 
-def detector_arrays(model: Detector, scales: Scales = ("coarse",), *, survivors: Survivors | None = None) -> Arrays:
+def detector_arrays(
+    model: Detector, scales: Scales = ("coarse",), *, survivors: Survivors | None = None, coarse_side: int | None = None
+) -> Arrays:
     """Three feature maps in half precision; boxes of some scales in single, because half a pixel matters.
 
     The boxes of all scales vote on the categories of those that are stored. With `survivors` the stored boxes are what
-    suppression leaves of all scales, with their own categories, their cells and their colours.
+    suppression leaves of all scales, with their own categories, their cells and their colours. With `coarse_side` the
+    finest map is pooled, as teachers of that grid read it.
     """
 
     def arrays(squares: torch.Tensor) -> dict[str, tuple[torch.Tensor, type]]:
         detections = model.detect(squares, scales=SCALES)
+        kept = detections.maps if coarse_side is None else pool_detector(detections.maps, coarse_side)
         maps: dict[str, tuple[torch.Tensor, type]] = {
-            name: (x, np.float16) for name, x in zip(SCALES, detections.maps, strict=True)
+            name: (x, np.float16) for name, x in zip(SCALES, kept, strict=True)
         }
         if survivors is not None:
             left = surviving(detections, squares, survivors)
@@ -56,9 +61,14 @@ def detector_arrays(model: Detector, scales: Scales = ("coarse",), *, survivors:
     return arrays
 
 
-def expert_arrays(model: Expert) -> Arrays:
-    """One feature map in half precision."""
-    return lambda squares: {"map": (model.encode(squares), np.float16)}
+def expert_arrays(model: Expert, *, coarse_side: int | None = None) -> Arrays:
+    """One feature map in half precision, with `coarse_side` pooled, as teachers of that grid read it."""
+
+    def arrays(squares: torch.Tensor) -> dict[str, tuple[torch.Tensor, type]]:
+        encoded = model.encode(squares)
+        return {"map": (encoded if coarse_side is None else pool_expert(encoded, coarse_side), np.float16)}
+
+    return arrays
 
 
 def crop_arrays(model: CLIPImageText, detector: Detector, survivors: Survivors) -> Arrays:

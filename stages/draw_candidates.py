@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from deixis.anchors import best_boxes, gather_cells, keep_confident_cells
 from deixis.batches.candidates import CandidateParams
 from deixis.batches.features import FeatureStore, chunks
+from deixis.batches.pooled import refuse_pooled
 from deixis.core.checkpoints import load_checkpoint
 from deixis.core.cli import run_stage
 from deixis.core.config import read_section
@@ -28,6 +29,7 @@ from deixis.core.registry import resolve
 from deixis.core.runtime import Device, pick_device
 from deixis.imaging.letterbox import Letterbox
 from deixis.imaging.masks import encode_mask
+from deixis.types import SCALES
 from models.detectors import MASK_HEADS
 from models.detectors.prototype_masks import assemble
 
@@ -59,7 +61,8 @@ def draw_candidates(
     rows = []
     for part in track(parts, "drawing", total=len(parts)):
         ids = [image_id for image_id, _, _ in part]
-        coarse, fine, boxes = (store.read(name, ids, hardware) for name in ("coarse", "fine", "boxes"))
+        coarse, middle, fine, boxes = (store.read(name, ids, hardware) for name in (*SCALES, "boxes"))
+        refuse_pooled(middle, fine, "a mask head")
         with torch.inference_mode():
             prototypes, coefficients = model(coarse, fine)
             corners, chosen = most_confident_boxes(boxes, coefficients, config.keep_fraction)

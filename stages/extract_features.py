@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass
 
 from answering.live_store import Arrays, crop_arrays, detector_arrays, encode_squares, expert_arrays
@@ -41,6 +42,7 @@ class ExtractionParams:
     box_scales: Scales = ("coarse",)
     survivors: Survivors | None = None  # instead: what suppression leaves of the boxes of all scales
     framing: Framing = CENTRED  # of every encoder's images: as the detector reads them
+    coarse_side: PositiveInt | None = None  # cells of the coarse grid, to keep only what its teachers read
 
 
 def extract_features(
@@ -71,11 +73,11 @@ def extract_features(
     if encoder == "detector":
         model = load_detector(weights, hardware)
         refuse_other_frame(model, side, config.framing, params)
-        arrays = detector_arrays(model, config.box_scales, survivors=config.survivors)
+        arrays = detector_arrays(model, config.box_scales, survivors=config.survivors, coarse_side=config.coarse_side)
     elif encoder == CLIP_CROPS:
         arrays = _crop_arrays(weights, detector, config.survivors, hardware)
     else:
-        arrays = expert_arrays(load_expert(encoder, weights, hardware))
+        arrays = expert_arrays(load_expert(encoder, weights, hardware), coarse_side=config.coarse_side)
 
     def encode(image_ids: Sequence[int]) -> dict[str, np.ndarray]:
         return encode_squares(arrays, reader.squares(image_ids), hardware)

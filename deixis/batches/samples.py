@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from deixis.batches.features import BOXES, SURVIVORS, ArrayStore, has_survivors
+from deixis.batches.pooled import refuse_pooled
 from deixis.core.errors import ConfigError, DataError
 from deixis.core.records import read_table
 from deixis.language.tokens import encode
@@ -123,6 +124,8 @@ class PairReader:
             return detector.read(name, image_ids, self._device)
 
         maps = tuple(read(scale).contiguous(memory_format=torch.channels_last) for scale in SCALES)
+        if self._scales != ("coarse",):
+            refuse_pooled(*maps[1:], f"a teacher of the scales {', '.join(self._scales)}")
         if not has_survivors(detector):
             return Detections(maps=maps, boxes=torch.cat([read(BOXES[scale]) for scale in self._scales], 1))
         if self._scales != SCALES:  # survivors' cells are counted in that order

@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from deixis.batches.pooled import is_pooled, refuse_pooled
 from deixis.training.repeated_batchnorm import RepeatedBatchNorm2d
 from models.blocks.growth import convolve_grown
 
@@ -87,16 +88,26 @@ class MultiScaleFusion(nn.Module):
         self,
         coarse: Float[Tensor, "batch coarse_channels h w"],
         middle: Float[Tensor, "batch middle_channels 2*h 2*w"],
-        fine: Float[Tensor, "batch fine_channels 4*h 4*w"],
+        fine: Float[Tensor, "batch fine_channels fine_h fine_w"],  # 4*h 4*w, or pooled to 2*h 2*w
     ) -> dict[str, Tensor]:
-        """Fuse; return the requested scales by name, each [batch, hidden, height, width]."""
+        """Fuse; return the requested scales by name, each [batch, hidden, height, width].
+
+        A fine map that has been pooled to the middle one's side gives the same, but for an output on its own grid.
+
+        Raises:
+            ConfigError: If it has, and there is such an output.
+        """
         middle_up = torch.cat([self._grow(coarse, self.up_middle), middle], 1)
-        fine_up = torch.cat([self._grow(middle_up, self.up_fine), fine], 1)
-        if self.outputs == ("fine",):
-            return {"fine": self.project["fine"](fine_up)}
-        middle_down = torch.cat([self.down_middle(F.avg_pool2d(fine_up, 2)), middle_up], 1)
-        coarse_down = torch.cat([self.down_coarse(F.avg_pool2d(middle_down, 2)), coarse], 1)
-        maps = {"coarse": coarse_down, "middle": middle_down, "fine": fine_up}
+        grown = self._grow(middle_up, self.up_fine)
+        maps = {}
+        if "fine" in self.outputs:
+            refuse_pooled(middle, fine, "a fusion that answers on the finest grid")
+            maps["fine"] = torch.cat([grown, fine], 1)
+        if self.outputs != ("fine",):
+            small = fine if is_pooled(middle, fine) else F.avg_pool2d(fine, 2)
+            down = self.down_middle(torch.cat([F.avg_pool2d(grown, 2), small], 1))
+            maps["middle"] = torch.cat([down, middle_up], 1)
+            maps["coarse"] = torch.cat([self.down_coarse(F.avg_pool2d(maps["middle"], 2)), coarse], 1)
         return {name: self.project[name](maps[name]) for name in self.outputs}
 
     def _grow(self, x: Tensor, layers: nn.Sequential) -> Tensor:

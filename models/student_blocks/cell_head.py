@@ -19,11 +19,7 @@ class CellHead(nn.Module):
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
-        self.hidden = nn.Sequential(
-            conv_bn(width, hidden, 1, activation=nn.SiLU),
-            conv_bn(hidden, hidden, 3, activation=nn.SiLU),
-            conv_bn(hidden, hidden, 3, activation=nn.SiLU),
-        )
+        self.hidden = head_layers(width, hidden)
         self.box = nn.Conv2d(hidden, 4, 1)
         self.objectness = nn.Conv2d(hidden, 1, 1)
 
@@ -31,6 +27,15 @@ class CellHead(nn.Module):
         """Raw outputs per cell, row-major."""
         hidden = self.hidden(x)
         return torch.cat([self.box(hidden), self.objectness(hidden)], 1).flatten(2).transpose(1, 2)
+
+
+def head_layers(width: int, hidden: int) -> nn.Sequential:
+    """Three convolutions, by which a cell sees its neighbours once more."""
+    return nn.Sequential(
+        conv_bn(width, hidden, 1, activation=nn.SiLU),
+        conv_bn(hidden, hidden, 3, activation=nn.SiLU),
+        conv_bn(hidden, hidden, 3, activation=nn.SiLU),
+    )
 
 
 def best_cell(raw: Float[Tensor, "batch cells 5"], *, stride: int) -> Grounding:

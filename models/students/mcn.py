@@ -23,6 +23,7 @@ from models.blocks.aspp import ASPP
 from models.blocks.csp_darknet import as_input
 from models.blocks.garan import GlobalAttention, Orientation, TextProduct
 from models.blocks.layers import MultiScaleFusion
+from models.student_blocks.cell_head import head_layers
 from models.student_blocks.gaze import choice_term
 from models.student_blocks.mirror import mirrored_words
 from models.student_blocks.one_stage import build_backbone, phrase_maps, training_maps
@@ -40,6 +41,7 @@ class MCNConfig(VariedConfig):
     fused_width: int = 512
     attention_heads: int = 2
     attention_orientation: Orientation = "correct"  # the release swaps rows and columns
+    head_width: int | None = None  # of SimREC's layers before the boxes; in no release
     anchors: tuple[tuple[float, float], ...] = ((137, 256), (248, 272), (386, 271))  # pixels, width and height
     aspp_width: int = 256
     aspp_rates: tuple[int, ...] = (6, 12, 18)
@@ -75,7 +77,8 @@ class MCN(nn.Module):
             GlobalAttention(width, text, heads=config.attention_heads, orientation=config.attention_orientation)
             for _ in range(2)
         )
-        self.boxes = nn.Conv2d(width, 5 * len(config.anchors), 1)
+        self.before_boxes = head_layers(width, config.head_width) if config.head_width else nn.Identity()
+        self.boxes = nn.Conv2d(config.head_width or width, 5 * len(config.anchors), 1)
         self.mask = ASPP(width, config.aspp_width, rates=config.aspp_rates)
         self.box_energy, self.mask_energy = (nn.Conv2d(width, 1, 3, padding=1) for _ in range(2))
         self.register_buffer("mirrored_words", mirrored_words(vocabulary), persistent=False)
@@ -131,7 +134,7 @@ class MCN(nn.Module):
 
     def _box_outputs(self, x: Tensor) -> Tensor:
         """[phrases, cells, anchors, 5], raw."""
-        raw = self.boxes(x).float().flatten(2).transpose(1, 2)
+        raw = self.boxes(self.before_boxes(x)).float().flatten(2).transpose(1, 2)
         return raw.unflatten(2, (len(self.config.anchors), 5))
 
     def _mask_logits(self, x: Tensor, side: int) -> Tensor:
