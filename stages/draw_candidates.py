@@ -29,7 +29,6 @@ from deixis.core.registry import resolve
 from deixis.core.runtime import Device, pick_device
 from deixis.imaging.letterbox import Letterbox
 from deixis.imaging.masks import encode_mask
-from deixis.types import SCALES
 from models.detectors import MASK_HEADS
 from models.detectors.prototype_masks import assemble
 
@@ -61,8 +60,8 @@ def draw_candidates(
     rows = []
     for part in track(parts, "drawing", total=len(parts)):
         ids = [image_id for image_id, _, _ in part]
-        coarse, middle, fine, boxes = (store.read(name, ids, hardware) for name in (*SCALES, "boxes"))
-        refuse_pooled(middle, fine, "a mask head")
+        coarse, fine, boxes = (store.read(name, ids, hardware) for name in ("coarse", "fine", "boxes"))
+        refuse_pooled(coarse, fine, "a mask head")
         with torch.inference_mode():
             prototypes, coefficients = model(coarse, fine)
             corners, chosen = most_confident_boxes(boxes, coefficients, config.keep_fraction)

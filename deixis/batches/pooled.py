@@ -32,18 +32,18 @@ def pool_expert(expert_map: Tensor, coarse_side: int) -> Tensor:
     return F.adaptive_avg_pool2d(expert_map, coarse_side) if expert_map.shape[-1] > coarse_side else expert_map
 
 
-def is_pooled(middle: Tensor, fine: Tensor) -> bool:
-    """Whether a detector's fine map has been made smaller."""
-    return fine.shape[-1] == middle.shape[-1]
+def is_pooled(coarse: Tensor, fine: Tensor) -> bool:
+    """Whether a detector's fine map, of four times the coarse one's side, has been made smaller."""
+    return fine.shape[-1] == 2 * coarse.shape[-1]
 
 
-def refuse_pooled(middle: Tensor, fine: Tensor, reader: str) -> None:
+def refuse_pooled(coarse: Tensor, fine: Tensor, reader: str) -> None:
     """Stop whoever reads more than the coarse grid needs.
 
     Raises:
         ConfigError: If the maps are pooled.
     """
-    if is_pooled(middle, fine):
+    if is_pooled(coarse, fine):
         raise ConfigError(
             f"{reader} reads more of the maps than this store keeps. Write extraction.coarse_side: null in "
             "params.yaml, then run: dvc repro"

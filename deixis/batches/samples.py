@@ -125,7 +125,7 @@ class PairReader:
 
         maps = tuple(read(scale).contiguous(memory_format=torch.channels_last) for scale in SCALES)
         if self._scales != ("coarse",):
-            refuse_pooled(*maps[1:], f"a teacher of the scales {', '.join(self._scales)}")
+            refuse_pooled(maps[0], maps[2], f"a teacher of the scales {', '.join(self._scales)}")
         if not has_survivors(detector):
             return Detections(maps=maps, boxes=torch.cat([read(BOXES[scale]) for scale in self._scales], 1))
         if self._scales != SCALES:  # survivors' cells are counted in that order

@@ -101,10 +101,10 @@ class MultiScaleFusion(nn.Module):
         grown = self._grow(middle_up, self.up_fine)
         maps = {}
         if "fine" in self.outputs:
-            refuse_pooled(middle, fine, "a fusion that answers on the finest grid")
+            refuse_pooled(coarse, fine, "a fusion that answers on the finest grid")
             maps["fine"] = torch.cat([grown, fine], 1)
         if self.outputs != ("fine",):
-            small = fine if is_pooled(middle, fine) else F.avg_pool2d(fine, 2)
+            small = fine if is_pooled(coarse, fine) else F.avg_pool2d(fine, 2)
             down = self.down_middle(torch.cat([F.avg_pool2d(grown, 2), small], 1))
             maps["middle"] = torch.cat([down, middle_up], 1)
             maps["coarse"] = torch.cat([self.down_coarse(F.avg_pool2d(maps["middle"], 2)), coarse], 1)

@@ -48,7 +48,7 @@ def test_who_reads_finer_cells_is_refused():
     with pytest.raises(ConfigError, match=r"finest grid reads more.*extraction.coarse_side: null.*dvc repro"):
         refclip(compat="released").loss(pooled(teacher_batch(4)))
     with pytest.raises(ConfigError, match="a mask head reads more"):
-        refuse_pooled(torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 8, 8), "a mask head")
+        refuse_pooled(torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 8, 8), "a mask head")
 
 
 def test_arrays_of_a_store_are_smaller_and_the_grid_must_be_the_detectors():
