@@ -62,15 +62,17 @@ def main(
     """
     if len(set(seeds)) < 2:
         raise ConfigError(f"seeds are {list(seeds)}: of one world there is no interval. Allowed: two or more")
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
-    for seed in seeds if build else ():
-        clone = folder / str(seed)
-        check_out(clone, commit)
+    worlds = {seed: folder / str(seed) for seed in seeds}
+    for seed, clone in worlds.items() if build else ():
+        check_out(clone, commit_of(Path()))
         say(f"world {seed}: {clone}")
         subprocess.run(rebuilding(f"seed={seed}", *settings), cwd=clone, check=True)
-    scores = read_scores([folder / str(seed) for seed in seeds])
+    commits = {commit_of(clone) for clone in worlds.values()}
+    if len(commits) > 1:
+        raise ConfigError(f"{folder}: worlds of {len(commits)} commits. Build them anew: python -m benchmarks.worlds")
+    scores = read_scores(list(worlds.values()))
     summary = {dataset: summarise_all(predictors) for dataset, predictors in scores.items()}
-    stated: dict[str, Any] = {"commit": commit, "seeds": list(seeds), "settings": list(settings)}
+    stated: dict[str, Any] = {"commit": commits.pop(), "seeds": list(seeds), "settings": list(settings)}
     write_json(stated | {"worlds": summary}, out)
     print(as_table(summary))
 
@@ -78,6 +80,12 @@ def main(
 def rebuilding(*settings: str) -> list[str]:
     """Command line of the flow with other values in params.yaml."""
     return [sys.executable, "-m", "pipelines.rebuild", *(f"--settings={setting}" for setting in settings)]
+
+
+def commit_of(checkout: Path) -> str:
+    """Which one is checked out."""
+    asked = subprocess.run(["git", "rev-parse", "HEAD"], cwd=checkout, check=True, capture_output=True, text=True)
+    return asked.stdout.strip()
 
 
 def check_out(clone: Path, commit: str) -> None:

@@ -37,7 +37,7 @@ def segment_table(
         different, which = np.unique(clipped[thick], axis=0, return_inverse=True)
         drawn, scores = model.segment(pixels, torch.from_numpy(different).float())
         codes = [encode_mask(mask) for mask in drawn]
-        for row, number in zip(np.array(rows)[thick].tolist(), which.tolist(), strict=True):
+        for row, number in zip(np.array(rows)[thick].tolist(), which.ravel().tolist(), strict=True):
             masks[row], quality[row] = codes[number], float(scores[number])
     return masks, quality
 

@@ -1,5 +1,7 @@
 """Numbers of several worlds: what all of them have, with a mean and its interval."""
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,16 @@ from pipelines.rebuild import main as rebuild
 ROOT = Path(__file__).parents[2]
 
 
-def world(folder, **scores) -> None:
+def world(folder, *, title="as it was", **scores) -> None:
+    """A checkout with results."""
+    folder.mkdir()
+    of_nobody = ("-c", "user.name=-", "-c", "user.email=-", "-c", "commit.gpgsign=false")
+    dated = os.environ | {
+        "GIT_AUTHOR_DATE": "@0 +0000",
+        "GIT_COMMITTER_DATE": "@0 +0000",
+    }  # equal commits where titles are
+    for command in (["init", "-q"], [*of_nobody, "commit", "-q", "--allow-empty", "-m", title]):
+        subprocess.run(["git", *command], cwd=folder, env=dated, check=True)
     for name, acc50 in scores.items():
         write_json({"n": 10, "acc50": acc50, "miou": acc50 / 2}, folder / f"reports/headlines/scenes/{name}.json")
 
@@ -61,6 +72,13 @@ def test_the_flow_reads_every_setting():
     assert program == "pipelines.rebuild"
     _, bound, _ = App(default_command=rebuild).parse_args(arguments)
     assert tuple(bound.arguments["settings"]) == ("seed=1", *HELPED)
+
+
+def test_worlds_of_different_commits_are_not_put_together(tmp_path):
+    world(tmp_path / "1", dvin=0.7)
+    world(tmp_path / "2", dvin=0.8, title="another one")
+    with pytest.raises(ConfigError, match=r"worlds of 2 commits\. Build them anew: python -m benchmarks\.worlds"):
+        main(seeds=(1, 2), folder=tmp_path, out=tmp_path / "worlds.json", build=False)
 
 
 def test_an_interval_is_students():
