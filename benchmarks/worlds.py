@@ -9,6 +9,7 @@ run     python -m benchmarks.worlds [--seeds 1 2 3] [--settings=run.students=[si
 """
 
 import json
+import shutil
 import subprocess
 import sys
 from collections import defaultdict
@@ -26,6 +27,7 @@ from deixis.core.progress import say
 from deixis.core.records import read_json, write_json
 
 LEVEL = 0.95
+HEADLINES = Path("reports/headlines")
 MEASURES = ("acc50", "miou")
 VIEWS = {"placings": 6, "mirror_share": 0.5, "coordinates": True}
 CELLS = VIEWS | {"weight_choice": 1.0, "resize_sides": [128]}
@@ -89,18 +91,19 @@ def commit_of(checkout: Path) -> str:
 
 
 def check_out(clone: Path, commit: str) -> None:
-    """A clone of this repository at a commit."""
+    """A clone of this repository at a commit, without the commit's own numbers: they are of another world."""
     if not clone.exists():
         subprocess.run(["git", "clone", "--quiet", ".", clone], check=True)
     subprocess.run(["git", "fetch", "--quiet", "origin"], cwd=clone, check=True)
     subprocess.run(["git", "checkout", "--quiet", "--force", commit], cwd=clone, check=True)
+    shutil.rmtree(clone / HEADLINES, ignore_errors=True)
 
 
 def read_scores(worlds: Sequence[Path]) -> Scores:
     """Headline numbers of val, in percent, of what all worlds have."""
     found: Scores = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
     for world in worlds:
-        for path in sorted((world / "reports/headlines").glob("*/*.json")):
+        for path in sorted((world / HEADLINES).glob("*/*.json")):
             stated = read_json(path, made_by="evaluate")
             for measure in MEASURES:
                 if measure in stated:
@@ -147,7 +150,8 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
 
 def as_table(summary: dict[str, dict[str, dict[str, dict[str, Any]]]]) -> str:
     """Markdown: one row per predictor, one column per dataset, Acc@0.5."""
-    datasets, names = sorted(summary), sorted({name for predictors in summary.values() for name in predictors})
+    datasets = sorted(summary)
+    names = sorted({name for of in summary.values() for name, measures in of.items() if "acc50" in measures})
     lines = ["| predictor | " + " | ".join(f"`{dataset}` val" for dataset in datasets) + " |"]
     lines.append("| --- " * (1 + len(datasets)) + "|")
     for name in names:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from cyclopts import App
 
-from benchmarks.worlds import CELLS, HELPED, as_table, interval, main, rebuilding
+from benchmarks.worlds import CELLS, HELPED, as_table, check_out, commit_of, interval, main, rebuilding
 from deixis.core.config import load_params
 from deixis.core.errors import ConfigError
 from deixis.core.records import read_json, write_json
@@ -72,6 +72,15 @@ def test_the_flow_reads_every_setting():
     assert program == "pipelines.rebuild"
     _, bound, _ = App(default_command=rebuild).parse_args(arguments)
     assert tuple(bound.arguments["settings"]) == ("seed=1", *HELPED)
+
+
+def test_a_clone_begins_without_numbers_of_another_world(tmp_path, monkeypatch):
+    world(tmp_path / "origin", dvin=0.7)
+    monkeypatch.chdir(tmp_path / "origin")
+    for command in (["add", "reports"], ["-c", "user.name=-", "-c", "user.email=-", "commit", "-qm", "with numbers"]):
+        subprocess.run(["git", *command], check=True)
+    check_out(tmp_path / "clone", commit_of(Path()))
+    assert not (tmp_path / "clone/reports/headlines").exists() and commit_of(tmp_path / "clone") == commit_of(Path())
 
 
 def test_worlds_of_different_commits_are_not_put_together(tmp_path):
