@@ -5,7 +5,7 @@ teachers of `scenes`, and students with the help and the time that they need, of
 Each world is a clone of the last commit under --folder, built by the flow; a second call builds what a newer commit
 made stale. Truth is read by the clones' own evaluation stages.
 
-run     python -m benchmarks.worlds [--seeds 1 2 3] [--settings=run.students=[simrec,mcn] ...]
+run     python -m benchmarks.worlds [--seeds 1 2 3] [--settings=run.students=[simrec,mattnet] ...]
 """
 
 import json
@@ -31,7 +31,12 @@ HEADLINES = Path("reports/headlines")
 MEASURES = ("acc50", "miou")
 VIEWS = {"placings": 6, "mirror_share": 0.5, "coordinates": True}
 CELLS = VIEWS | {"weight_choice": 1.0, "resize_sides": [128]}
-HELP = {"simrec": (14, CELLS), "realgin": (14, CELLS), "transvg": (40, VIEWS)}  # epochs; docs/methods.md
+HELP = {  # epochs and settings; docs/methods.md
+    "simrec": (14, CELLS),
+    "realgin": (14, CELLS),
+    "transvg": (40, VIEWS),
+    "mcn": (14, CELLS | {"head_width": 64}),
+}
 HELPED = (
     "run.datasets=[scenes]",
     "run.reference_datasets=[scenes]",
