@@ -111,9 +111,14 @@ def test_a_label_without_a_mask_trains_the_box_alone():
     assert model.boxes.weight.grad.any()
 
 
-def test_every_trained_part_gets_a_gradient():
-    model = mcn(frozen_backbone=True).train()
+HELP = {"head_width": 8, "coordinates": True, "weight_choice": 1.0, "placings": 3, "mirror_share": 0.5}
+
+
+@pytest.mark.parametrize("settings", [{}, HELP], ids=["as published", "with help"])
+def test_every_trained_part_gets_a_gradient(settings):
+    model = mcn(frozen_backbone=True, **settings).train()
     terms = model.loss(masked_batch())
+    assert ("choice" in terms) == ("choice" in model.term_weights) == bool(settings)
     sum(terms.values()).backward()
     assert all(torch.isfinite(term) for term in terms.values())
     assert not [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]

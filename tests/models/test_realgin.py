@@ -76,8 +76,11 @@ def test_batched_equals_single():
         torch.testing.assert_close(alone.boxes_xyxy, whole.boxes_xyxy[row : row + 1], atol=1e-3, rtol=1e-4)
 
 
-def test_every_trained_part_gets_a_gradient():
-    model = realgin(frozen_backbone=True).train()
+@pytest.mark.parametrize(
+    "settings", [{}, {"coordinates": True, "weight_choice": 1.0}], ids=["as published", "with help"]
+)
+def test_every_trained_part_gets_a_gradient(settings):
+    model = realgin(frozen_backbone=True, **settings).train()
     terms = model.loss(student_batch(4))
     assert set(terms) == set(model.term_weights)
     sum(terms.values()).backward()

@@ -3,6 +3,7 @@
 import pandas as pd
 import pyarrow.parquet as pq
 
+from deixis.exports import parquet
 from deixis.exports.parquet import write
 from deixis.exports.reading import LabelReader
 from deixis.exports.types import Options
@@ -35,6 +36,17 @@ def test_images_without_licence_and_checksum_are_written(tmp_path):
     written = pq.read_table(tmp_path / "labels.parquet").to_pydict()
     assert written["licence"] == ["CC0-1.0", "CC0-1.0", None]
     assert written["image_sha256"] == [None] * 3
+
+
+def test_rows_of_several_groups_are_there_once_and_in_order(tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet, "ROWS_AT_ONCE", 2)
+    monkeypatch.setattr(parquet, "ROWS_PER_GROUP", 4)
+    for count in (4, 7):
+        rows = [hard_rows()[0] | {"sample_id": f"{number:02d}"} for number in range(count)]
+        (folder := tmp_path / str(count)).mkdir()
+        file = pq.ParquetFile(exported(write, folder, rows) / "labels.parquet")
+        assert file.read()["sample_id"].to_pylist() == [row["sample_id"] for row in rows]
+        assert file.metadata.row_group(0).num_rows == 4
 
 
 def test_what_people_decided_stays_with_the_label(tmp_path):

@@ -18,16 +18,17 @@ SIDE, IMAGES = 16, 5
 
 
 class Counting(CropMasks):
-    """A small segmenter with weights as drawn, which counts the images that it was shown."""
+    """A small segmenter with weights as drawn, which counts the images that it was shown, and the boxes."""
 
     def __init__(self) -> None:
         torch.manual_seed(0)
         super().__init__(CropMasksConfig(trunk=YOLOXConfig(width=0.125), side=32, width=8))
         self.eval()
-        self.images = 0
+        self.images = self.boxes = 0
 
     def segment(self, image, boxes_xyxy, **options):
         self.images += 1
+        self.boxes += len(boxes_xyxy)
         return super().segment(image, boxes_xyxy, **options)
 
 
@@ -80,6 +81,14 @@ def test_shares_leave_what_the_last_process_finds(table, tmp_path, monkeypatch):
     assert model.images == IMAGES
     assert in_pieces(model, tmp_path, table) == expected
     assert model.images == IMAGES
+
+
+def test_a_box_that_phrases_share_is_drawn_once_and_each_phrase_has_its_mask(table, tmp_path):
+    alone = segment_table(Counting(), table, paths=paths_in(tmp_path))
+    model, twice = Counting(), pd.concat([table, table[::-1]], ignore_index=True)
+    masks, quality = segment_table(model, twice, paths=paths_in(tmp_path))
+    assert (masks, quality) == (alone[0] + alone[0][::-1], alone[1] + alone[1][::-1])
+    assert model.boxes == len(table) - 1  # one has no area
 
 
 def test_a_table_without_rows_has_no_masks(table, tmp_path):
