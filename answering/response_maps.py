@@ -16,6 +16,7 @@ from deixis.batches.features import FeatureStore
 from deixis.batches.map_data import MapReader
 from deixis.batches.samples import unpack_bits
 from deixis.core.config import STRICT
+from deixis.core.errors import ConfigError
 from deixis.core.progress import track
 from deixis.core.runtime import autocast
 from deixis.imaging.decoding import open_image
@@ -52,6 +53,14 @@ class MapLabelParams:
     mask: Literal["map", "walk", "segmenter", "proposal"] = "segmenter"
     select: Literal["train", "all", "none"] = "none"  # where phrases of one object share the best of their maps (PRMS)
     min_margin: float = 0.0  # of the peak over the highest place elsewhere
+    prompted: bool = True  # also what the segmenter draws at the peak, where the mask is another
+
+    def __post_init__(self) -> None:
+        if self.mask == "segmenter" and not self.prompted:
+            raise ConfigError(
+                "map_labels.prompted is false, and map_labels.mask is segmenter, which is that mask. Allowed: true, or "
+                "another mask. Fix params.yaml, then run: dvc repro"
+            )
 
 
 def read_maps(

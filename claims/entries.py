@@ -15,11 +15,42 @@ KINDS = ("teachers", "map_teachers", "students")
 
 @dataclass(frozen=True, config=STRICT)
 class Plan:
-    """`claims/params.yaml`: what all variants share."""
+    """`measure` of `claims/params.yaml`: what all variants share."""
 
-    seeds: tuple[int, ...]  # of training; the world and its frozen models are those of the main run
-    timed_phrases: int  # per training, for claims about speed; evenly spread over val
+    splits: tuple[str, ...]  # whose phrases are answered, and pooled
+    run: str  # which of `seeds` holds
+    seeds: dict[str, dict[str, int]]  # trainings of each variant, by its method, in a run of this name
     overrides: dict[str, Any]  # of params.yaml, by dotted key, for every variant: shorter recipes
+
+    def __post_init__(self) -> None:
+        if self.run not in self.seeds:
+            raise ConfigError(
+                f"claims/params.yaml: measure.run is {self.run}. Allowed: {', '.join(sorted(self.seeds))}. "
+                "Fix it, then run: dvc repro claims/dvc.yaml"
+            )
+
+    def seeds_of(self, method: str) -> range:
+        """Seeds of training; the world and its frozen models are those of the main run.
+
+        Raises:
+            ConfigError: If the plan says nothing of the method.
+        """
+        counts = self.seeds[self.run]
+        if counts.get(method, 0) < 1:
+            raise ConfigError(
+                f"claims/params.yaml: measure.seeds.{self.run}.{method} is {counts.get(method, 'missing')}. Allowed: "
+                "a number above 0, of trainings per variant. Fix it, then run: dvc repro claims/dvc.yaml"
+            )
+        return range(counts[method])
+
+
+@dataclass(frozen=True, config=STRICT)
+class Judging:
+    """`judging` of `claims/params.yaml`: fixed before anything was measured, and read by no training."""
+
+    tie: float  # a difference that is certainly smaller, either way, counts as none
+    timed_phrases: int  # per training, for claims about speed; evenly spread over val
+    nulls: int  # simulated draws without a difference, per claim
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -28,7 +59,7 @@ class Teacher:
 
     method: str
     overrides: dict[str, Any] = field(default_factory=dict)  # of params.yaml, by dotted key
-    teaches: bool = False  # whether a student learns from its labels; the others answer val alone
+    teaches: bool = False  # whether a student learns from its labels; the others answer alone
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -83,6 +114,9 @@ class Claim:
             )
 
 
+Variant = Teacher | MapTeacher | Student
+
+
 def model_folder(seed: int) -> str:
     """Name of one trained model, in its variant's folder."""
     return f"model-{seed}"
@@ -98,7 +132,7 @@ def score_file(seed: int, reading: str = "") -> str:
     return f"{seed}-{reading}.parquet" if reading else f"{seed}.parquet"
 
 
-def read_variants(claims: Path) -> dict[str, Teacher | MapTeacher | Student]:
+def read_variants(claims: Path) -> dict[str, Variant]:
     """All variants, whatever their kind."""
     kinds = (dict[str, Teacher], dict[str, MapTeacher], dict[str, Student])
     sections = [_read(claims, section, kind) for section, kind in zip(KINDS, kinds, strict=True)]

@@ -8,8 +8,6 @@ from ruamel.yaml import YAML
 from deixis.batches.samples import PAIR_COLUMNS
 from deixis.core.records import read_table, write_table
 
-SPLIT = "val"  # what claims are decided on
-
 
 def write_params(params: dict[str, Any], path: Path) -> Path:
     """Write a parameter file for the stages; returns its path."""

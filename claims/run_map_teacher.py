@@ -1,8 +1,8 @@
-"""Train one variant of a teacher of response maps once per seed, and read its maps of val; no truth.
+"""Train one variant of a teacher of response maps once per seed, and read its maps; no truth.
 
 reads   pairs.parquet, images.parquet, the images, frozen weights, cues and proposals;
         params: the variant's entry of claims.yaml, claims/params.yaml, params.yaml
-writes  per seed: the teacher, its answers to val (`answers-0.parquet`), and those of each further reading
+writes  per seed: the teacher, its answers (`answers-0.parquet`), and those of each further reading
         (`answers-0-prms.parquet`)
 run     dvc repro claims/dvc.yaml:run_map_teacher@tris
 """
@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from claims.entries import MapTeacher
-from claims.inputs import SPLIT
 from claims.runs import RunOptions, SeedRun, each_seed
 from deixis.core.cli import run_stage
 from deixis.core.config import read_section
@@ -25,7 +24,7 @@ def run_map_teacher(
 ) -> None:
     """Train one variant of a teacher of response maps once per seed, and let it answer."""
     entry = read_section(files.claims, f"map_teachers.{variant}", MapTeacher)
-    for run in each_seed(files, entry.overrides):
+    for run in each_seed(files, entry):
         train_map_teacher(
             teacher=entry.method,
             pairs=run.pairs("train"),
@@ -34,14 +33,14 @@ def run_map_teacher(
             proposals=proposals,
             device=device,
         )
-        answer_val(run, entry.readings, weights=weights, cues=cues, device=device)
+        answer(run, entry.readings, weights=weights, cues=cues, device=device)
 
 
-def answer_val(run: SeedRun, readings: dict[str, dict[str, Any]], *, weights: Path, cues: Path, device: Device) -> None:
-    """Write the answers to val, in the ordinary way and in every further one."""
+def answer(run: SeedRun, readings: dict[str, dict[str, Any]], *, weights: Path, cues: Path, device: Device) -> None:
+    """Write the answers, in the ordinary way and in every further one."""
     for reading, changes in ({"": {}} | readings).items():
         write_map_labels(
-            pairs=run.pairs(SPLIT),
+            pairs=run.pairs(*run.plan.splits),
             images=run.files.images,
             image_root=run.files.image_root,
             weights=weights,

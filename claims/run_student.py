@@ -1,15 +1,14 @@
-"""Train one variant of a student once per seed on a teacher variant's labels, and let it answer val; no truth.
+"""Train one variant of a student once per seed on a teacher variant's labels, and let it answer; no truth.
 
 reads   pairs.parquet, images.parquet, the images, the teacher variant's labels, pretrained parts, segmenter;
         params: the variant's entry of claims.yaml, claims/params.yaml, params.yaml
-writes  per seed: the student, and its answers to val (`answers-0.parquet`)
+writes  per seed: the student, and its answers (`answers-0.parquet`)
 run     dvc repro claims/dvc.yaml:run_student@simrec
 """
 
 from pathlib import Path
 
 from claims.entries import Student
-from claims.inputs import SPLIT
 from claims.runs import RunOptions, each_seed
 from deixis.core.cli import run_stage
 from deixis.core.config import read_section
@@ -23,7 +22,7 @@ def run_student(
 ) -> None:
     """Train one variant of a student once per seed, and let it answer."""
     entry = read_section(files.claims, f"students.{variant}", Student)
-    for run in each_seed(files, entry.overrides):
+    for run in each_seed(files, entry):
         train_student(
             student=entry.method,
             labels=labels / f"labels-{run.seed}.parquet",
@@ -33,7 +32,7 @@ def run_student(
         )
         predict_student(
             student=run.model,
-            pairs=run.pairs(SPLIT),
+            pairs=run.pairs(*run.plan.splits),
             images=files.images,
             image_root=files.image_root,
             segmenter=segmenter,

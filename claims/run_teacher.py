@@ -1,9 +1,9 @@
-"""Train one variant of a teacher once per seed, and let it answer val, and label train where it teaches; no truth.
+"""Train one variant of a teacher once per seed, and let it answer, and label train where it teaches; no truth.
 
 reads   pairs.parquet, images.parquet, feature stores, the detector's of all scales, masks of boxes, the images, the
         segmenter;
         params: the variant's entry of claims.yaml, claims/params.yaml, params.yaml
-writes  per seed: the teacher, its answers to val (`answers-0.parquet`), and labels for its students
+writes  per seed: the teacher, its answers (`answers-0.parquet`), and labels for its students
         (`labels-0.parquet`)
 run     dvc repro claims/dvc.yaml:run_teacher@refclip
 """
@@ -13,7 +13,6 @@ from pathlib import Path
 import pandas as pd
 
 from claims.entries import Teacher
-from claims.inputs import SPLIT
 from claims.runs import RunOptions, SeedRun, each_seed
 from deixis.core.cli import run_stage
 from deixis.core.config import read_section
@@ -36,7 +35,7 @@ def run_teacher(
 ) -> None:
     """Train one variant of a teacher once per seed, and let it answer."""
     entry = read_section(files.claims, f"teachers.{variant}", Teacher)
-    for run in each_seed(files, entry.overrides):
+    for run in each_seed(files, entry):
         stores = link_stores(features, run.folder / "features", detector=detector, box_masks=box_masks)
         train_teacher(
             teacher=entry.method,
@@ -49,7 +48,7 @@ def run_teacher(
         )
         boxes = run.folder / "boxes" / "boxes.parquet"
         write_pseudo_labels(
-            pairs=run.pairs("train", SPLIT) if entry.teaches else run.pairs(SPLIT),
+            pairs=run.pairs(*(("train",) if entry.teaches else ()), *run.plan.splits),
             images=files.images,
             features=stores,
             teacher=run.model,
@@ -59,7 +58,7 @@ def run_teacher(
         )
         if entry.teaches:
             write_labels(boxes, teacher=entry.method, out=files.out / f"labels-{run.seed}.parquet")
-        answer_val(boxes, run, segmenter=segmenter, device=device)
+        answer(boxes, run, segmenter=segmenter, device=device)
 
 
 def link_stores(features: Path, folder: Path, **others: Path) -> Path:
@@ -77,16 +76,16 @@ def write_labels(boxes: Path, *, teacher: str, out: Path) -> None:
     write_table(train[["sample_id", "box", "mask", "score", "accept", "teacher"]], out)
 
 
-def answer_val(boxes: Path, run: SeedRun, *, segmenter: Path, device: Device) -> None:
-    """Write the answers to val; with masks, the segmenter's too, if the teacher draws its own."""
+def answer(boxes: Path, run: SeedRun, *, segmenter: Path, device: Device) -> None:
+    """Write the answers; with masks, the segmenter's too, if the teacher draws its own."""
     table = pd.read_parquet(boxes)
-    val = table[table["split"] == SPLIT].reset_index(drop=True)
+    asked = table[table["split"].isin(run.plan.splits)].reset_index(drop=True)
     if "own_mask" not in table:
         card = read_json(run.model / "config.json", made_by="train_teacher")
-        write_table(val.assign(mask=None, teacher=card["teacher"]), run.answers())
+        write_table(asked.assign(mask=None, teacher=card["teacher"]), run.answers())
         return
     answered = boxes.with_name("answered.parquet")
-    write_table(val, answered)
+    write_table(asked, answered)
     segment_boxes(
         boxes=answered,
         images=run.files.images,

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from claims.entries import Plan, answers_file, model_folder, params_of
+from claims.entries import Plan, Variant, answers_file, model_folder, params_of
 from claims.inputs import write_pairs, write_params
 from deixis.core.config import read_section
 from training.files import TrainingFiles
@@ -50,7 +50,7 @@ class SeedRun:
         return self.files.out / model_folder(self.seed)
 
     def answers(self, reading: str = "") -> Path:
-        """Where the answers to val go, read in the ordinary way or another."""
+        """Where the answers go, read in the ordinary way or another."""
         return self.files.out / answers_file(self.seed, reading)
 
     def pairs(self, *splits: str) -> Path:
@@ -73,9 +73,9 @@ class SeedRun:
         return TrainingFiles(images, root, weights, self.model, self.curves, self.params())
 
 
-def each_seed(files: RunFiles, overrides: dict[str, Any]) -> Iterator[SeedRun]:
+def each_seed(files: RunFiles, variant: Variant) -> Iterator[SeedRun]:
     """A run per seed of the plan; its folder goes when the next one comes."""
     plan = read_section(files.plan, "measure", Plan)
-    for seed in plan.seeds:
+    for seed in plan.seeds_of(variant.method):
         with TemporaryDirectory() as name:
-            yield SeedRun(seed, Path(name), files, plan, overrides)
+            yield SeedRun(seed, Path(name), files, plan, variant.overrides)

@@ -1,4 +1,4 @@
-"""Score every variant's answers to val; the only stage here that reads truth, and it trains nothing.
+"""Score every variant's answers; the only stage here that reads truth, and it trains nothing.
 
 reads   the answers of all variants, prepared tables with truth.parquet, candidates, leakage.json;
         params: claims.yaml, claims/params.yaml, params.yaml
@@ -6,13 +6,14 @@ writes  per variant, seed and reading: one row per expression
 run     dvc repro claims/dvc.yaml:score
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pandas as pd
 
 from claims.entries import MapTeacher, Plan, answers_file, model_folder, params_of, read_variants, score_file
-from claims.inputs import SPLIT, write_pairs, write_params
+from claims.inputs import write_pairs, write_params
 from deixis.core.cli import run_stage
 from deixis.core.config import read_section
 from deixis.core.progress import track
@@ -37,7 +38,7 @@ def score(
     plan: Path = Path("claims/params.yaml"),
     params: Path = Path("params.yaml"),
 ) -> None:
-    """Score every variant's answers to val.
+    """Score every variant's answers.
 
     Args:
         partial: Leave out variants that have not answered for every seed, instead of ending with an error.
@@ -45,19 +46,21 @@ def score(
     shared = read_section(plan, "measure", Plan)
     variants = read_variants(claims)
     if partial:
-        variants = {name: entry for name, entry in variants.items() if has_answered(runs / name, shared)}
+        variants = {
+            name: entry for name, entry in variants.items() if has_answered(runs / name, shared.seeds_of(entry.method))
+        }
     todo = [
         (variant, seed, reading)
         for variant, entry in variants.items()
-        for seed in shared.seeds
+        for seed in shared.seeds_of(entry.method)
         for reading in ("", *(entry.readings if isinstance(entry, MapTeacher) else ()))
     ]
     with TemporaryDirectory() as name:
         folder = Path(name)
-        val_pairs = write_pairs(prepared / "pairs.parquet", folder, splits=(SPLIT,)).parent
+        asked = write_pairs(prepared / "pairs.parquet", folder, splits=shared.splits).parent
         for table in ("truth", "images"):
-            (val_pairs / f"{table}.parquet").symlink_to((prepared / f"{table}.parquet").resolve())
-        known = {"candidates": candidates, "prepared": val_pairs, "leakage": leakage}
+            (asked / f"{table}.parquet").symlink_to((prepared / f"{table}.parquet").resolve())
+        known = {"candidates": candidates, "prepared": asked, "leakage": leakage}
         for variant, seed, reading in track(todo, "scoring", total=len(todo)):
             samples = score_run(
                 runs / variant,
@@ -89,9 +92,9 @@ def score_run(variant: Path, answers: str, seed: int, *, folder: Path, params: P
     return samples[[column for column in KEPT if column in samples]]
 
 
-def has_answered(folder: Path, plan: Plan) -> bool:
+def has_answered(folder: Path, seeds: Iterable[int]) -> bool:
     """Whether a variant was run for every seed."""
-    return all((folder / answers_file(seed)).exists() for seed in plan.seeds)
+    return all((folder / answers_file(seed)).exists() for seed in seeds)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from claims.entries import Plan, model_folder, read_claims, score_file
+from claims.entries import Judging, Plan, model_folder, read_claims, read_variants, score_file
 from claims.verdict import SPEED
 from deixis.core.cli import run_stage
 from deixis.core.config import read_section
@@ -31,12 +31,13 @@ def time_teachers(
     device: Device = "auto",
 ) -> None:
     """Time all teachers that a claim about speed names."""
-    shared = read_section(plan, "measure", Plan)
+    shared, judging = read_section(plan, "measure", Plan), read_section(plan, "judging", Judging)
     timed = [claim for claim in read_claims(claims) if claim.metric == SPEED]
     variants = list(dict.fromkeys(side for claim in timed for side in (claim.baseline, claim.variant)))
-    table, images = timed_phrases(prepared, shared.timed_phrases)
+    table, images = timed_phrases(prepared, judging.timed_phrases)
     hardware = pick_device(device)
-    for seed in shared.seeds:
+    methods = {read_variants(claims)[variant].method for variant in variants}
+    for seed in min((shared.seeds_of(method) for method in methods), key=len):
         passes = {
             variant: teacher_pass(runs / variant / model_folder(seed), weights, table, images, image_root, hardware)
             for variant in variants

@@ -8,6 +8,8 @@ run     dvc repro write_map_labels@scenes_plus-tris, with tris under run.map_tea
 
 from pathlib import Path
 
+import numpy as np
+
 from answering.response_maps import MapLabelParams, finish_map_labels, read_maps
 from deixis.batches.features import FeatureStore
 from deixis.batches.map_data import MapReader, read_needed_cues, refuse_other_squares
@@ -60,8 +62,10 @@ def write_map_labels(
         image_id: image_root / path for image_id, path in image_table[["image_id", "path"]].itertuples(index=False)
     }
     labelled = read_maps(model, reader, table, paths=paths, rules=rules, judge=judge, proposals=store)
-    segmenter = load_segmenter(weights / "segmenter", hardware)
-    labelled["prompted_mask"], labelled["mask_quality"] = segment_points(segmenter, labelled, paths=paths)
+    labelled["mask_quality"] = np.nan  # what the segmenter thinks of its own mask
+    if rules.prompted:
+        segmenter = load_segmenter(weights / "segmenter", hardware)
+        labelled["prompted_mask"], labelled["mask_quality"] = segment_points(segmenter, labelled, paths=paths)
     if store is not None:
         bare = labelled.loc[labelled["proposal_mask"].isna(), "image_id"].nunique()
         say(f"{bare} of {labelled['image_id'].nunique()} images without a proposal")

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -27,6 +26,14 @@ class ASPP(nn.Module):
         self.output = nn.Conv2d((len(rates) + 2) * width, 1, 1)
 
     def forward(self, x: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch 1 h w"]:
-        """Logits."""
-        pooled = self.pooled(x.mean((2, 3), keepdim=True)).expand(-1, -1, *x.shape[2:])
-        return self.output(torch.cat([*(branch(x) for branch in self.branches), pooled], 1))
+        """Logits.
+
+        What `output` says of all branches joined is the sum of what it says of each: nothing is joined, and the pooled
+        branch is weighed once and not at every place.
+        """
+        pooled = self.pooled(x.mean((2, 3), keepdim=True))[:, :, 0, 0]
+        weights = self.output.weight[0, :, 0, 0].split(pooled.shape[1])
+        logits = (pooled @ weights[-1] + self.output.bias)[:, None, None]
+        for branch, weight in zip(self.branches, weights[:-1], strict=True):
+            logits = logits + branch(x).permute(0, 2, 3, 1) @ weight
+        return logits[:, None]

@@ -8,7 +8,8 @@ from claims.entries import Claim, Plan, Student, Teacher, override, params_of, r
 from deixis.core.errors import ConfigError
 
 PARAMS = {"seed": 0, "teachers": {"refclip": {"model": {"keep_fraction": 0.2}, "recipe": {"epochs": 3}}}}
-PLAN = Plan(seeds=(0, 1), timed_phrases=4, overrides={"teachers.refclip.recipe.epochs": 1})
+COUNTS = {"refclip": 3, "tris": 2, "simrec": 0}
+PLAN = Plan(splits=("val",), run="default", seeds={"default": COUNTS}, overrides={"teachers.refclip.recipe.epochs": 1})
 WORDS = {"id": "a", "paper": "p", "table": "t", "numbers": "1 → 2", "statement": "s"}
 SIDES = {"metric": "acc50", "baseline": "b", "variant": "v"}
 
@@ -34,6 +35,15 @@ def test_a_variant_outranks_what_all_share_and_the_seed_is_its_own(tmp_path: Pat
     assert params_of(path, PLAN, {"teachers.refclip.recipe.epochs": 2}, seed=7)["teachers"]["refclip"]["recipe"] == {
         "epochs": 2, "batch_size": 8,
     }  # fmt: skip
+
+
+def test_a_plan_names_the_seeds_of_every_method():
+    assert [len(PLAN.seeds_of(method)) for method in ("refclip", "tris")] == [3, 2]
+    for method, found in (("simrec", "0"), ("dvin", "missing")):
+        with pytest.raises(ConfigError, match=rf"seeds\.default\.{method} is {found}\. Allowed: a number above 0"):
+            PLAN.seeds_of(method)
+    with pytest.raises(ValueError, match=r"measure\.run is short\. Allowed: default"):
+        Plan(splits=("val",), run="short", seeds={"default": COUNTS}, overrides={})
 
 
 @pytest.mark.parametrize("fields", [{}, {"metric": "acc50", "variant": "v"}, SIDES | {"missing": "a switch"}])

@@ -8,15 +8,20 @@ import pandas as pd
 import pytest
 
 from claims.judge import judge
-from deixis.core.errors import DataError
-from deixis.core.records import read_json, write_table
+from deixis.core.errors import ConfigError, DataError
+from deixis.core.records import read_json, write_json, write_table
 
 PLAN = """measure:
-  seeds: [0, 1]
-  timed_phrases: 4
+  splits: [val, testA]
+  run: default
+  seeds: {default: {refclip: 3, tris: 2}}
   overrides: {teachers.refclip.recipe.epochs: 1}
+judging: {tie: 0.01, timed_phrases: 4, nulls: 50}
 """
-CLAIMS = """claims:
+CLAIMS = """teachers: {full: {method: refclip}}
+map_teachers: {plain: {method: tris, readings: {prms: {map_labels.select: all}}}}
+students: {}
+claims:
   - {id: up, paper: Paper, table: table 1, numbers: "40.0 → 52.0", statement: More is better., metric: acc50,
      baseline: plain, variant: full}
   - {id: read, paper: Paper, table: table 2, numbers: "1 → 2", statement: Sharing helps., metric: miou_map,
@@ -38,6 +43,7 @@ def write_scores(path: Path, *, hits: float) -> None:
 def measured(tmp_path: Path) -> Path:
     (tmp_path / "plan.yaml").write_text(PLAN)
     (tmp_path / "claims.yaml").write_text(CLAIMS)
+    (tmp_path / "params.yaml").write_text("seed: 0\n")
     for seed in (0, 1):
         write_scores(tmp_path / "plain" / f"{seed}.parquet", hits=0.3)
         write_scores(tmp_path / "plain" / f"{seed}-prms.parquet", hits=0.3)
@@ -48,13 +54,16 @@ def measured(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(folder: Path) -> tuple[dict, str]:
+def run(folder: Path, *, partial: bool = False) -> tuple[dict, str]:
     judge(
         scores=folder,
         times=folder / "times",
         out=folder / "out",
+        partial=partial,
+        replicas=folder / "replicas",
         claims=folder / "claims.yaml",
         plan=folder / "plan.yaml",
+        params=folder / "params.yaml",
     )
     return read_json(folder / "out" / "claims.json", made_by="judge"), (folder / "out" / "claims.md").read_text()
 
@@ -76,6 +85,27 @@ def test_every_claim_is_a_row_and_what_was_measured_has_an_interval(measured):
     assert "needs a direction" in lines[2] and "not measured" in lines[2]
     assert "`plain` 22.0 → `full` 32.0" in lines[3] and "+10.0 [+10.0, +10.0]" in lines[3]
     assert "`teachers.refclip.recipe.epochs: 1`" in page
+    assert rows["up"]["seeds"] == 2 and 0 <= rows["up"]["by_chance"] < 0.2  # those that both sides have
+    assert "(2 seeds)" in lines[0] and "val, testA" in page and "Decided here: 3." in page
+
+
+def test_other_worlds_stand_beside_the_main_one(measured):
+    judged, _ = run(measured)
+    judged["world"] = 1
+    judged["claims"][1]["verdict"] = "does not hold here"
+    write_json(judged, measured / "replicas" / "world_1.json")
+    again, page = run(measured)
+    rows = {row["id"]: row for row in again["claims"]}
+    assert rows["up"]["worlds"]["1"]["verdict"] == "holds"
+    assert rows["switch"]["worlds"] == {"1": None}
+    assert "Decided here: 3. World 1 agrees in 2." in page
+    assert "1: +50.0 [" in next(line for line in page.splitlines() if line.startswith("| up,"))
+
+
+def test_a_claim_about_no_variant_is_refused_by_name(measured):
+    (measured / "claims.yaml").write_text(CLAIMS.replace("variant: plain/prms", "variant: plane/prms"))
+    with pytest.raises(ConfigError, match=r"read compares plane, which is no variant; there are full, plain"):
+        run(measured)
 
 
 def test_the_same_scores_give_the_same_bytes(measured):
@@ -90,8 +120,6 @@ def test_a_variant_that_was_not_run_is_named(measured):
 
 def test_a_partial_page_says_what_was_not_run(measured):
     shutil.rmtree(measured / "full")
-    places = {"scores": measured, "times": measured / "times", "out": measured / "out"}
-    judge(**places, partial=True, claims=measured / "claims.yaml", plan=measured / "plan.yaml")
-    rows = {row["id"]: row for row in read_json(measured / "out" / "claims.json", made_by="judge")["claims"]}
+    rows = {row["id"]: row for row in run(measured, partial=True)[0]["claims"]}
     assert rows["up"]["verdict"] == "not measured" and "to be run" in rows["up"]["missing"]
     assert rows["read"]["verdict"] == "holds" and rows["fast"]["verdict"] == "holds"

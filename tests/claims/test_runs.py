@@ -32,7 +32,7 @@ def calls(monkeypatch) -> list[tuple[str, dict[str, Any]]]:
                 write_json({"teacher": "refclip"}, given["out"] / "config.json")
             if name == "write_pseudo_labels":
                 row = {"box": [0.0, 0.0, 1.0, 1.0], "score": 1.0, "accept": True}
-                rows = [row | {"sample_id": split, "split": split} for split in ("train", "val")]
+                rows = [row | {"sample_id": split, "split": split} for split in ("train", "val", "testA")]
                 write_table(pd.DataFrame(rows), given["out"] / "boxes.parquet")
 
         return stage
@@ -43,6 +43,7 @@ def calls(monkeypatch) -> list[tuple[str, dict[str, Any]]]:
     return calls_made
 
 
+ASKED = {"val", "testB"}
 STAGES = {
     "train_teacher", "write_pseudo_labels", "segment_boxes", "train_map_teacher", "write_map_labels", "train_student",
     "predict_student",
@@ -54,10 +55,13 @@ def given(tmp_path: Path) -> dict[str, Any]:
     """A dataset without truth.parquet, and a plan of two seeds."""
     prepared = tmp_path / "scenes_plus"
     columns = ["sample_id", "image_id", "expression", "text", "split"]
-    rows = [(split, number, "ball", "ball", split) for number, split in enumerate(("train", "val", "testA"))]
+    rows = [(split, number, "ball", "ball", split) for number, split in enumerate(("train", "val", "testA", "testB"))]
     write_table(pd.DataFrame(rows, columns=columns), prepared / "pairs.parquet")
     plan = tmp_path / "plan.yaml"
-    plan.write_text("measure: {seeds: [3, 4], timed_phrases: 4, overrides: {}}\n")
+    plan.write_text(
+        "measure: {splits: [val, testB], run: default, overrides: {},"
+        " seeds: {default: {refclip: 2, tris: 2, simrec: 2}}}\n"
+    )
     (tmp_path / "features" / "detector").mkdir(parents=True)
     places = {"pairs": prepared / "pairs.parquet", "images": prepared / "images.parquet"}
     settings = {"plan": plan, "claims": ROOT / "claims" / "claims.yaml", "params": ROOT / "params.yaml"}
@@ -79,21 +83,21 @@ def run(variant: str, given, tmp_path) -> None:
 def test_teacher(calls, given, tmp_path):
     run("refclip_n1", given, tmp_path)
     check(calls, ["train_teacher", "write_pseudo_labels"])
-    assert [arguments["splits"] for _, arguments in calls[:2]] == [{"train"}, {"val"}]
+    assert [arguments["splits"] for _, arguments in calls[:2]] == [{"train"}, ASKED]
     settings = [arguments["settings"] for name, arguments in calls if name == "train_teacher"]
-    assert [one["seed"] for one in settings] == [3, 4]
+    assert [one["seed"] for one in settings] == [0, 1]
     assert {one["teachers"]["refclip"]["model"]["negatives"] for one in settings} == {1}
-    assert not (given["out"] / "labels-3.parquet").exists()
-    assert pd.read_parquet(given["out"] / "answers-3.parquet")["sample_id"].tolist() == ["val"]
+    assert not (given["out"] / "labels-0.parquet").exists()
+    assert pd.read_parquet(given["out"] / "answers-0.parquet")["sample_id"].tolist() == ["val"]
 
 
 def test_a_teacher_of_students_labels_train(calls, given, tmp_path):
     run("refclip", given, tmp_path)
-    assert [arguments["splits"] for _, arguments in calls[:2]] == [{"train"}, {"train", "val"}]
-    labels = pd.read_parquet(given["out"] / "labels-3.parquet")
+    assert [arguments["splits"] for _, arguments in calls[:2]] == [{"train"}, {"train"} | ASKED]
+    labels = pd.read_parquet(given["out"] / "labels-0.parquet")
     assert labels["sample_id"].tolist() == ["train"]
     assert labels["teacher"].tolist() == ["refclip"] and labels["mask"].isna().all()
-    assert pd.read_parquet(given["out"] / "answers-3.parquet")["sample_id"].tolist() == ["val"]
+    assert pd.read_parquet(given["out"] / "answers-0.parquet")["sample_id"].tolist() == ["val"]
 
 
 def test_map_teacher_is_trained_once_and_read_in_every_way(calls, given, tmp_path):
@@ -105,7 +109,7 @@ def test_map_teacher_is_trained_once_and_read_in_every_way(calls, given, tmp_pat
     reads = [arguments["settings"]["map_labels"]["select"] for name, arguments in calls if name == "write_map_labels"]
     assert reads == ["none", "all", "none", "all"]
     outs = [arguments["out"].name for name, arguments in calls if name == "write_map_labels"]
-    assert outs[:2] == ["answers-3.parquet", "answers-3-prms.parquet"]
+    assert outs[:2] == ["answers-0.parquet", "answers-0-prms.parquet"]
 
 
 def test_student(calls, given, tmp_path):
@@ -115,14 +119,14 @@ def test_student(calls, given, tmp_path):
     )
     check(calls, ["train_student", "predict_student"])
     trained = [arguments for name, arguments in calls if name == "train_student"]
-    assert [arguments["labels"].name for arguments in trained] == ["labels-3.parquet", "labels-4.parquet"]
+    assert [arguments["labels"].name for arguments in trained] == ["labels-0.parquet", "labels-1.parquet"]
     assert all(arguments["splits"] == {"train"} for arguments in trained)
 
 
 def test_scoring_keeps_scores_and_no_truth(monkeypatch, given, tmp_path):
     def evaluate(**arguments: Any) -> None:
         assert arguments["prepared"].name == "scenes_plus"  # reports/leakage.json knows it by that name
-        assert pd.read_parquet(arguments["prepared"] / "pairs.parquet")["split"].tolist() == ["val"]
+        assert pd.read_parquet(arguments["prepared"] / "pairs.parquet")["split"].tolist() == ["val", "testB"]
         row = {"sample_id": "val", "image_id": 1, "iou": 0.7, "true_box": [0.0, 0.0, 1.0, 1.0], "mask": None}
         write_table(pd.DataFrame([row]), arguments["samples_out"])
         scored.append((arguments["predictions"].name, arguments["card"].parent.name))
@@ -135,8 +139,8 @@ def test_scoring_keeps_scores_and_no_truth(monkeypatch, given, tmp_path):
     arguments = {name: given[name] for name in ("plan", "params")} | {"prepared": given["pairs"].parent}
     places = {name: tmp_path / name for name in ("runs", "candidates", "leakage", "out")}
     score.score(claims=tmp_path / "claims.yaml", **arguments, **places)
-    assert scored == [(f"answers-{seed}{way}.parquet", f"model-{seed}") for seed in (3, 4) for way in ("", "-prms")]
-    table = pd.read_parquet(tmp_path / "out" / "tris" / "4-prms.parquet")
+    assert scored == [(f"answers-{seed}{way}.parquet", f"model-{seed}") for seed in (0, 1) for way in ("", "-prms")]
+    table = pd.read_parquet(tmp_path / "out" / "tris" / "1-prms.parquet")
     assert table.columns.tolist() == ["sample_id", "image_id", "iou"]
 
 

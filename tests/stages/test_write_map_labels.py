@@ -10,6 +10,7 @@ from answering.response_maps import MapLabelParams, finish_map_labels, read_map
 from deixis.batches.features import extract
 from deixis.batches.samples import pack_bits
 from deixis.core.checkpoints import save_checkpoint
+from deixis.core.errors import ConfigError
 from deixis.imaging.letterbox import Letterbox
 from deixis.imaging.masks import decode_mask, encode_mask
 from deixis.language.text import build_vocabulary
@@ -116,3 +117,13 @@ def test_phrases_of_one_object_share_a_map_where_they_are_to(world, tmp_path, se
     maps = table.groupby(["split", "image_id", "ref_id"])["score"].nunique().groupby("split").agg(["min", "max"])
     assert {split for split, counts in maps.iterrows() if counts["max"] == 1} == sharing
     assert all(counts["min"] > 1 for split, counts in maps.iterrows() if split not in sharing)
+
+
+def test_the_segmenter_is_not_asked_where_nobody_wants_its_masks(world, tmp_path):
+    whole, bare = (labels(world, tmp_path, f"{{mask: map, prompted: {wanted}}}") for wanted in ("true", "false"))
+    assert "prompted_mask" in whole and "prompted_mask" not in bare
+    assert bare["mask_quality"].isna().all()
+    both = zip(bare["mask"], whole["mask"], strict=True)
+    assert all(np.array_equal(decode_mask(one), decode_mask(other)) for one, other in both)
+    with pytest.raises(ConfigError, match=r"map_labels\.prompted is false, and map_labels\.mask is segmenter"):
+        labels(world, tmp_path, "{mask: segmenter, prompted: false}")
