@@ -45,6 +45,14 @@ class Plan:
 
 
 @dataclass(frozen=True, config=STRICT)
+class Judge:
+    """`judge` of `claims/params.yaml`: the model that judges response maps; the rest of its recipe is the expert's."""
+
+    epochs: int
+    alone_share: float  # of the images it sees, those of which a soft mask leaves one object or two
+
+
+@dataclass(frozen=True, config=STRICT)
 class Judging:
     """`judging` of `claims/params.yaml`: fixed before anything was measured, and read by no training."""
 

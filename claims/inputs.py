@@ -22,3 +22,11 @@ def write_pairs(pairs: Path, folder: Path, *, splits: tuple[str, ...]) -> Path:
     path = folder / "-".join(splits) / pairs.parent.name / "pairs.parquet"
     write_table(table[table["split"].isin(splits)].reset_index(drop=True), path)
     return path
+
+
+def link_folders(folder: Path, out: Path, **others: Path) -> Path:
+    """One folder with all that lie in `folder` and others, by name and in their place, as stages expect it."""
+    out.mkdir()
+    for name, path in ({path.name: path for path in folder.iterdir()} | others).items():
+        (out / name).symlink_to(path.resolve(), target_is_directory=True)
+    return out

@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from claims.entries import Teacher
+from claims.inputs import link_folders
 from claims.runs import RunOptions, SeedRun, each_seed
 from deixis.core.cli import run_stage
 from deixis.core.config import read_section
@@ -36,7 +37,7 @@ def run_teacher(
     """Train one variant of a teacher once per seed, and let it answer."""
     entry = read_section(files.claims, f"teachers.{variant}", Teacher)
     for run in each_seed(files, entry):
-        stores = link_stores(features, run.folder / "features", detector=detector, box_masks=box_masks)
+        stores = link_folders(features, run.folder / "features", detector=detector, box_masks=box_masks)
         train_teacher(
             teacher=entry.method,
             pairs=run.pairs("train"),
@@ -59,14 +60,6 @@ def run_teacher(
         if entry.teaches:
             write_labels(boxes, teacher=entry.method, out=files.out / f"labels-{run.seed}.parquet")
         answer(boxes, run, segmenter=segmenter, device=device)
-
-
-def link_stores(features: Path, folder: Path, **others: Path) -> Path:
-    """One folder with the dataset's feature stores and others, by name and in their place, as teachers expect it."""
-    folder.mkdir()
-    for name, store in ({store.name: store for store in features.iterdir()} | others).items():
-        (folder / name).symlink_to(store.resolve(), target_is_directory=True)
-    return folder
 
 
 def write_labels(boxes: Path, *, teacher: str, out: Path) -> None:

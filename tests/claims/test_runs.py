@@ -102,7 +102,8 @@ def test_a_teacher_of_students_labels_train(calls, given, tmp_path):
 
 def test_map_teacher_is_trained_once_and_read_in_every_way(calls, given, tmp_path):
     run_map_teacher.run_map_teacher(
-        variant="tris", weights=tmp_path, cues=tmp_path / "cues", proposals=tmp_path / "proposals",
+        variant="tris", weights=tmp_path, judge=tmp_path / "judge", cues=tmp_path / "cues",
+        proposals=tmp_path / "proposals",
         files=RunFiles(**given),
     )  # fmt: skip
     check(calls, ["train_map_teacher", *2 * ["write_map_labels"]])

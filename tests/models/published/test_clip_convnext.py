@@ -1,5 +1,6 @@
 """OpenCLIP ConvNeXt-Large at its real size: the published file loads, and says what timm says."""
 
+import pytest
 import torch
 from safetensors.torch import save_file
 
@@ -7,6 +8,7 @@ from models.experts.clip_convnext import CLIPConvNeXt
 from tests.models.published.factories import CLIP, close, imported, randomise, squares, standard
 
 
+@pytest.mark.large
 @torch.no_grad()
 def test_clip_convnext_says_what_timm_says_at_each_place(tmp_path):
     from timm.models import convnext_large_mlp

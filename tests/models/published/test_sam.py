@@ -42,6 +42,7 @@ def test_another_width_is_refused(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.large
 @torch.no_grad()
 def test_vit_b_says_what_its_own_predictor_says(tmp_path, monkeypatch):
     """With three of its twelve blocks, which are alike but for their reach: all of them take half a minute."""
