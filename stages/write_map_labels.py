@@ -62,10 +62,11 @@ def write_map_labels(
         image_id: image_root / path for image_id, path in image_table[["image_id", "path"]].itertuples(index=False)
     }
     labelled = read_maps(model, reader, table, paths=paths, rules=rules, judge=judge, proposals=store)
-    labelled["mask_quality"] = np.nan  # what the segmenter thinks of its own mask
     if rules.prompted:
         segmenter = load_segmenter(weights / "segmenter", hardware)
         labelled["prompted_mask"], labelled["mask_quality"] = segment_points(segmenter, labelled, paths=paths)
+    else:
+        labelled["mask_quality"] = np.nan  # what the segmenter thinks of its own mask
     if store is not None:
         bare = labelled.loc[labelled["proposal_mask"].isna(), "image_id"].nunique()
         say(f"{bare} of {labelled['image_id'].nunique()} images without a proposal")

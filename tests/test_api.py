@@ -11,6 +11,8 @@ import pytest
 import deixis
 from deixis.core.errors import DataError
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 
 

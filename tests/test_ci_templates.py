@@ -14,6 +14,8 @@ from commands.comparing.as_markdown import MARKER
 from tests.commands.results import commit, git, start, write_results
 from tests.trainings import answers, hits, images_of_phrases
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 TEMPLATES = {path.stem: YAML(typ="safe").load(path.read_text()) for path in (ROOT / "deploy/ci").glob("*.yml")}
 

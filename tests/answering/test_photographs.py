@@ -27,6 +27,8 @@ from models.segmenters.crop_masks import CropMasks, CropMasksConfig
 from models.text.bert import BERT, BERTConfig
 from tests.models.detectors.yolox_release import Release
 
+pytestmark = pytest.mark.slow
+
 CATEGORIES = ("cat", "cup", "dog", "bird")
 TEXT = BERTConfig(vocabulary=8, length=8, width=16, layers=1, heads=2, feedforward=16)
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "cat", "cup", "dog", "red"]

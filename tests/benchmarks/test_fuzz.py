@@ -16,6 +16,8 @@ from benchmarks.fuzz.outcomes import FAULTS, Fuzz, all_kinds
 from benchmarks.fuzz.readers import CANARY, RunsCode
 from deixis.core.errors import DataError
 
+pytestmark = pytest.mark.slow
+
 INPUTS_PER_KIND = 3
 
 

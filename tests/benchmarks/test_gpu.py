@@ -5,9 +5,12 @@ import json
 import math
 from pathlib import Path
 
+import pytest
 import torch
 
 from benchmarks import gpu, timing
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 

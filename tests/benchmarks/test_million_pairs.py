@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from benchmarks.fabricated_pairs import fabricate, write_features
 from benchmarks.million_pairs import count, finished
@@ -16,6 +17,8 @@ from deixis.labelling.asked import save_asked
 from stages import write_pseudo_labels as stage
 from stages.prepare import prepare
 from stages.segment_boxes import segment_boxes
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 PAIRS, IMAGES, PER_PART = 300, 30, 64

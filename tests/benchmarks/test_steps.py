@@ -2,7 +2,11 @@
 
 import json
 
+import pytest
+
 from benchmarks import steps
+
+pytestmark = pytest.mark.slow
 
 
 def test_small_steps_are_timed_in_turns_and_their_operations_counted(tmp_path, monkeypatch, capsys):

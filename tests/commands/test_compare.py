@@ -20,6 +20,8 @@ from pipelines._comparison import comparison
 from tests.commands.results import SETTINGS, commit, git, start, write, write_results
 from tests.trainings import answers, hits, images_of_phrases
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = "the `ball` | <script>alert(1)</script>\n![x](http://x) @everyone"
 
 

@@ -6,6 +6,8 @@ import pytest
 
 from commands.doctor import doctor, examine
 
+pytestmark = pytest.mark.slow
+
 
 def by_name(root) -> dict[str, tuple[str, str, str]]:
     return {f"{check.group} {check.name}": (check.state, check.found, check.remedy) for check in examine(root)}

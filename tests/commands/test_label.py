@@ -24,6 +24,8 @@ from deixis.datasets.pairs.settings import PairsConfig
 from deixis.exports.reading import LabelReader
 from tests.small_world import PHRASES
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

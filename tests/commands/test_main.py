@@ -18,6 +18,8 @@ from PIL import Image
 from commands.main import COMMANDS, main
 from deixis.imaging.masks import decode_mask
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 PHOTOGRAPH = Path(skimage.data.__file__).parent / "chelsea.png"
 

@@ -20,6 +20,8 @@ from reviewing.page.places import places_of
 from reviewing.page.server import listen, run
 from tests.reviewing.reviewable import write_reviewable
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

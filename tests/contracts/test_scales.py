@@ -25,6 +25,8 @@ from stages.import_weights import ImportParams
 from stages.propose_masks import ProposalParams
 from tests.dvc_folder import init_dvc
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 PAPER = ROOT / "scales" / "paper.yaml"
 PHOTOGRAPHS = ROOT / "scales" / "photographs.yaml"

@@ -10,6 +10,8 @@ from pipelines._dvc import push_everything, refuse_missing_remote
 from pipelines._runner import Runner
 from tests.pipelines.checkouts import init
 
+pytestmark = pytest.mark.slow
+
 GRAPH = "stages: {a: {cmd: date +%N > a, deps: [made], outs: [a]}}"
 
 

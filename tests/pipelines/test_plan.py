@@ -6,6 +6,8 @@ from deixis.core.errors import ConfigError
 from pipelines._graph import StageNode, parse_dag, plan, stale_and_below, stale_stages
 from tests.pipelines.checkouts import init
 
+pytestmark = pytest.mark.slow
+
 DOT = """strict digraph  {
 "make";
 "train@a-b";

@@ -14,6 +14,8 @@ from pipelines._runner import BUSY, GUARD, Runner, StageFailed, _signal_group, p
 from tests.pipelines.checkouts import ROOT, init
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 GRAPH = """stages:
   asks: {cmd: exit 75, outs: [asks]}
   killed: {cmd: kill -9 $$, outs: [killed]}

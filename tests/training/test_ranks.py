@@ -11,6 +11,8 @@ from tests.together import run_together
 from tests.training.rank_gradients import cases, sizes, write_gradients
 from tests.training.rank_trainings import NORMS, normed, small_model, train, train_together
 
+pytestmark = pytest.mark.slow
+
 CLOSE = 1e-12  # of the largest gradient, or of the loss where that is larger: so far its own numbers are rounded
 
 

@@ -5,10 +5,14 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from deixis.cues.answers import Phrase
 from deixis.cues.asking import CHUNK, ask_all
 from deixis.cues.reading import parse_record
 from deixis.cues.rule import NoSettings, RuleCues
+
+pytestmark = pytest.mark.slow
 
 PHRASES = [Phrase(f"ball {number}", number, (number,)) for number in range(2 * CHUNK + 10)]
 SOURCE = RuleCues(NoSettings())

@@ -12,6 +12,8 @@ from deixis.datasets.scenes import ANGULAR, ROUND, draw_scene
 from deixis.datasets.write_scenes import ScenesConfig, write_referring
 from deixis.imaging.masks import decode_mask
 
+pytestmark = pytest.mark.slow
+
 COLOURS = {"red", "green", "blue", "yellow", "purple", "orange", "pink", "brown"}
 TEXTURES = {"plain": "plain", "striped": "striped", "stripy": "striped", "dotted": "dotted", "spotted": "dotted"}
 SIZES = {"small": "small", "little": "small", "big": "big", "large": "big"}

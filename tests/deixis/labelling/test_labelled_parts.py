@@ -18,6 +18,8 @@ from deixis.labelling.rules import LabelParams
 from deixis.types import SCALES
 from tests.factories import dvin, refclip, teacher_batch
 
+pytestmark = pytest.mark.slow
+
 IMAGES, SIDE = 6, 64
 PHRASES = ("ball", "left ball", "red star on the right", "ball left of the star", "zebra")
 RULES = (

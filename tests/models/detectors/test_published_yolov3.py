@@ -14,6 +14,8 @@ from torch.nn import functional as F
 from deixis.core.errors import DataError
 from models.detectors.yolov3 import YOLOv3
 
+pytestmark = pytest.mark.slow
+
 ANCHORS = {
     19: [(116, 90), (156, 198), (121, 240)],
     28: [(30, 61), (62, 45), (42, 119)],

@@ -17,6 +17,8 @@ from models.detectors.yolox import YOLOX, YOLOXConfig
 from stages.import_weights import import_weights
 from tests.models.detectors.yolox_release import SIZES, Release, hollow_state, random_release
 
+pytestmark = pytest.mark.slow
+
 SEEN = {"nano": 416, "tiny": 416, "s": 640, "m": 640, "l": 640, "x": 640}  # pixels, as published
 
 

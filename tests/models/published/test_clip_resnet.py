@@ -9,6 +9,8 @@ from models.backbones.clip_resnet import CLIPResNet, CLIPResNetConfig
 from tests.models.published.factories import IMAGENET, close, imported, published_size, squares, standard
 from tests.models.published.layouts import clip_resnet_50, clip_text
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory):

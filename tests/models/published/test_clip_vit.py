@@ -8,6 +8,8 @@ from deixis.core.errors import DataError
 from models.experts.clip_vit import CLIPViT
 from tests.models.published.factories import CLIP, close, imported, published_size, randomise, squares, standard
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):

@@ -15,6 +15,8 @@ from models.student_blocks.one_stage import OneStageConfig, build_backbone
 from stages.import_weights import import_weights
 from tests.models.published.factories import close, imported, published_size, squares
 
+pytestmark = pytest.mark.slow
+
 # The release's list of modules: channels in and out, then the convolution's side or the blocks' number
 CONVOLUTIONS = {0: (3, 64, 6), 1: (64, 128, 3), 3: (128, 256, 3), 5: (256, 512, 3), 7: (512, 1024, 3)}
 CROSS_STAGES = {2: (128, 3), 4: (256, 6), 6: (512, 9), 8: (1024, 3)}

@@ -8,6 +8,8 @@ from torch.nn import functional as F
 from models.experts.dinov2_vit import DINOv2ViT
 from tests.models.published.factories import IMAGENET, close, imported, published_size, randomise, squares, standard
 
+pytestmark = pytest.mark.large
+
 
 @pytest.fixture(scope="module")
 def dinov2(tmp_path_factory):

@@ -14,6 +14,8 @@ from models.segmenters.efficient_sam import EfficientSAM, EfficientSAMConfig
 from tests.models.published.efficient_sam_reference import Reference
 from tests.models.published.factories import close, imported, published_size, randomise, squares
 
+pytestmark = pytest.mark.slow
+
 SIZES = {"ti": EfficientSAMViTConfig(), "s": EfficientSAMViTConfig(width=384, heads=6)}
 
 

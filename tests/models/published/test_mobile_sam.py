@@ -11,6 +11,8 @@ from deixis.roles import Segmenter
 from models.segmenters.mobile_sam import MobileSAM
 from tests.models.published.factories import close, imported, published_size, randomise
 
+pytestmark = pytest.mark.slow
+
 CLASSES = 320 * 1000 + 1000 + 2 * 320  # TinyViT's head and its norm, which the file holds and nothing asks
 DEPTHS, HEADS, WINDOWS = (2, 2, 6, 2), (2, 4, 5, 10), (7, 7, 14, 7)
 

@@ -18,6 +18,8 @@ from tests.factories import TINY_TEXT
 from tests.models.published.factories import CLIP, close, randomise, squares, standard
 from tests.models.published.layouts import clip_text
 
+pytestmark = pytest.mark.slow
+
 START, END = 49406, 49407
 MERGES = ["#version: 0.2", "m a", "ma n</w>", "r e", "re d</w>", "l e", "le f", "lef t</w>"]
 PIECES = ["[PAD]", "[unused0]", "[UNK]", "[CLS]", "[SEP]", "the", "man", "red", "##dish", "left", "of"]

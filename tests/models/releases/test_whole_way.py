@@ -32,6 +32,8 @@ from tests.models.releases import (
 from tests.models.releases.files import import_state, score_as_right, write_annotations
 from tests.small_world import SIDE
 
+pytestmark = pytest.mark.slow
+
 DETECTOR = (8, 16, 24)  # channels of the small world's, from fine to coarse
 SEED = 1  # of a PCNet whose random maps respond to something
 PHRASES = ["red ball", "the star on the right"]
