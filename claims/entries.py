@@ -45,8 +45,8 @@ class Plan:
 
 
 @dataclass(frozen=True, config=STRICT)
-class Judge:
-    """`judge` of `claims/params.yaml`: the model that judges response maps; the rest of its recipe is the expert's."""
+class MapJudge:
+    """`map_judge` of `claims/params.yaml`: what judges response maps; the rest of its recipe is the expert's."""
 
     epochs: int
     alone_share: float  # of the images it sees, those of which a soft mask leaves one object or two
@@ -54,7 +54,7 @@ class Judge:
 
 @dataclass(frozen=True, config=STRICT)
 class Judging:
-    """`judging` of `claims/params.yaml`: fixed before anything was measured, and read by no training."""
+    """`judging` of `claims/params.yaml`: fixed before the run, and read by no training."""
 
     tie: float  # a difference that is certainly smaller, either way, counts as none
     timed_phrases: int  # per training, for claims about speed; evenly spread over val

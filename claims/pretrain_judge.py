@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from claims.entries import Judge
+from claims.entries import MapJudge
 from deixis.batches.order import epoch_generator, shuffled_rows
 from deixis.core.checkpoints import run_key, save_checkpoint
 from deixis.core.cli import run_stage
@@ -85,7 +85,7 @@ def pretrain_judge(
 ) -> None:
     """Train the expert and its text tower on whole scenes and on objects alone."""
     config = read_section(params, "experts.contrastive_vit.model", ContrastiveViTConfig)
-    judge = read_section(plan, "judge", Judge)
+    judge = read_section(plan, "map_judge", MapJudge)
     recipe = replace(read_section(params, "experts.contrastive_vit.recipe", Recipe), epochs=judge.epochs)
     count = read_section(params, "pretraining", PretrainingConfig)
     seed = read_section(params, "seed", int)

@@ -62,7 +62,7 @@ def test_it_can_be_loaded_as_a_judge_and_comes_out_the_same_twice(tmp_path, monk
     params = load_params(ROOT / "params.yaml") | {"pretraining": {"images": 8}}
     params["experts"]["contrastive_vit"]["recipe"] = dict(params["experts"]["contrastive_vit"]["recipe"], batch_size=4)
     YAML(typ="safe").dump(params, tmp_path / "params.yaml")
-    (tmp_path / "plan.yaml").write_text("judge: {epochs: 1, alone_share: 0.5}\n")
+    (tmp_path / "plan.yaml").write_text("map_judge: {epochs: 1, alone_share: 0.5}\n")
     vectors = []
     for name in ("one", "other"):
         out = tmp_path / name / "judge"
