@@ -29,11 +29,11 @@ PREFACE = """# What the papers claim, and what was measured here
 Each row is one comparison from an ablation table. Measured are {splits} of the embedded scenes, pooled; the world and
 its frozen models are those of the main run with `seed: {world}`. Trainings per variant: {seeds}; two variants are
 compared over the seeds that both have. Differences are variant minus baseline, in percent points or, where the claim is
-about speed, in phrases per second (the mean of each phrase's own rate), with a 96 % interval that takes both the images
+about speed, in phrases per second (the mean of each phrase's own rate), with a 97 % interval that takes both the images
 and the seeds for a few of many (`claims/verdict.py`).
 
 A claim *holds* if the whole interval lies on the paper's side, and *does not hold here* if the whole interval lies on
-the other. If it lies astride, but less than {tie:g} points from zero either way, there is *no difference here*.
+the other. If it lies astride, but within {tie:g} percent point of zero, there is *no difference here*.
 Everything else is *not decidable here*. Where a paper claims no harm or no difference, the row has a margin, and the
 sides meet there. Margins were fixed before the run. By chance: how many of {nulls} simulated draws with the row's own
 images, seeds and variances, but no difference, would get a verdict. A row that does not hold here says nothing about

@@ -67,12 +67,12 @@ def test_the_spread_of_seeds_is_that_of_their_mean():
     flat = {seed: column * 0 for seed, column in side(0.0).items()}
     moved = {seed: column + shift for (seed, column), shift in zip(flat.items(), (0.0, 0.1, 0.2), strict=True)}
     difference = compare(flat, moved)
-    reach = 4.848732 * 0.1 / np.sqrt(3)  # Student's t with two degrees of freedom, 96 %
+    reach = 5.642778 * 0.1 / np.sqrt(3)  # Student's t with two degrees of freedom, 97 %
     assert (difference.low, difference.high) == pytest.approx((0.1 - reach, 0.1 + reach))
     assert decide(claim(), difference) == "not decidable here"
 
 
-@pytest.mark.parametrize(("seeds", "most"), [(3, 0.08), (5, 0.055), (8, 0.05)])
+@pytest.mark.parametrize(("seeds", "most"), [(3, 0.08), (5, 0.05), (8, 0.05)])
 @pytest.mark.parametrize("of_seeds", [0.0, 0.02, 0.1])
 @pytest.mark.parametrize("of_images", [0.1, 0.4])
 def test_an_interval_seldom_misses_what_is_true(of_seeds, of_images, seeds, most):
