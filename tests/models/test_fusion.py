@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from models.blocks.layers import MultiScaleFusion
 
 SIZES = ((1, 2), (5, 7))
-WIDTHS = {"narrow": 12, "wide": 512}  # below and from where the four phases are convolved one by one
+WIDTHS = {"narrow": 12, "wide": 512}  # below and from where products of differences take over
 
 
 def plain(fusion, coarse, middle, fine, grow):
