@@ -19,7 +19,7 @@ class Plan:
 
     splits: tuple[str, ...]  # whose phrases are answered, and pooled
     run: str  # which of `seeds` holds
-    seeds: dict[str, dict[str, int]]  # trainings of each variant, by its method, in a run of this name
+    seeds: dict[str, dict[str, int]]  # trainings of each variant, by its method, in a run of this name; 0: left out
     overrides: dict[str, Any]  # of params.yaml, by dotted key, for every variant: shorter recipes
 
     def __post_init__(self) -> None:
@@ -36,10 +36,10 @@ class Plan:
             ConfigError: If the plan says nothing of the method.
         """
         counts = self.seeds[self.run]
-        if counts.get(method, 0) < 1:
+        if counts.get(method, -1) < 0:
             raise ConfigError(
-                f"claims/params.yaml: measure.seeds.{self.run}.{method} is {counts.get(method, 'missing')}. Allowed: "
-                "a number above 0, of trainings per variant. Fix it, then run: dvc repro claims/dvc.yaml"
+                f"claims/params.yaml: measure.seeds.{self.run}.{method} is {counts.get(method, 'missing')}. Allowed: a "
+                "number of trainings per variant; 0 leaves the method out. Fix it, then run: dvc repro claims/dvc.yaml"
             )
         return range(counts[method])
 

@@ -24,6 +24,7 @@ from deixis.core.records import read_json, write_atomically, write_json
 
 UNMEASURED = "not measured"
 NOT_RUN = "to be run: dvc repro claims/dvc.yaml"
+LEFT_OUT = "`measure.run: long` in claims/params.yaml"
 PREFACE = """# What the papers claim, and what was measured here
 
 Each row is one comparison from an ablation table. Measured are {splits} of the embedded scenes, pooled; the world and
@@ -72,6 +73,8 @@ def judge(
     rows = []
     for claim in read_claims(claims):
         measured = times if claim.metric == SPEED else scores
+        if not claim.missing and not common_seeds(claim, shared, methods):
+            claim = replace(claim, metric="", baseline="", variant="", missing=LEFT_OUT)
         if partial and not claim.missing and not was_run(claim, measured):
             claim = replace(claim, metric="", baseline="", variant="", missing=NOT_RUN)
         row = hold(claim, measured, shared, methods, judging)
@@ -153,7 +156,7 @@ def write_page(rows: list[dict[str, Any]], plan: Plan, judging: Judging, world: 
         PREFACE.format(
             splits=", ".join(plan.splits),
             world=world,
-            seeds=", ".join(f"{count} of `{method}`" for method, count in plan.seeds[plan.run].items()),
+            seeds=", ".join(f"{count} of `{method}`" for method, count in plan.seeds[plan.run].items() if count),
             tie=100 * judging.tie,
             nulls=judging.nulls,
             cuts="; ".join(f"`{key}: {value}`" for key, value in plan.overrides.items()) or "none",

@@ -76,6 +76,7 @@ class SeedRun:
 def each_seed(files: RunFiles, variant: Variant) -> Iterator[SeedRun]:
     """A run per seed of the plan; its folder goes when the next one comes."""
     plan = read_section(files.plan, "measure", Plan)
+    files.out.mkdir(parents=True, exist_ok=True)  # a method that this run leaves out has an empty one
     for seed in plan.seeds_of(variant.method):
         with TemporaryDirectory() as name:
             yield SeedRun(seed, Path(name), files, plan, variant.overrides)

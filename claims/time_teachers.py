@@ -32,12 +32,14 @@ def time_teachers(
 ) -> None:
     """Time all teachers that a claim about speed names."""
     shared, judging = read_section(plan, "measure", Plan), read_section(plan, "judging", Judging)
+    out.mkdir(parents=True, exist_ok=True)
     timed = [claim for claim in read_claims(claims) if claim.metric == SPEED]
-    variants = list(dict.fromkeys(side for claim in timed for side in (claim.baseline, claim.variant)))
+    method_of = {name: entry.method for name, entry in read_variants(claims).items()}
+    named = dict.fromkeys(side for claim in timed for side in (claim.baseline, claim.variant))
+    variants = [name for name in named if shared.seeds_of(method_of[name])]
     table, images = timed_phrases(prepared, judging.timed_phrases)
     hardware = pick_device(device)
-    methods = {read_variants(claims)[variant].method for variant in variants}
-    for seed in min((shared.seeds_of(method) for method in methods), key=len):
+    for seed in min((shared.seeds_of(method_of[name]) for name in variants), key=len, default=range(0)):
         passes = {
             variant: teacher_pass(runs / variant / model_folder(seed), weights, table, images, image_root, hardware)
             for variant in variants

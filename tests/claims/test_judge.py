@@ -118,6 +118,14 @@ def test_a_variant_that_was_not_run_is_named(measured):
         run(measured)
 
 
+def test_a_method_that_the_run_leaves_out_is_not_measured(measured):
+    (measured / "plan.yaml").write_text(PLAN.replace("refclip: 3", "refclip: 0"))
+    judged, page = run(measured)
+    verdicts = {row["id"]: row["verdict"] for row in judged["claims"]}
+    assert verdicts == {"up": "not measured", "read": "holds", "switch": "not measured", "fast": "not measured"}
+    assert "needs `measure.run: long` in claims/params.yaml" in page and "of `refclip`" not in page
+
+
 def test_a_partial_page_says_what_was_not_run(measured):
     shutil.rmtree(measured / "full")
     rows = {row["id"]: row for row in run(measured, partial=True)[0]["claims"]}

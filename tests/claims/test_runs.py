@@ -60,7 +60,7 @@ def given(tmp_path: Path) -> dict[str, Any]:
     plan = tmp_path / "plan.yaml"
     plan.write_text(
         "measure: {splits: [val, testB], run: default, overrides: {},"
-        " seeds: {default: {refclip: 2, tris: 2, simrec: 2}}}\n"
+        " seeds: {default: {refclip: 2, tris: 2, simrec: 2, weakmcn: 0}}}\n"
     )
     (tmp_path / "features" / "detector").mkdir(parents=True)
     places = {"pairs": prepared / "pairs.parquet", "images": prepared / "images.parquet"}
@@ -89,6 +89,11 @@ def test_teacher(calls, given, tmp_path):
     assert {one["teachers"]["refclip"]["model"]["negatives"] for one in settings} == {1}
     assert not (given["out"] / "labels-0.parquet").exists()
     assert pd.read_parquet(given["out"] / "answers-0.parquet")["sample_id"].tolist() == ["val"]
+
+
+def test_a_method_that_the_run_leaves_out_leaves_an_empty_folder(calls, given, tmp_path):
+    run("weakmcn", given, tmp_path)
+    assert not calls and not list(given["out"].iterdir())
 
 
 def test_a_teacher_of_students_labels_train(calls, given, tmp_path):

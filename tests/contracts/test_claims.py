@@ -81,9 +81,11 @@ def test_students_learn_from_teachers_and_names_are_used_once():
 
 @pytest.mark.parametrize("run", PLAN.seeds)
 def test_every_variant_has_three_seeds_or_more_and_those_of_stored_features_eight(run):
+    left_out = {"weakmcn"} if run == "default" else set()
     plan = replace(PLAN, run=run)
     for variant in VARIANTS.values():
-        assert len(plan.seeds_of(variant.method)) >= (8 if variant.method in ("refclip", "dvin") else 3)
+        least = 0 if variant.method in left_out else 8 if variant.method in ("refclip", "dvin") else 3
+        assert len(plan.seeds_of(variant.method)) >= least
 
 
 @pytest.mark.parametrize("name", VARIANTS)
