@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
+from deixis.core.columns import check_gaps
 from deixis.core.errors import DataError
-from deixis.core.records import read_table
+from deixis.core.long_tables import check_schema, whole_file
+from deixis.core.records import ARROW_TEXTS, read_table
+from deixis.exports.groups import open_in_groups, read_columns
 from deixis.exports.image_names import name_images
 from deixis.exports.rows import MADE_BY, LabelRows
 from deixis.exports.types import ExportedImage, Label, LabelledImage
@@ -183,15 +185,18 @@ def per_object(labels: list[Label]) -> list[Label]:
 
 def read_images(images: Path) -> pd.DataFrame:
     """The table of images, each once."""
-    if not images.exists():
+    if not images.is_file():
+        found = "a folder" if images.is_dir() else "missing"
         raise DataError(
-            f"{images}: missing. Allowed: the images.parquet of the labels' images: prepared/images.parquet of a "
+            f"{images}: {found}. Allowed: the images.parquet of the labels' images: prepared/images.parquet of a "
             "folder that `deixis label` wrote, or data/prepared/<dataset>/images.parquet (dvc repro prepare). "
             "Name it with --images"
         )
-    columns, optional = IMAGE_COLUMNS, ("sha256", "licence")
-    table = read_table(images, columns=columns, optional=optional, made_by="prepare", compact=True)
-    pa.default_memory_pool().release_unused()  # Arrow keeps what decoding took, which is twice the table
+    with whole_file(images, "prepare"), open_in_groups(images) as file:
+        wanted = [*IMAGE_COLUMNS, *(name for name in ("sha256", "licence") if name in file.schema_arrow.names)]
+        check_schema(file.schema_arrow, wanted, path=images, made_by="prepare")
+        table = read_columns(file, wanted).to_pandas(types_mapper=ARROW_TEXTS.get)
+    check_gaps(table, path=images, remedy="Run: dvc repro -f prepare")
     index = pd.Index(table["image_id"])
     if not index.is_unique:
         twice = index[index.duplicated()][0]
@@ -201,7 +206,7 @@ def read_images(images: Path) -> pd.DataFrame:
         row = int(empty.argmax())
         size = f"{table['width'].iloc[row]} x {table['height'].iloc[row]}"
         raise DataError(f"{images}: row {row} is {size} pixels; allowed: at least one. Run: dvc repro -f prepare")
-    return table.reset_index(drop=True)
+    return table
 
 
 def _is_code(mask: RLE, size: list[int]) -> bool:

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from deixis.core.columns import check_columns
 from deixis.core.errors import DataError
 from deixis.core.foreign import foreign_bytes
+from deixis.exports.groups import batches_of, open_in_groups
 
 ROWS_AT_ONCE = 1024
 ROWS_PER_BUCKET = 65536  # where rows of one image are scattered over the table
@@ -95,12 +96,8 @@ class LabelRows:
             start += len(batch)
 
     def _whole_batches(self, rows: int, columns: list[str]) -> Iterator[pa.RecordBatch]:
-        """Batches whose offsets and texts have been looked at: a damaged page may hold any."""
         with foreign_bytes(self._path, "a whole Parquet file", AGAIN):
-            batches = self._file.iter_batches(rows, columns=columns)
-            for batch in batches:
-                batch.validate(full=True)
-                yield batch
+            yield from batches_of(self._file, rows, columns)
 
     def _sorted(self) -> Iterator[dict[str, Any]]:
         """Rows are first spread over files that hold some images each, then sorted file by file."""
@@ -132,7 +129,7 @@ def open_labels(path: Path) -> pq.ParquetFile:
         DataError: If it is missing, cut short, or another table.
     """
     with foreign_bytes(path, "a whole Parquet file", AGAIN, missing=ALLOWED):
-        file = pq.ParquetFile(path)
+        file = open_in_groups(path)
         names = file.schema_arrow.names
     missing = [column for column in COLUMNS if column not in names]
     if missing:
