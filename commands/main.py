@@ -3,6 +3,7 @@
 import gc
 import importlib
 import sys
+from importlib import metadata
 
 from cyclopts import App
 
@@ -11,7 +12,8 @@ from deixis.core.cli import go_to_cluster, run_app
 app = App(
     name="deixis",
     help="Boxes, masks and trained models from images and phrases. `dvc repro` trains; these use what it made.",
-    version_flags=[],
+    version=lambda: metadata.version("deixis"),
+    version_flags=["--version"],
     help_format="plaintext",  # others take <dataset> for markup, and leave it out
 )
 COMMANDS = {  # name -> where it is, and what it does

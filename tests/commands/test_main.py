@@ -32,6 +32,10 @@ def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
+def test_the_version_is_the_projects():
+    assert run("--version").stdout.strip() == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+
+
 def test_the_console_script_is_the_command_line():
     script = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]["deixis"]
     module, name = script.split(":")
