@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from deixis.core.columns import check_columns, check_gaps
@@ -56,16 +55,8 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
     write_atomically(path, lambda temporary: table.to_csv(temporary, index=False, float_format="%.6g"))
 
 
-ARROW_TEXTS = {kind: pd.StringDtype("pyarrow") for kind in (pa.string(), pa.large_string())}
-
-
-def read_table(
-    path: Path, *, columns: tuple[str, ...], made_by: str, optional: tuple[str, ...] = (), compact: bool = False
-) -> pd.DataFrame:
+def read_table(path: Path, *, columns: tuple[str, ...], made_by: str, optional: tuple[str, ...] = ()) -> pd.DataFrame:
     """Read the named columns of a Parquet file that the stage `made_by` wrote, and the optional ones that it has.
-
-    Args:
-        compact: Texts stay in Arrow's memory, which takes a third of Python's; a missing one is then pandas's NA.
 
     Raises:
         DataError: If the file is missing, cut short, or lacks a column, or one holds something else than its name says.
@@ -84,7 +75,7 @@ def read_table(
     with foreign_bytes(path, "a whole Parquet file", again), pq.ParquetFile(path) as file:
         stored = file.read(columns=wanted, use_pandas_metadata=True)
         stored.validate(full=True)  # of damaged text, pandas would say so where it is looked at
-        table = stored.to_pandas(types_mapper=ARROW_TEXTS.get if compact else None)[wanted]
+        table = stored.to_pandas()[wanted]
     check_gaps(table, path=path, remedy=again)
     return table
 

@@ -9,17 +9,20 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from deixis.core.columns import check_gaps
 from deixis.core.errors import DataError
 from deixis.core.long_tables import check_schema, whole_file
-from deixis.core.records import ARROW_TEXTS, read_table
-from deixis.exports.groups import open_in_groups, read_columns
+from deixis.core.records import read_table
+from deixis.core.row_groups import open_in_groups, read_columns
 from deixis.exports.image_names import name_images
 from deixis.exports.rows import MADE_BY, LabelRows
 from deixis.exports.types import ExportedImage, Label, LabelledImage
 from deixis.imaging.masks import RLE, area, run_lengths
 
+# Texts stay in Arrow's memory, which takes a third of Python's
+ARROW_TEXTS = {kind: pd.StringDtype("pyarrow") for kind in (pa.string(), pa.large_string())}
 IMAGE_COLUMNS = ("image_id", "path", "width", "height")
 
 

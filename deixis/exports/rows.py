@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from deixis.core.columns import check_columns
 from deixis.core.errors import DataError
 from deixis.core.foreign import foreign_bytes
-from deixis.exports.groups import batches_of, open_in_groups
+from deixis.core.row_groups import batches_of, open_in_groups
 
 ROWS_AT_ONCE = 1024
 ROWS_PER_BUCKET = 65536  # where rows of one image are scattered over the table

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from deixis.core.columns import check_columns
 from deixis.core.errors import DataError
 from deixis.core.foreign import foreign_bytes
+from deixis.core.row_groups import batches_of, open_in_groups
 from deixis.imaging.masks import RLE, decode_mask
 
 COLUMNS = ("sample_id", "image_id", "expression", "split", "box", "mask", "score", "margin", "accept", "reason")
@@ -54,7 +55,7 @@ def iterate_labels(path: Path | str, *, accepted_only: bool = True) -> Iterator[
     again = "Write it again: dvc repro -f segment_boxes"
     made_by = "It is written by: dvc repro segment_boxes, or deixis label"
     with foreign_bytes(path, "a whole Parquet file", again, missing=made_by):
-        stored = pq.ParquetFile(path)
+        stored = open_in_groups(Path(path))
     missing = [name for name in COLUMNS if name not in stored.schema_arrow.names]
     if missing:
         present = ", ".join(stored.schema_arrow.names)
@@ -71,6 +72,5 @@ def iterate_labels(path: Path | str, *, accepted_only: bool = True) -> Iterator[
 
 def _rows(stored: pq.ParquetFile, path: Path | str, again: str) -> Iterator[list[dict[str, Any]]]:
     with foreign_bytes(path, "a whole Parquet file", again):
-        for batch in stored.iter_batches(batch_size=ROWS_PER_READ, columns=list(COLUMNS)):
-            batch.validate(full=True)
+        for batch in batches_of(stored, ROWS_PER_READ, COLUMNS):
             yield batch.to_pylist()

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from deixis.exports.groups import batches_of, open_in_groups, read_columns
+from deixis.core.row_groups import batches_of, open_in_groups, read_columns
 
 ROWS, PER_GROUP = 20_000, 300
 TABLE = pa.table(
