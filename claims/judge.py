@@ -178,7 +178,8 @@ def count_replicated(rows: list[dict[str, Any]]) -> list[str]:
     same = {
         world: sum((row["worlds"][world] or {}).get("verdict") == row["verdict"] for row in decided) for world in worlds
     }
-    return [f"\nDecided here: {len(decided)}." + "".join(f" World {w} agrees in {n}." for w, n in same.items())]
+    elsewhere = "".join(f" World {w} agrees in {n}." for w, n in same.items())
+    return [f"\nDecided here: {len(decided)}." + (elsewhere or " No other world was measured (`claims/replicas`).")]
 
 
 def write_row(row: dict[str, Any]) -> str:
@@ -200,7 +201,8 @@ def write_row(row: dict[str, Any]) -> str:
             "; ".join(
                 f"{world}: {write_difference(there, unit)} *{there['verdict']}*" if there else f"{world}: {UNMEASURED}"
                 for world, there in row["worlds"].items()
-            ),
+            )
+            or "none measured",
         ]
     return "| " + " | ".join([f"{row['id']}, {row['table']}", statement, row["numbers"], *cells]) + " |"
 

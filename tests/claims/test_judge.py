@@ -86,7 +86,8 @@ def test_every_claim_is_a_row_and_what_was_measured_has_an_interval(measured):
     assert "`plain` 22.0 → `full` 32.0" in lines[3] and "+10.0 [+10.0, +10.0]" in lines[3]
     assert "`teachers.refclip.recipe.epochs: 1`" in page
     assert rows["up"]["seeds"] == 2 and 0 <= rows["up"]["by_chance"] < 0.2  # those that both sides have
-    assert "(2 seeds)" in lines[0] and "val, testA" in page and "Decided here: 3." in page
+    assert "(2 seeds)" in lines[0] and "val, testA" in page and "Decided here: 3. No other world was measured" in page
+    assert lines[0].endswith("| none measured |")
 
 
 def test_other_worlds_stand_beside_the_main_one(measured):
