@@ -31,7 +31,7 @@ from deixis.training.fit import Recipe, fit
 from models.detectors.yolox import YOLOX
 from models.frozen.detectors import load_detector
 from models.segmenters.crop_masks import TERM_WEIGHTS, CropMasks, CropMasksConfig, crop_mask_loss
-from training.epochs import refuse_refs
+from training.epochs import refuse_other_epochs
 
 SHIFT, GROWTH = 0.06, 0.08  # of a box's side, either way: a detector's boxes are not exact
 CONTRAST, BRIGHTNESS = 0.2, 25.0  # either way; of 1, and in levels from 0 to 255
@@ -59,7 +59,7 @@ def pretrain_crop_masks(
 ) -> None:
     """Train a decoder of masks on the frozen trunk of a YOLOX."""
     config = read_section(params, "crop_masks", CropMaskParams)
-    refuse_refs(config.recipe, "crop_masks")
+    refuse_other_epochs(config.recipe, "crop_masks")
     seed = read_section(params, "seed", int)
     seed_everything(seed)
     images_from = read_section(params, f"datasets.{dataset}", dict).get("images_from")

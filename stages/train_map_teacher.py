@@ -28,7 +28,7 @@ from deixis.training.ranks import first_rank
 from deixis.training.seeds import read_training_seed
 from models.frozen.starts import read_vocabulary
 from models.loading.map_teachers import build_map_teacher, map_teacher_config
-from training.epochs import own_batches, refuse_refs
+from training.epochs import own_batches, refuse_other_epochs
 from training.files import TrainingFiles, TrainingOptions
 
 
@@ -89,7 +89,7 @@ def map_batches(
     Raises:
         DataError: If there is not one batch.
     """
-    refuse_refs(recipe, f"map_teachers.{teacher}")
+    refuse_other_epochs(recipe, f"map_teachers.{teacher}")
     images = max(1, recipe.batch_size // objects_per_image)
     setting = f"map_teachers.{teacher}.recipe.batch_size"
     count = train["image_id"].nunique()

@@ -1,4 +1,4 @@
-"""What an epoch goes through, as a recipe says: every phrase, or one phrase of each referred object."""
+"""What an epoch goes through, as a recipe says: phrases, one phrase of each referred object, or whole images."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,12 +6,20 @@ from typing import Any
 
 import pandas as pd
 
-from deixis.batches.order import BatchOrder, count_batches, drawn_batches, shuffled_batches, slice_of_batch
+from deixis.batches.order import (
+    BatchOrder,
+    count_batches,
+    drawn_batches,
+    shuffled_batches,
+    slice_of_batch,
+    whole_image_batches,
+)
 from deixis.batches.samples import refuse_ungrouped, with_groups
 from deixis.core.errors import ConfigError
 from deixis.training.fit import Recipe
 from deixis.training.ranks import rank, ranks
 
+OF_IMAGES = {"epoch": "images, each with all its phrases"}
 OF_REFS = {"epoch": "one phrase of each ref, drawn anew"}  # for cards: this uses which phrases name one object
 
 
@@ -34,6 +42,10 @@ def epoch_batches(
     if recipe.epoch == "phrases":
         steps = count_batches(len(train), size, of=of, setting=setting, found_in=found_in)
         return own_batches(shuffled_batches(len(train), size, seed=seed), train), steps, {}
+    if recipe.epoch == "images":
+        image_ids: list[Any] = train["image_id"].tolist()
+        steps = count_batches(len(set(image_ids)), size, of=f"images of {of}", setting=setting, found_in=found_in)
+        return own_batches(whole_image_batches(image_ids, size, seed=seed), train), steps, OF_IMAGES
     grouped = with_groups(train)
     refuse_ungrouped(grouped, found_in=found_in or Path("pairs"), setting=f"{section}.epoch", without="phrases")
     refs = grouped["group"].nunique()
@@ -55,14 +67,14 @@ def own_batches(order: BatchOrder, table: pd.DataFrame) -> BatchOrder:
     return batches
 
 
-def refuse_refs(recipe: Recipe, what: str) -> None:
-    """Stop where a recipe counts refs and its batches are of another kind.
+def refuse_other_epochs(recipe: Recipe, what: str) -> None:
+    """Stop where a recipe counts refs or images and its batches are of a kind of their own.
 
     Raises:
         ConfigError: If so.
     """
-    if recipe.epoch == "refs":
+    if recipe.epoch != "phrases":
         raise ConfigError(
-            f"{what}: its recipe says epoch: refs, but its batches hold whole images. Allowed: phrases, or no such "
-            "line. Fix params.yaml, then run: dvc repro"
+            f"{what}: its recipe says epoch: {recipe.epoch}, but its batches are of another kind. Allowed: phrases, or "
+            "no such line. Fix params.yaml, then run: dvc repro"
         )

@@ -17,7 +17,7 @@ from deixis.core.records import write_table
 from deixis.core.runtime import pick_device, seed_everything
 from deixis.datasets.pretraining import PretrainingSet
 from deixis.training.fit import Recipe, fit
-from training.epochs import refuse_refs
+from training.epochs import refuse_other_epochs
 
 # Places of some images in the split, the number of the epoch, its random numbers -> one batch for the loss
 MakeBatch = Callable[[Int[Tensor, " images"], int, torch.Generator], Any]
@@ -54,7 +54,7 @@ class Pretraining:
             inputs: What else decides the result: settings, and paths of files.
             weights: Factor of each term of the loss; 1 where absent.
         """
-        refuse_refs(recipe, self.stage)
+        refuse_other_epochs(recipe, self.stage)
         count = len(self.data.image_ids)
 
         def batches(epoch: int) -> Iterator[Any]:

@@ -23,7 +23,7 @@ from deixis.training.ranks import first_rank
 from deixis.training.seeds import read_training_seed
 from models.frozen.starts import read_vocabulary, start_named_words, start_part
 from models.loading.students import as_ranking, build_student, phrase_reader, read_candidates, student_config
-from training.epochs import epoch_batches, own_batches, refuse_refs
+from training.epochs import epoch_batches, own_batches, refuse_other_epochs
 from training.files import TrainingFiles
 
 ROOM_FOR_MAPS = 2 << 30  # bytes for what frozen layers make of images; beyond them it is computed in each step
@@ -171,7 +171,7 @@ def batch_order(
     ranking = as_ranking(model)
     if ranking is None:
         return epoch_batches(train, recipe, section=section, of="labelled pairs", seed=seed)
-    refuse_refs(recipe, f"students.{student}")
+    refuse_other_epochs(recipe, f"students.{student}")
     order = image_batches(
         train["image_id"].tolist(),
         train["positive"].tolist(),

@@ -54,6 +54,25 @@ def drawn_batches(groups: Sequence[int], batch_size: int, *, seed: int) -> Batch
     return batches
 
 
+def whole_image_batches(image_ids: Sequence[int], images: int, *, seed: int) -> BatchOrder:
+    """Epoch -> batches of row numbers, so many images with all their phrases; the last partial batch is dropped.
+
+    Args:
+        image_ids: Of each row.
+        images: Number of images of a batch.
+    """
+    rows_of: dict[int, list[int]] = {}
+    for row, image_id in enumerate(image_ids):
+        rows_of.setdefault(image_id, []).append(row)
+    members = list(rows_of.values())
+
+    def batches(epoch: int) -> Iterator[list[int]]:
+        for chosen in shuffled_rows(len(members), images, epoch_generator(seed, epoch)):
+            yield [row for place in chosen.tolist() for row in members[place]]
+
+    return batches
+
+
 def image_batches(
     image_ids: Sequence[int],
     objects: Sequence[int],

@@ -37,7 +37,9 @@ class Recipe:
     """How to optimise; the defaults are those of the RefCLIP family."""
 
     epochs: int = 25
-    epoch: Literal["phrases", "refs"] = "phrases"  # what one goes through; refs: of each one phrase, as in the releases
+    # what one goes through, and a batch counts. refs: one phrase of each, as in the releases; images: each with all its
+    # phrases, so that what is computed of an image is computed once
+    epoch: Literal["phrases", "refs", "images"] = "phrases"
     batch_size: int = 64
     lr: float = 1e-4
     min_lr: float = 1e-6

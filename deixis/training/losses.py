@@ -1,18 +1,26 @@
 """Published losses as pure functions, one per term."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
 
 def anchor_contrastive_logits(
-    text: Float[Tensor, "batch width"], anchors: Float[Tensor, "batch kept width"], *, negatives: int = 2
+    text: Float[Tensor, "batch width"],
+    anchors: Float[Tensor, "batch kept width"],
+    *,
+    negatives: int = 2,
+    image_of: Int[Tensor, " batch"] | None = None,
 ) -> Float[Tensor, "batch logits"]:
     """Logits of anchor-text contrast with negative anchor augmentation.
 
     The best anchor of each image, then the runner-up (third best, ...) of every *other* image: `negatives` ranks
     in all. The runner-up of a phrase's own image is neither positive nor negative.
+
+    Args:
+        image_of: Which image each row is about, so that rows about one image are no negatives of each other (their
+            logits are minus infinity); by default every row stands for an image of its own, as published.
 
     Returns:
         [batch, batch + (negatives - 1) * (batch - 1)]; the right answer of row b is column b.
@@ -21,8 +29,16 @@ def anchor_contrastive_logits(
     """
     similarity = torch.einsum("td,avd->tav", text, anchors)
     ranked = similarity.topk(negatives, dim=-1).values
+    if image_of is not None:
+        ranked = ranked.masked_fill(_share_an_image(image_of)[..., None], -torch.inf)
     runners_up = [_off_diagonal(ranked[..., rank]) for rank in range(1, negatives)]
     return torch.cat([ranked[..., 0], *runners_up], 1)
+
+
+def _share_an_image(image_of: Int[Tensor, " n"]) -> Bool[Tensor, "n n"]:
+    """Which two different rows are about one image."""
+    same = image_of[:, None] == image_of
+    return same & ~torch.eye(len(same), dtype=torch.bool, device=same.device)
 
 
 def _off_diagonal(square: Float[Tensor, "n n"]) -> Float[Tensor, "n n-1"]:
@@ -32,10 +48,14 @@ def _off_diagonal(square: Float[Tensor, "n n"]) -> Float[Tensor, "n n-1"]:
 
 
 def anchor_contrastive_loss(
-    text: Float[Tensor, "batch width"], anchors: Float[Tensor, "batch kept width"], *, negatives: int = 2
+    text: Float[Tensor, "batch width"],
+    anchors: Float[Tensor, "batch kept width"],
+    *,
+    negatives: int = 2,
+    image_of: Int[Tensor, " batch"] | None = None,
 ) -> Float[Tensor, ""]:
-    """Cross-entropy of `anchor_contrastive_logits`; log(2B - 1) when all similarities are equal."""
-    logits = anchor_contrastive_logits(text, anchors, negatives=negatives)
+    """Cross-entropy of `anchor_contrastive_logits`; log(2B - 1) when all similarities are equal, of as many images."""
+    logits = anchor_contrastive_logits(text, anchors, negatives=negatives, image_of=image_of)
     return F.cross_entropy(logits, torch.arange(len(text), device=text.device))
 
 
@@ -55,10 +75,20 @@ def text_guided_loss(
 
 
 def vision_guided_loss(
-    expert: Float[Tensor, "batch width"], detector: Float[Tensor, "batch width"], *, temperature: float = 0.5
+    expert: Float[Tensor, "batch width"],
+    detector: Float[Tensor, "batch width"],
+    *,
+    temperature: float = 0.5,
+    image_of: Int[Tensor, " batch"] | None = None,
 ) -> Float[Tensor, ""]:
-    """Each image's expert code must find its own detector code in the batch, by cosine. Source: DViN, L_dv."""
+    """Each image's expert code must find its own detector code in the batch, by cosine. Source: DViN, L_dv.
+
+    Args:
+        image_of: As in `anchor_contrastive_logits`.
+    """
     logits = F.normalize(expert, dim=-1) @ F.normalize(detector, dim=-1).T / temperature
+    if image_of is not None:
+        logits = logits.masked_fill(_share_an_image(image_of), -torch.inf)
     return F.cross_entropy(logits, torch.arange(len(logits), device=logits.device))
 
 

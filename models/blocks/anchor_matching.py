@@ -7,7 +7,12 @@ from torch import Tensor, nn
 from deixis.anchors import best_boxes
 from deixis.training.losses import anchor_contrastive_loss
 from deixis.training.ranks import gathered, gathered_numbers
-from deixis.types import Candidates
+from deixis.types import Candidates, TeacherBatch
+
+
+def images_of_all(batch: TeacherBatch) -> Int[Tensor, " all_batch"]:
+    """Which image each phrase is about, those of other processes included, counted over all of them."""
+    return gathered_numbers(batch.image_of, len(batch.detections.boxes))
 
 
 class AnchorMatcher(nn.Module):
@@ -25,12 +30,19 @@ class AnchorMatcher(nn.Module):
         *,
         negatives: int,
         code: Float[Tensor, "batch kept joint_width"] | None = None,
+        image_of: Int[Tensor, " all_batch"] | None = None,
     ) -> Float[Tensor, ""]:
-        """Anchor-text contrast over the batch; `code` is added to the projected anchors."""
+        """Anchor-text contrast over the batch.
+
+        Args:
+            code: Added to the projected anchors.
+            image_of: Which image each phrase is about, those of other processes included, where images are no negatives
+                of other phrases about them.
+        """
         projected = self.anchor_project(anchors)
         projected = projected if code is None else projected + code
         phrases, cells = gathered((self.text_project(text), projected))
-        return anchor_contrastive_loss(phrases, cells, negatives=negatives)
+        return anchor_contrastive_loss(phrases, cells, negatives=negatives, image_of=image_of)
 
     def start_at_zero(self) -> None:
         """Let no cell match any phrase better than another, until something is learned."""

@@ -28,7 +28,7 @@ from deixis.language.location_words import beside_places
 from deixis.training.losses import diversity_loss, text_guided_loss, vision_guided_loss
 from deixis.training.ranks import gathered, gathered_texts
 from deixis.types import CLASS_WORDS, SCALES, Candidates, Scale, Scales, TeacherBatch
-from models.blocks.anchor_matching import AnchorMatcher
+from models.blocks.anchor_matching import AnchorMatcher, images_of_all
 from models.blocks.class_words import class_word_maps
 from models.blocks.layers import MultiScaleFusion
 from models.teachers.zero_shot import ZeroShot, ZeroShotConfig
@@ -61,6 +61,7 @@ class DViNConfig:
     scales: Scales = ("coarse",)
     keep_fraction: float = 0.1
     negatives: int = 2
+    ignores_same_image: bool = False  # phrases about one image are no negatives of each other; for epoch: images
     temperature: float = 0.5  # of the vision-guided alignment
     weight_diversity: float = 0.01
     weight_text: float = 1.0
@@ -155,13 +156,14 @@ class DViN(nn.Module):
             detector_mean = gather_cells(maps_to_cells(detector, self.config.scales), kept_cells).mean(1)
         else:
             expert_mean, detector_mean = experts[self._first].mean((1, 3, 4)), detector[self._first].mean((2, 3))
-        terms, decoded = self._contrast(batch, anchors, text), self.text_decoder(anchors)
+        image_of = images_of_all(batch) if self.config.ignores_same_image else None
+        terms, decoded = self._contrast(batch, anchors, text, image_of), self.text_decoder(anchors)
         codes = self.expert_code(expert_mean), self.detector_code(detector_mean)
         probabilities, decoded, text, codes = gathered((routing.probabilities, decoded, text, codes))
         return terms | {
             "diversity": diversity_loss(probabilities),
             "text_guided": text_guided_loss(decoded, text),
-            "vision_guided": vision_guided_loss(*codes, temperature=self.config.temperature),
+            "vision_guided": vision_guided_loss(*codes, temperature=self.config.temperature, image_of=image_of),
         }
 
     @property
@@ -174,10 +176,12 @@ class DViN(nn.Module):
         }
         return factors | {"restraint": self.config.weight_restraint} if self.prior else factors
 
-    def _contrast(self, batch: TeacherBatch, anchors: Tensor, text: Tensor) -> dict[str, Tensor]:
+    def _contrast(
+        self, batch: TeacherBatch, anchors: Tensor, text: Tensor, image_of: Tensor | None
+    ) -> dict[str, Tensor]:
         """Anchor-text contrast, of scores beside the prior's where there is one."""
         if self.prior is None:
-            return {"contrast": self.matcher.loss(anchors, text, negatives=self.config.negatives)}
+            return {"contrast": self.matcher.loss(anchors, text, negatives=self.config.negatives, image_of=image_of)}
         prior = self.prior.scores(gathered_texts(batch.texts), batch.detections, batch.experts)
         prior = prior[:, batch.image_of]
         images = len(batch.detections.boxes)

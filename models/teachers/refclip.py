@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from deixis.anchors import gather_cells, kept_anchors, maps_to_cells
 from deixis.core.config import STRICT
 from deixis.types import SCALES, Candidates, Scales, TeacherBatch
-from models.blocks.anchor_matching import AnchorMatcher
+from models.blocks.anchor_matching import AnchorMatcher, images_of_all
 from models.blocks.layers import MultiScaleFusion
 from models.text.gru_attention import GRUAttentionEncoder, TextConfig
 
@@ -33,6 +33,7 @@ class RefCLIPConfig:
     scales: Scales = ("coarse",)  # whose cells may answer; finer ones need extraction.box_scales
     keep_fraction: float = 0.1  # of their cells; 0.2 on ReferIt
     negatives: int = 2  # ranks of negative anchors per other image (N in the paper)
+    ignores_same_image: bool = False  # phrases about one image are no negatives of each other; for epoch: images
     calibration: tuple[float, float] | None = None  # as `benchmarks.calibration` measures it
     text: TextConfig = field(default_factory=TextConfig)
 
@@ -66,7 +67,8 @@ class RefCLIP(nn.Module):
         """`contrast`: anchor-text contrast over the images of the batch."""
         anchors, _ = self._anchors(batch)
         text = self.text_encoder(batch.tokens).flat
-        return {"contrast": self.matcher.loss(anchors, text, negatives=self.config.negatives)}
+        image_of = images_of_all(batch) if self.config.ignores_same_image else None
+        return {"contrast": self.matcher.loss(anchors, text, negatives=self.config.negatives, image_of=image_of)}
 
     @property
     def term_weights(self) -> dict[str, float]:

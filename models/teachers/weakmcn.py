@@ -24,7 +24,7 @@ from deixis.core.config import STRICT
 from deixis.core.errors import DataError
 from deixis.training.ranks import gathered
 from deixis.types import SCALES, BoxMasks, Candidates, TeacherBatch
-from models.blocks.anchor_matching import AnchorMatcher
+from models.blocks.anchor_matching import AnchorMatcher, images_of_all
 from models.blocks.aspp import ASPP
 from models.blocks.garan import GlobalAttention, TextProduct
 from models.blocks.layers import MultiScaleFusion
@@ -50,6 +50,7 @@ class WeakMCNConfig:
     has_position_code: bool = True  # added to the projected anchors
     keep_fraction: float = 0.1
     negatives: int = 2
+    ignores_same_image: bool = False  # phrases about one image are no negatives of each other; for epoch: images
     warm_epochs: int = 10  # of matching alone
     suppress_from_epoch: int = 15  # inconsistent phrases stop teaching the mask head
     # IoU of box and predicted mask (alpha); null: the paper's 0.3 (0.2 in its RefCOCO+ rows), or the release's 0.4
@@ -105,7 +106,9 @@ class WeakMCN(nn.Module):
         kept_cells = keep_confident_cells(boxes, self.config.keep_fraction)
         anchors = gather_cells(map_to_cells(maps["coarse"]), kept_cells)
         code = self._code(boxes, kept_cells)
-        terms = {"contrast": self.matcher.loss(anchors, text, negatives=self.config.negatives, code=code)}
+        image_of = images_of_all(batch) if self.config.ignores_same_image else None
+        contrast = self.matcher.loss(anchors, text, negatives=self.config.negatives, code=code, image_of=image_of)
+        terms = {"contrast": contrast}
         if batch.epoch < self.config.warm_epochs:
             return terms
         chosen, corners = self._choose(anchors, text, kept_cells, boxes, code)

@@ -49,6 +49,8 @@ VARIANTS: dict[str, tuple[str, str, dict[str, Any]]] = {  # settings that draw, 
         "map_teacher", "pcnet",
         {"compat": "released", "same_image_negatives": 1, "shares_weights": True, "has_disambiguation": False},
     ),
+    "refclip on whole images": ("teacher", "refclip", {"ignores_same_image": True}),
+    "dvin on whole images": ("teacher", "dvin", {"ignores_same_image": True}),
     "simrec with mirrored images": ("student", "simrec", {"mirror_share": 0.5}),
     "transvg with any placing": ("student", "transvg", {"placings": 0, "mirror_share": 0.5}),
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""An epoch of phrases, or of one phrase of each ref; whoever cannot have the latter says so."""
+"""An epoch of phrases, of one phrase of each ref, or of whole images; whoever cannot have the latter two says so."""
 
 import pandas as pd
 import pytest
@@ -6,10 +6,10 @@ import pytest
 from deixis.batches.order import slice_of_batch
 from deixis.core.errors import ConfigError, DataError
 from deixis.training.fit import Recipe
-from training.epochs import epoch_batches, refuse_refs
+from training.epochs import epoch_batches, refuse_other_epochs
 
 WORDS = {"section": "teachers.refclip.recipe", "of": "training pairs", "seed": 0}
-PAIRS = pd.DataFrame({"sample_id": list("abcdef"), "ref_id": [1, 1, 1, 2, 2, 3]})
+PAIRS = pd.DataFrame({"sample_id": list("abcdef"), "image_id": [9, 8, 9, 9, 8, 7], "ref_id": [1, 1, 1, 2, 2, 3]})
 
 
 def test_phrases_are_all_of_them():
@@ -26,6 +26,20 @@ def test_refs_are_one_phrase_each():
         assert sorted(PAIRS["ref_id"][rows]) == [1, 2, 3]
 
 
+def test_whole_images_come_with_all_their_phrases():
+    order, steps, card = epoch_batches(PAIRS, Recipe(batch_size=2, epoch="images"), **WORDS)
+    assert steps == 1 and "images" in card["epoch"]
+    seen = set()
+    for epoch in range(10):
+        (rows,) = order(epoch)
+        images = PAIRS["image_id"][rows].tolist()
+        assert len(set(images)) == 2 and sorted(rows) == sorted(PAIRS.index[PAIRS["image_id"].isin(images)])
+        seen.update(images)
+    assert seen == {7, 8, 9}
+    with pytest.raises(DataError, match=r"3 images of training pairs, fewer than one batch of 4"):
+        epoch_batches(PAIRS, Recipe(batch_size=4, epoch="images"), **WORDS)
+
+
 def test_a_batch_is_counted_in_refs():
     with pytest.raises(DataError, match=r"3 refs among training pairs, fewer than one batch of 4"):
         epoch_batches(PAIRS, Recipe(batch_size=4, epoch="refs"), **WORDS)
@@ -37,10 +51,11 @@ def test_phrases_without_a_ref_are_refused(pairs):
         epoch_batches(pairs, Recipe(batch_size=1, epoch="refs"), **WORDS)
 
 
-def test_whole_images_are_no_refs():
-    refuse_refs(Recipe(), "map_teachers.tris")
-    with pytest.raises(ConfigError, match=r"map_teachers\.tris: its recipe says epoch: refs"):
-        refuse_refs(Recipe(epoch="refs"), "map_teachers.tris")
+@pytest.mark.parametrize("epoch", ["refs", "images"])
+def test_batches_of_another_kind_have_no_other_epoch(epoch):
+    refuse_other_epochs(Recipe(), "map_teachers.tris")
+    with pytest.raises(ConfigError, match=rf"map_teachers\.tris: its recipe says epoch: {epoch}"):
+        refuse_other_epochs(Recipe(epoch=epoch), "map_teachers.tris")
 
 
 IMAGES = [7, 3, 7, 5, 3, 9, 5, 5]

@@ -72,6 +72,34 @@ def test_contrast_ignores_the_order_of_the_batch_and_of_the_anchors(negatives):
     torch.testing.assert_close(anchor_contrastive_loss(text, anchors[:, columns], negatives=negatives), expected)
 
 
+@pytest.mark.parametrize("negatives", [1, 2, 3])
+def test_rows_about_one_image_are_no_negatives_of_each_other(negatives):
+    text, anchors = random_codes()
+    image_of = torch.tensor([0, 1, 0, 2, 1])
+    anchors = anchors[image_of]
+    rows = []
+    for row, image in enumerate(image_of):
+        others = image_of != image
+        ranked = torch.einsum("d,avd->av", text[row], anchors).sort(-1, descending=True).values[:, :negatives]
+        logits = torch.cat([ranked[row, :1], ranked[others].flatten()])
+        rows.append(logits.logsumexp(0) - logits[0])
+    loss = anchor_contrastive_loss(text, anchors, negatives=negatives, image_of=image_of)
+    torch.testing.assert_close(loss, torch.stack(rows).mean())
+    alone = anchor_contrastive_loss(text, anchors, negatives=negatives, image_of=torch.arange(5))
+    torch.testing.assert_close(alone, anchor_contrastive_loss(text, anchors, negatives=negatives))
+
+
+def test_vision_guided_compares_different_images():
+    expert, anchors = random_codes(batch=3)
+    detector, twice = anchors[:, 0], torch.tensor([0, 1, 2, 0, 1, 2])
+    similarity = torch.nn.functional.normalize(expert, dim=1) @ torch.nn.functional.normalize(detector, dim=1).T / 0.5
+    own, others = similarity.diagonal().exp(), similarity.exp().sum(1) - similarity.diagonal().exp()
+    found = vision_guided_loss(expert[twice], detector[twice], image_of=twice)
+    torch.testing.assert_close(found, -(own / (own + 2 * others)).log().mean())
+    alone = vision_guided_loss(expert, detector, image_of=torch.arange(3))
+    torch.testing.assert_close(alone, vision_guided_loss(expert, detector))
+
+
 def test_contrast_notices_when_phrases_change_images():
     text, anchors = one_good_anchor(4, 5.0)
     assert anchor_contrastive_loss(text.roll(1, 0), anchors) > math.log(7) > anchor_contrastive_loss(text, anchors)
