@@ -39,10 +39,11 @@ def time_teachers(
     variants = [name for name in named if shared.seeds_of(method_of[name])]
     table, images = timed_phrases(prepared, judging.timed_phrases)
     hardware = pick_device(device)
-    for seed in min((shared.seeds_of(method_of[name]) for name in variants), key=len, default=range(0)):
+    for seed in max((shared.seeds_of(method_of[name]) for name in variants), key=len, default=range(0)):
         passes = {
             variant: teacher_pass(runs / variant / model_folder(seed), weights, table, images, image_root, hardware)
             for variant in variants
+            if seed in shared.seeds_of(method_of[variant])
         }
         for variant, rates in time_in_turns(passes, len(table), hardware).items():
             scores = table[["sample_id", "image_id"]].assign(per_second=rates)

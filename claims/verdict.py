@@ -79,7 +79,11 @@ def compare(baseline: Mapping[int, pd.Series], variant: Mapping[int, pd.Series])
 def pair(
     baseline: Mapping[int, pd.Series], variant: Mapping[int, pd.Series]
 ) -> tuple[Float[np.ndarray, "images seeds"], pd.Series]:
-    """Differences by image and seed, scaled so that their mean is the mean over expressions; and the mean of each side.
+    """Differences by image and seed, whose mean is the mean over expressions; and the mean of each side.
+
+    An image's value is its mean difference where all images have as many expressions. Where they have not, the mean over
+    expressions is a ratio of two sums over images, and the values are its linearisation: what the number of an image's
+    expressions alone would move is taken out, so that it does not count as spread of the difference.
 
     Raises:
         DataError: If the two sides differ in seeds or expressions.
@@ -95,8 +99,10 @@ def pair(
     sizes = {len(side[number]) for side in (baseline, variant) for number in side}
     if whole.isna().any(axis=None) or sizes != {len(whole) // len(baseline)}:
         raise DataError("the two sides answer different expressions. Run: dvc repro -f claims/dvc.yaml")
-    sums = (whole["variant"] - whole["baseline"]).groupby(["seed", "image_id"]).sum().unstack("seed").to_numpy()
-    return sums * (sums.size / len(whole)), whole.mean()
+    by_image = (whole["variant"] - whole["baseline"]).groupby(["seed", "image_id"])
+    sums, counts = (table.unstack("seed").to_numpy() for table in (by_image.sum(), by_image.size()))
+    mean, per_image = sums.sum() / len(whole), len(whole) / sums.size
+    return mean + (sums - mean * counts) / per_image, whole.mean()
 
 
 def half_interval(differences: Float[np.ndarray, "*draws images seeds"]) -> Float[np.ndarray, "*draws"]:
@@ -111,7 +117,8 @@ def half_interval(differences: Float[np.ndarray, "*draws images seeds"]) -> Floa
     five and 6.0 % with three, because a variance that three seeds do not show is left out. (A bootstrap of three seeds
     cannot leave the range of three numbers: it gave a verdict in 17 %.)
 
-    Source: Searle, Casella and McCulloch, Variance Components, 1992, sections 4.5 and 5.4.
+    Source: Searle, Casella and McCulloch, Variance Components, 1992, sections 4.5 and 5.4; of the ratio, Cochran,
+    Sampling Techniques, 1977, section 6.4.
     """
     images, seeds = differences.shape[-2:]
     mean = differences.mean((-2, -1), keepdims=True)

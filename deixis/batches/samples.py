@@ -151,9 +151,9 @@ def pack_bits(masks: Bool[np.ndarray, "*n side side"]) -> UInt8[np.ndarray, "*n 
 
 
 def unpack_bits(packed: Tensor) -> Bool[Tensor, "*n side side"]:
-    """What `pack_bits` packed: as many columns as there are rows."""
+    """What `pack_bits` packed: as many columns as there are rows. Stores hand out its bytes as floats."""
     places = 2 ** torch.arange(7, -1, -1, dtype=torch.uint8, device=packed.device)
-    return (packed[..., None] & places).bool().flatten(-2)[..., : packed.shape[-2]]
+    return (packed.to(torch.uint8)[..., None] & places).bool().flatten(-2)[..., : packed.shape[-2]]
 
 
 def unique_images(image_ids: Sequence[int]) -> tuple[list[int], Int[Tensor, " phrases"]]:

@@ -108,6 +108,30 @@ def test_the_interval_covers_images_not_phrases():
     assert whole.high - whole.low == pytest.approx(single.high - single.low, rel=0.1)
 
 
+def test_how_many_phrases_an_image_has_is_no_spread():
+    counts = np.random.default_rng(0).integers(1, 9, IMAGES)
+    index = [(image, f"{image}/{phrase}") for image, count in enumerate(counts) for phrase in range(count)]
+    index = pd.MultiIndex.from_tuples(index, names=["image_id", "sample_id"])
+    plain = {seed: pd.Series(0.3, index) for seed in range(8)}
+    better = {seed: pd.Series(0.5, index) for seed in range(8)}
+    assert compare(plain, better)[:3] == pytest.approx((0.2, 0.2, 0.2))
+
+
+def test_the_interval_of_unequal_images_is_that_of_drawing_them_anew():
+    generator = np.random.default_rng(0)
+    counts = generator.integers(1, 9, 400)
+    image_ids = np.repeat(np.arange(400), counts)
+    index = pd.MultiIndex.from_arrays([image_ids, np.arange(len(image_ids)).astype(str)])
+    index.names = ["image_id", "sample_id"]
+    gain = 0.2 + 0.3 * generator.standard_normal(400)[image_ids] + 0.3 * generator.standard_normal(len(image_ids))
+    found = compare({0: pd.Series(0.0, index)}, {0: pd.Series(gain, index)})
+    sums = np.bincount(image_ids, gain)
+    drawn = generator.integers(400, size=(4000, 400))
+    means = sums[drawn].sum(1) / counts[drawn].sum(1)
+    assert found.estimate == pytest.approx(gain.mean())
+    assert (found.low, found.high) == pytest.approx(np.quantile(means, [0.015, 0.985]), abs=0.01)
+
+
 def test_sides_must_pair():
     with pytest.raises(DataError, match=r"seeds \[0, 1, 2\] and \[0, 1\] do not pair"):
         compare(side(0.5), side(0.5, seeds=2))

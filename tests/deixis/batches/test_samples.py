@@ -10,12 +10,13 @@ from stages.write_pseudo_labels import write_pseudo_labels
 from tests.factories import write_pairs, write_params
 
 
+@pytest.mark.parametrize("kind", [torch.uint8, torch.float32], ids=["packed", "read from a store"])
 @pytest.mark.parametrize("side", [1, 12, 16, 52])
-def test_packed_masks_come_back_whatever_their_side(side):
+def test_packed_masks_come_back_whatever_their_side(side, kind):
     masks = np.random.default_rng(0).random((2, 3, side, side)) > 0.5
     packed = torch.from_numpy(pack_bits(masks))
     assert packed.shape == (2, 3, side, -(-side // 8))
-    assert (unpack_bits(packed).numpy() == masks).all()
+    assert (unpack_bits(packed.to(kind)).numpy() == masks).all()
 
 
 def test_only_a_set_that_groups_every_phrase_passes(tmp_path):
