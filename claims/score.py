@@ -6,13 +6,21 @@ writes  per variant, seed and reading: one row per expression
 run     dvc repro claims/dvc.yaml:score
 """
 
-from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pandas as pd
 
-from claims.entries import MapTeacher, Plan, answers_file, model_folder, params_of, read_variants, score_file
+from claims.entries import (
+    MapTeacher,
+    Plan,
+    Variant,
+    answers_file,
+    model_folder,
+    params_of,
+    read_variants,
+    score_file,
+)
 from claims.inputs import write_pairs, write_params
 from deixis.core.cli import run_stage
 from deixis.core.config import read_section
@@ -46,14 +54,12 @@ def score(
     shared = read_section(plan, "measure", Plan)
     variants = read_variants(claims)
     if partial:
-        variants = {
-            name: entry for name, entry in variants.items() if has_answered(runs / name, shared.seeds_of(entry.method))
-        }
+        variants = {name: entry for name, entry in variants.items() if has_answered(runs / name, entry, shared)}
     todo = [
         (variant, seed, reading)
         for variant, entry in variants.items()
         for seed in shared.seeds_of(entry.method)
-        for reading in ("", *(entry.readings if isinstance(entry, MapTeacher) else ()))
+        for reading in readings(entry)
     ]
     with TemporaryDirectory() as name:
         folder = Path(name)
@@ -92,9 +98,15 @@ def score_run(variant: Path, answers: str, seed: int, *, folder: Path, params: P
     return samples[[column for column in KEPT if column in samples]]
 
 
-def has_answered(folder: Path, seeds: Iterable[int]) -> bool:
-    """Whether a variant was run for every seed."""
-    return all((folder / answers_file(seed)).exists() for seed in seeds)
+def readings(entry: Variant) -> tuple[str, ...]:
+    """In which ways the answers of a variant are read; the ordinary one has no name."""
+    return ("", *(entry.readings if isinstance(entry, MapTeacher) else ()))
+
+
+def has_answered(folder: Path, entry: Variant, plan: Plan) -> bool:
+    """Whether a variant has answered for every seed, read in every way."""
+    files = [answers_file(seed, reading) for seed in plan.seeds_of(entry.method) for reading in readings(entry)]
+    return all((folder / file).exists() for file in files)
 
 
 if __name__ == "__main__":

@@ -81,9 +81,9 @@ def pair(
 ) -> tuple[Float[np.ndarray, "images seeds"], pd.Series]:
     """Differences by image and seed, whose mean is the mean over expressions; and the mean of each side.
 
-    An image's value is its mean difference where all images have as many expressions. Where they have not, the mean over
-    expressions is a ratio of two sums over images, and the values are its linearisation: what the number of an image's
-    expressions alone would move is taken out, so that it does not count as spread of the difference.
+    An image's value is its mean difference where all images have as many expressions. Where they have not, the mean
+    over expressions is a ratio of two sums over images, and the values are its linearisation: what the number of an
+    image's expressions alone would move is taken out, so that it does not count as spread of the difference.
 
     Raises:
         DataError: If the two sides differ in seeds or expressions.

@@ -39,7 +39,7 @@ def export(
         to: The tool or format.
         images: images.parquet of the same images.
         out: A new folder; it appears whole or not at all.
-        per: One label per phrase, or one per object with all its phrases: the best-scored one. Needs --pairs.
+        per: One label per phrase, or one per object with all its phrases: the best-scored accepted one. Needs --pairs.
         pairs: pairs.parquet, whose ref_id says which phrases name one object.
         image_root: The folder of images; YOLO then gets copies of them, FiftyOne their full paths. Where images lie
             beside it (turned copies, images out of Parquet), names start further up, and the command says where.
@@ -67,13 +67,13 @@ def write_folder(out: Path, write: Callable[[Path], object]) -> None:
         ConfigError: If `out` is there already and is not an empty folder.
         DataError: If a file cannot be written: no room, or a name that no file can have.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ConfigError(f"{out}: is there already. Allowed: a new folder. Name another --out, or delete it first")
     try:
+        if out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
+            raise ConfigError(f"{out}: is there already. Allowed: a new folder. Name another --out, or delete it first")
         out.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
     except OSError as error:
         raise ConfigError(f"{out}: no folder can be made there: {error.strerror}. Name another --out") from None
-    temporary = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
     try:
         write(temporary)
         temporary.chmod(0o755)

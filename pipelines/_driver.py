@@ -70,8 +70,8 @@ def driving(folder: Path = TMP, tell: Callable[[str], None] = say) -> Iterator[N
     note, me = folder / "driver.json", here()
     with open(folder / "driver.lock", "ab") as gate:
         _wait_for_turn(gate, note, me, tell)
+        last = _claim(note, me)
         try:
-            last = _claim(note, me)
             numbered_otherwise = last is not None and (last.start, last.processes) != (me.start, me.processes)
             mend_rwlock(folder, drop=numbered_otherwise)
             yield
@@ -134,7 +134,7 @@ def _claim(note: Path, me: Holder) -> Holder | None:
     A file appears whole or not at all, and at one host only: even on a network's disk, a link is made once.
     """
     last = _read(note)
-    if last is not None:
+    if last is not None and _same_machine(last, me):  # another host's came since we looked: the link below says so
         note.unlink(missing_ok=True)
     whole = note.with_name(f"driver.{me.host}.{me.pid}")
     whole.write_text(json.dumps(asdict(me)))

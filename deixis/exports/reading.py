@@ -169,8 +169,9 @@ class LabelReader:
 
 
 def per_object(labels: list[Label]) -> list[Label]:
-    """One label per object: the best-scored one of its phrases, with all their texts. Ungrouped ones stay as they are.
+    """One label per object, with the texts of all its phrases; ungrouped ones stay as they are.
 
+    It is the best-scored of those that were accepted, else the best-scored of all: as it goes out, so it comes back.
     The phrases of one object were labelled one by one, so their boxes differ.
     """
     groups: dict[str, list[Label]] = {}
@@ -178,7 +179,7 @@ def per_object(labels: list[Label]) -> list[Label]:
         groups.setdefault(label.group_id or f"alone {label.sample_ids[0]}", []).append(label)
     return [
         replace(
-            max(members, key=lambda label: label.score),
+            max(members, key=lambda label: (label.accept, label.score)),
             expressions=tuple(text for label in members for text in label.expressions),
             sample_ids=tuple(sample_id for label in members for sample_id in label.sample_ids),
         )

@@ -42,7 +42,7 @@ def write(images: Iterable[LabelledImage], folder: Path, options: Options) -> No
             for kind in KINDS:
                 lines = [(label, row) for label in labelled.labels if (row := _row(kind, label, labelled.image))]
                 if lines:
-                    split = NOT_IN_FILE_NAMES.sub("_", lines[0][0].split)
+                    split = NOT_IN_FILE_NAMES.sub("_", _split_of([label for label, _ in lines]))
                     splits[kind].add(split)
                     _write_image(folder / kind, name, split, [row for _, row in lines])
                     if options.image_root is not None:
@@ -104,6 +104,11 @@ def _row(kind: str, label: Label, image: ExportedImage) -> str | None:
         shares = outline(pixels)
     shares = (shares / [image.width, image.height]).ravel()
     return " ".join(["0", *(f"{share:.{DECIMALS}f}" for share in shares)])
+
+
+def _split_of(labels: list[Label]) -> str:
+    """Where an image is listed, with all its rows: not among those to train on if one of them is of another split."""
+    return next((label.split for label in labels if label.split != "train"), "train")
 
 
 def label_path(name: str) -> PurePosixPath:

@@ -217,27 +217,31 @@ class _OneImage:
         inside = part_inside(box, width=width, height=height)
         if inside is None:
             self._note(label.sample_id, "nothing of its box lies inside the image: not decided")
-        elif self._said.only_changes and self._stayed(shape, inside):
+            return
+        stayed = self._stayed(label, shape, inside)
+        if self._said.only_changes and stayed:
             self._matched.unchanged += 1
         elif same_box(inside, label.box):
-            self._add(label, "accept", label.whole_box, shape)
+            self._add(label, "accept", label.whole_box, shape, stayed=stayed)
         elif same_box(inside, label.runner_up):
-            self._add(label, "runner_up", label.whole_runner_up, shape)
+            self._add(label, "runner_up", label.whole_runner_up, shape, stayed=stayed)
         else:
-            self._add(label, "box", inside, shape)
+            self._add(label, "box", inside, shape, stayed=stayed)
 
-    def _stayed(self, shape: Shape, box: Box) -> bool:
+    def _stayed(self, label: SentLabel, shape: Shape, box: Box) -> bool:
         """Whether a label is as it went out; one that stands for an object went out with the box of one phrase."""
-        named = [label for label in self._image.labels if label.sample_id in shape.sample_ids]
-        return any(same_box(box, label.box) for label in named)
+        named = [one for one in self._image.labels if one.sample_id in shape.sample_ids]
+        return any(same_box(box, one.box) for one in (label, *named))
 
-    def _add(self, label: SentLabel, verdict: Verdict, box: Box | None, shape: Shape | None) -> None:
+    def _add(
+        self, label: SentLabel, verdict: Verdict, box: Box | None, shape: Shape | None, *, stayed: bool = False
+    ) -> None:
         part, now = self._parts[-1], datetime.now(UTC).isoformat(timespec="microseconds")
         who = (shape and shape.who) or part.who or self._file.who or self._said.who
         if not who:
             self._matched.nameless += 1
             return
-        if verdict == "accept" and not (part.submitted or (shape and shape.when)):
+        if stayed and not (part.submitted or (shape and shape.when)):
             self._matched.silent.add(label.sample_id)
         self._matched.decisions.append(
             Decision(

@@ -77,6 +77,16 @@ def test_a_second_host_is_refused_by_name(tmp_path):
     assert (tmp_path / "driver.json").exists()
 
 
+def test_a_host_that_comes_first_keeps_its_note(tmp_path, monkeypatch):
+    """Another host writes its note after we looked, and before ours."""
+    elsewhere = json.dumps(asdict(replace(here(), host="node7", machine="another", start="another", pid=42)))
+    monkeypatch.setattr("pipelines._driver._wait_for_turn", lambda *_: (tmp_path / "driver.json").write_text(elsewhere))
+    with pytest.raises(ConfigError, match=r"another host drives .*: host node7, process 42"):
+        with driving(tmp_path):
+            raise AssertionError("it drives")
+    assert (tmp_path / "driver.json").read_text() == elsewhere
+
+
 def test_a_machine_that_restarted_takes_over_from_itself(tmp_path):
     before = replace(here(), machine="this", start="earlier", pid=42)
     (tmp_path / "driver.json").write_text(json.dumps(asdict(before)))

@@ -52,3 +52,13 @@ def test_every_correction_comes_back(tmp_path, kind, correct, capsys):
     assert "0 accept, 0 reject, 0 runner_up, 0 box; 60 already known\n" in capsys.readouterr().err
     with DecisionLog(tmp_path / "labelled/decisions/log.sqlite") as log:
         assert {len(history) for history in log.history().values()} == {1}
+
+
+@pytest.mark.parametrize(("kind", "correct"), list(WAYS.values()), ids=list(WAYS))
+def test_what_stayed_is_no_change_in_any_form(tmp_path, kind, correct, capsys):
+    labels = corrected.make_tables(tmp_path / "labelled")
+    table = pd.read_parquet(labels)
+    told = {name: ("accept", tuple(box)) for name, box in zip(table["sample_id"], table["box"], strict=True)}
+    file = correct(corrected.exported(labels, kind, tmp_path / "out"), told)
+    take_decisions(file, from_=kind, labels=labels, who="bob", only_changes=True)
+    assert " 0 accept, 0 reject, 0 runner_up, 0 box" in capsys.readouterr().err

@@ -86,6 +86,16 @@ def test_phrases_of_one_object_come_together_as_the_best_scored_one(tmp_path):
     assert reader.tally.written == 3
 
 
+def test_an_object_with_an_accepted_phrase_is_accepted(tmp_path):
+    box = [0.0, 0.0, 9.0, 9.0]
+    made = [row("s/1", 7, box, None, score=3.0, accept=False), row("s/2", 7, box, None)]
+    pd.DataFrame({"sample_id": ["s/1", "s/2"], "ref_id": [4, 4]}).to_parquet(tmp_path / "pairs.parquet")
+    tables = write_tables(tmp_path, made)
+    (labelled,) = LabelReader(*tables, pairs=tmp_path / "pairs.parquet", everything=True).images()
+    (label,) = labelled.labels
+    assert label.accept and label.score == 1.5 and label.sample_ids == ("s/1", "s/2")
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -165,3 +165,14 @@ def test_one_pixel_has_an_outline():
     points = outline(np.pad([[True]], 3))
     assert len(points) == 4
     np.testing.assert_allclose(points.mean(0), [3.5, 3.5])
+
+
+def test_an_image_with_a_phrase_of_another_split_is_not_trained_on(tmp_path):
+    rows = [
+        row("a", 9, [1.0, 1.0, 20.0, 20.0], None),
+        row("b", 9, [5.0, 5.0, 30.0, 30.0], None, split="val"),
+        row("c", 7, [1.0, 1.0, 20.0, 20.0], None),
+    ]
+    boxes = exported(write, tmp_path, rows, image_root=write_images(tmp_path / "images")) / "boxes"
+    assert len((boxes / "train.txt").read_text().splitlines()) == 1
+    assert [len(found) for found in read_rows(boxes, "val.txt").values()] == [2]
