@@ -12,6 +12,8 @@ from reviewing.returned.sent import SentImage, SentImages, SentLabel, plain_phra
 from reviewing.returned.types import Note, ReturnedFile, ReturnedImage, Shape, storable
 from reviewing.same_box import same_box
 
+STRANGE_NAME = "no image of the labels has this name"
+
 
 @dataclass(frozen=True)
 class Said:
@@ -77,6 +79,8 @@ def match(file: ReturnedFile, sent: SentImages, said: Said) -> Matched:
 
 def _image_of(returned: ReturnedImage, sent: SentImages) -> tuple[SentImage | None, str]:
     """The image by its name; renamed ones by labels that are the same in sample_id and phrase. Else None, and why."""
+    if sent.is_bare(returned.name, has_ending=returned.has_ending):
+        return None, STRANGE_NAME
     named = sent.named(returned.name, has_ending=returned.has_ending)
     if named is None:
         known = {
@@ -86,7 +90,7 @@ def _image_of(returned: ReturnedImage, sent: SentImages) -> tuple[SentImage | No
             if image and _phrases_fit(shape, [label for label in image.labels if label.sample_id == sample_id])
         }
         if len(known) != 1:
-            return None, "no image of the labels has this name"
+            return None, STRANGE_NAME
         named = sent.by_id[known.pop()]
     if returned.size_wh not in (None, named.size_wh):
         return None, "it is {} x {} pixels there, and {} x {} among the labels".format(

@@ -3,7 +3,7 @@
 import posixpath
 import unicodedata
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -61,13 +61,24 @@ class SentImage:
 
 
 class SentImages:
-    """All images that have labels, to be found by their names."""
+    """All images that have labels, to be found by their names.
 
-    def __init__(self, images: Sequence[SentImage]) -> None:
+    Args:
+        others: Names of images of the same table that have none.
+    """
+
+    def __init__(self, images: Sequence[SentImage], others: Iterable[str] = ()) -> None:
         self.by_id = {image.image_id: image for image in images}
         self.models = {f"{label.teacher}-{label.checkpoint_sha256[:8]}" for image in images for label in image.labels}
         self.sample_ids = {label.sample_id: image for image in images for label in image.labels}
         self._by_ending = {kept: _by_ending(images, has_ending=kept) for kept in (True, False)}
+        self._bare = {kept: {_parts(name, has_ending=kept) for name in others} for kept in (True, False)}
+        for kept, bare in self._bare.items():
+            bare.difference_update(_parts(image.name, has_ending=kept) for image in images)
+
+    def is_bare(self, name: str, *, has_ending: bool = True) -> bool:
+        """Whether this is the whole name of an image without labels, which `named` would look for among the others."""
+        return any(_parts(one, has_ending=has_ending) in self._bare[has_ending] for one in (name, unquote(name)))
 
     def named(self, name: str, *, has_ending: bool = True) -> SentImage | None:
         """The image of that name, or the only one whose path ends as the name does; as it is, or quoted for the web."""
@@ -117,10 +128,11 @@ def read_sent(
         rows[row["image_id"]].append(row)
     if unknown := sorted(rows.keys() - about.keys()):
         raise DataError(f"{labels}: image {unknown[0]} is not in {images}. Name the table of its images: --images")
-    return SentImages([
+    sent = [
         SentImage(int(key), *about[key], tuple(_label(row, about[key][1], everything, min_score) for row in of_image))
         for key, of_image in rows.items()
-    ])  # fmt: skip
+    ]
+    return SentImages(sent, others=[name for key, (name, _) in about.items() if key not in rows])
 
 
 def plain_phrase(text: str) -> str:

@@ -272,3 +272,20 @@ def test_the_list_is_safe_to_open_in_a_spreadsheet(tmp_path):
     labels = labelled(tmp_path, row("=1+1", 0, LEFT, None))
     take(labels, coco(labels, tmp_path / "out", LEFT, BELOW, sample_id=["=1+1", "=1+1"]))
     assert pd.read_csv(tmp_path / "decisions/not_taken.csv")["label"].tolist() == ["'=1+1"]
+
+
+def test_an_image_without_labels_decides_nothing_about_a_namesake(tmp_path):
+    labels = labelled(tmp_path, row("a", 0, LEFT, None), row("b", 1, LEFT, None))
+    images = pd.read_parquet(images_table(labels))
+    images["path"] = ["train/0.jpg", "val/0.jpg"]
+    images.to_parquet(images_table(labels), index=False)
+    pd.read_parquet(labels).query("sample_id == 'a'").to_parquet(labels, index=False)
+    file = coco(labels, tmp_path / "out")
+
+    def only_the_other(content):
+        return content | {"images": [content["images"][0] | {"file_name": "val/0.jpg"}], "annotations": []}
+
+    with pytest.raises(
+        DataError, match=r"none of its 1 images \(the first: val/0\.jpg; no image of the labels has this"
+    ):
+        take(labels, rewrite(file, only_the_other))
